@@ -1,0 +1,3 @@
+"""Who held mmap_lock, for how long, with which stack, whose address space, and who waited."""
+
+__version__ = "0.1.0"

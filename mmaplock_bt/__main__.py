@@ -1,0 +1,3 @@
+from mmaplock_bt.cli import run_main
+
+run_main()

@@ -1,0 +1,343 @@
+"""Records -> Result. The same function serves a live run and a saved raw stream."""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmaplock_bt import blame, events
+from mmaplock_bt.errors import UsageError
+from mmaplock_bt.fields import Field
+from mmaplock_bt.result import (
+    SCHEMA,
+    Books,
+    Command,
+    Loss,
+    OutputData,
+    ProfileInfo,
+    Result,
+    Row,
+    TargetInfo,
+    Tool,
+    Window,
+)
+from mmaplock_bt.script import SUB_BUCKET_BITS
+from mmaplock_bt.template import Output
+
+HEADER, TRAILER = "mmaplock-bt", "mmaplock-bt-end"
+QUANTILES = {"p50": (1, 2), "p90": (9, 10), "p99": (99, 100), "p99.9": (999, 1000)}
+_TRACER_FRAME = re.compile(
+    r"(bpf_prog_|bpf_trace_run|bpf_get_stack|__bpf_trace_|__traceiter_mmap_lock|__mmap_lock_do_trace"
+    r"|perf_trace_|trace_call_bpf|perf_call_bpf|trace_event_raw)"
+)
+_LATE = 8  # flag in a @holding value: asked for before the window
+
+
+@dataclass
+class Collected:
+    """What the stream said, before it is put in order."""
+
+    printed: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    maps: dict[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+    opened_ns: int | None = None
+    closed_ns: int | None = None
+    attached: int | None = None
+    lost: int = 0
+    map_full: int = 0
+    stack_errors: int = 0
+    unparsed: int = 0
+    trailer: dict[str, Any] = field(default_factory=dict)
+
+
+def header(
+    profile: ProfileInfo,
+    target: TargetInfo,
+    tool: Tool,
+    start: str,
+    argv: list[str] | None,
+    outputs: dict[str, Output],
+    probes: int,
+) -> str:
+    """First line of a raw stream: all that is needed to analyse the rest."""
+    declared = {name: output.model_dump() for name, output in outputs.items()}
+    return json.dumps(
+        {
+            "type": HEADER,
+            "schema": SCHEMA,
+            "tool": vars(tool),
+            "profile": vars(profile),
+            "target": vars(target),
+            "start": start,
+            "argv": argv,
+            "outputs": declared,
+            "probes": probes,
+        }
+    )
+
+
+def trailer(ended_by: str, duration_ns: int, status: int | None) -> str:
+    """Last line of a raw stream; `status` is the traced command's."""
+    return json.dumps(
+        {"type": TRAILER, "ended_by": ended_by, "duration_ns": duration_ns, "status": status}
+    )
+
+
+def analyse(lines: Iterable[str]) -> Result:
+    """A whole raw stream, header first -> Result. Raises UsageError when it is not one."""
+    stream = iter(lines)
+    try:
+        head = json.loads(next(stream, ""))
+        if head.get("type") != HEADER or head["schema"] != SCHEMA:
+            raise ValueError
+        declared = {name: Output.model_validate(item) for name, item in head["outputs"].items()}
+        profile = ProfileInfo(**head["profile"])
+        target = TargetInfo(**head["target"])
+        tool = Tool(**head["tool"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError("not a raw stream of mmaplock-bt: its first line is no header") from error
+    got = _collect(stream)
+    outputs = {name: _output(name, output, got) for name, output in declared.items()}
+    for name, output in declared.items():
+        if output.behind is not None:
+            blame.join(outputs[name].rows, outputs[output.behind].rows)
+    ended_by = got.trailer.get("ended_by", "bpftrace_died")
+    status = got.trailer.get("status")
+    return Result(
+        schema=SCHEMA,
+        tool=tool,
+        profile=profile,
+        target=target,
+        window=Window(
+            head["start"],
+            _duration(got),
+            ended_by,
+            None if head["argv"] is None else Command(head["argv"], status),
+        ),
+        outputs=outputs,
+        books=_books(got),
+        loss=_loss(got, head["probes"], ended_by),
+    )
+
+
+def _collect(lines: Iterator[str]) -> Collected:
+    got = Collected()
+    for record in events.parse(_without_trailer(lines, got)):
+        match record:
+            case events.Printed(name="name", rest=rest):
+                pid, _, text = rest.partition("|")
+                got.names[int(pid)] = _text(text)
+            case events.Printed(name="open", rest=rest):
+                got.opened_ns = int(rest)
+            case events.Printed(name="close", rest=rest):
+                got.closed_ns = int(rest)
+            case events.Printed(name=name, rest=rest):
+                got.printed[name].append(rest)
+            case events.MapDump(name=name, entries=entries):
+                got.maps[name] = entries
+            case events.Attached(probes=probes):
+                got.attached = probes
+            case events.Lost(events=lost):
+                got.lost += lost
+            case events.HelperError(helper=helper, retcode=retcode):
+                _note_error(got, helper, retcode)
+            case events.Unparsed():
+                got.unparsed += 1
+    return got
+
+
+def _without_trailer(lines: Iterator[str], got: Collected) -> Iterator[str]:
+    for line in lines:
+        if line.startswith(f'{{"type": "{TRAILER}"'):
+            got.trailer = json.loads(line)
+        else:
+            yield line
+
+
+def _note_error(got: Collected, helper: str, retcode: int) -> None:
+    if "stack" in helper:
+        got.stack_errors += 1
+    elif helper.startswith("map_update") or retcode == events.E2BIG:
+        got.map_full += 1
+
+
+def _output(name: str, output: Output, got: Collected) -> OutputData:
+    if output.kind == "events":
+        rows = [row for rest in got.printed[name] if (row := _event(rest, output, got)) is not None]
+    elif output.kind == "histogram":
+        rows = _histogram(name, output, got)
+    else:
+        rows = _table(name, output, got)
+    rank = output.rank or ("time_ns" if output.kind == "events" else None)
+    if rank == "time_ns":
+        rows.sort(key=lambda row: int(row["time_ns"]))
+    elif output.kind != "histogram":
+        rows.sort(key=lambda row: -int(row.get(rank or "count") or 0))
+    keys = [column.name for column in output.columns]
+    return OutputData(output.kind, output.title, output.unit, keys, rows, output.hidden)
+
+
+def _event(rest: str, output: Output, got: Collected) -> Row | None:
+    columns = [column for column in output.columns if not column.is_joined]
+    parts = rest.split("|", len(columns) - 1)
+    try:
+        values = {c.name: _value(c, part) for c, part in zip(columns, parts, strict=True)}
+    except (ValueError, IndexError):
+        got.unparsed += 1
+        return None
+    if "time_ns" in values:
+        values["time_ns"] = max(0, values["time_ns"] - (got.opened_ns or 0))
+    _name_owner(values, got)
+    order = [column.name for column in output.columns]
+    return {name: values.get(name) for name in order}
+
+
+def _name_owner(values: Row, got: Collected) -> None:
+    """A torn-down address space has no owner left to name: the exiting process itself is known."""
+    if values.get("owner_pid") == 0:
+        values["owner_pid"] = None
+    if values.get("owner_comm") == "":
+        own = values.get("owner_pid") is not None and values.get("owner_pid") == values.get("pid")
+        values["owner_comm"] = values.get("comm") if own else got.names.get(values["owner_pid"])
+
+
+def _histogram(name: str, output: Output, got: Collected) -> list[Row]:
+    buckets: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+    for key, count in got.maps.get(name, ()):
+        group, _, lower = key.rpartition(",")
+        buckets[group][int(lower)] += count
+    sums, maxima = _by_key(name + "_sum", got), _by_key(name + "_max", got)
+    rows = []
+    for group in sorted(buckets):
+        counts = sorted(buckets[group].items())
+        total = sum(n for _, n in counts)
+        top = maxima.get(group or "0", 0)
+        filled = [[low, upper(low), n] for low, n in counts]
+        rows.append(
+            {
+                "key": _row_key(group, output, got),
+                "count": total,
+                "sum": sums.get(group or "0", 0),
+                "max": top,
+                "buckets": filled,
+                "quantiles": {q: quantile(filled, total, top, *QUANTILES[q]) for q in QUANTILES},
+            }
+        )
+    return rows
+
+
+def upper(lower: int) -> int:
+    """The inclusive upper end of the bucket that begins at `lower`."""
+    return lower + (1 << max(0, lower.bit_length() - 1 - SUB_BUCKET_BITS)) - 1
+
+
+def quantile(buckets: list[list[int]], total: int, top: int, numerator: int, denominator: int) -> list[int]:
+    """The interval [lo, hi] in which the quantile lies: its bucket, cut at the exact maximum."""
+    rank = max(1, -(-total * numerator // denominator))
+    seen = 0
+    for low, high, count in buckets:
+        seen += count
+        if seen >= rank:
+            return [low, min(high, max(top, low))]
+    return [0, 0]
+
+
+def _table(name: str, output: Output, got: Collected) -> list[Row]:
+    sums, maxima = _by_key(name + "_sum", got), _by_key(name + "_max", got)
+    rows: list[Row] = []
+    for key, count in got.maps.get(name, ()):
+        row: Row = {"key": _row_key(key, output, got), "count": count}
+        if output.kind == "table":
+            row |= {"sum": sums.get(key), "max": maxima.get(key)}
+        rows.append(row)
+    return rows
+
+
+def _by_key(name: str, got: Collected) -> dict[str, int]:
+    return dict(got.maps.get(name, ()))
+
+
+def _row_key(key: str, output: Output, got: Collected) -> Row:
+    columns = output.columns
+    if not columns:
+        return {}
+    parts = key.split(",", len(columns) - 1)
+    values: Row = {}
+    for column, part in zip(columns, parts, strict=False):
+        values[column.name] = _value(column, part)
+        if column.name == "owner_pid":
+            values["owner_comm"] = got.names.get(values["owner_pid"])
+            values["owner_pid"] = values["owner_pid"] or None
+        if column.name == "pid":
+            values["comm"] = got.names.get(values["pid"])
+    return values
+
+
+def _value(column: Field, text: str) -> Any:
+    match column.type:
+        case "int":
+            return int(text, 0)
+        case "hex":
+            return f"0x{int(text, 16) & (2**64 - 1):016x}"
+        case "enum":
+            return column.labels[int(text)]
+        case "text":
+            return _text(text)
+        case _:
+            return frames(text)
+
+
+def _text(escaped: str) -> str:
+    r"""'\x61\x22\x00…' -> 'a"': sixteen bytes up to the NUL. Bytes that are not UTF-8 stay \xNN."""
+    raw = bytes.fromhex(escaped.replace("\\x", "")).split(b"\0", 1)[0]
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def frames(text: str) -> list[str]:
+    """A stack as printed -> frames, innermost first, without those of the tracing itself."""
+    found = [line.strip() for line in text.split("\n")]
+    kept = [line for line in found if line and line != "0"]
+    while kept and _TRACER_FRAME.match(kept[0]):
+        kept.pop(0)
+    return kept
+
+
+def _duration(got: Collected) -> int:
+    if got.opened_ns is not None and got.closed_ns is not None:
+        return got.closed_ns - got.opened_ns
+    return int(got.trailer.get("duration_ns", 0))
+
+
+def _books(got: Collected) -> Books:
+    if not any(name.startswith("book_") for name in got.maps):
+        return Books(*[None] * 9)
+    count = {
+        name: sum(n for _, n in got.maps.get(f"book_{name}", ()))
+        for name in ("starts", "acquires", "failed", "releases", "downgrades", "orphan_releases")
+    }
+    open_waits = len(got.maps.get("waiting", ()))
+    open_holds = sum(not value & _LATE for _, value in got.maps.get("holding", ()))
+    asked = count["starts"] + count["downgrades"]
+    unmet = asked - count["acquires"] - count["failed"] - open_waits
+    unended = count["acquires"] - count["releases"] - count["downgrades"] - open_holds
+    return Books(
+        **count,
+        open_holds=open_holds,
+        open_waits=open_waits,
+        residue=abs(unmet) + abs(unended),
+    )
+
+
+def _loss(got: Collected, probes: int, ended_by: str) -> Loss:
+    nothing_missing = not (got.lost or got.map_full or got.stack_errors or got.unparsed)
+    return Loss(
+        lost_events=got.lost,
+        map_full=got.map_full,
+        stack_errors=got.stack_errors,
+        unparsed_lines=got.unparsed,
+        probes_expected=probes,
+        probes_attached=got.attached,
+        complete=nothing_missing and got.attached == probes and ended_by != "bpftrace_died",
+    )

@@ -1,0 +1,125 @@
+"""The command line: words in, one sub-command called, every error printed in one place."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import NoReturn
+
+from mmaplock_bt import __version__
+from mmaplock_bt.errors import Failure
+
+EXIT_CODES = """exit codes:
+  0 done   1 a gate or self-test failed   2 wrong usage or profile   3 this machine cannot trace
+  4 bpftrace failed   5 inconclusive   6 the traced command failed   130 interrupted, no result"""
+# name -> where its main is; imported only when called.
+COMMANDS = {
+    "run": ("run", "main", "trace with a profile and report"),
+    "list": ("profiles", "list_main", "the profiles that can be named"),
+    "show": ("profiles", "show_main", "what a profile asks, takes and yields"),
+    "check": ("profiles", "check_main", "all faults of a profile, with line and column"),
+    "script": ("profiles", "script_main", "the profile as a standalone bpftrace program"),
+    "report": ("report", "main", "show a saved result or raw stream again (no root)"),
+    "schema": ("profiles", "schema_main", "JSON Schema of profiles, templates or results"),
+    "selftest": ("selftest", "main", "known workloads on this machine: pass or fail"),
+}
+
+
+def run_main() -> NoReturn:
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(argv: list[str]) -> int:
+    """Never raises a Failure: it is printed and becomes the exit code."""
+    own, command = _split(argv)
+    arguments = _parser().parse_args(own)
+    arguments.command = command
+    module, function, _ = COMMANDS[arguments.verb]
+    if command and arguments.verb != "run":
+        return _complain(f"{arguments.verb} takes no COMMAND after --", 2)
+    try:
+        entry: Callable[[argparse.Namespace], int] = getattr(
+            import_module(f"mmaplock_bt.commands.{module}"), function
+        )
+        return entry(arguments)
+    except Failure as failure:
+        return _complain(str(failure), failure.exit_code)
+    except KeyboardInterrupt:
+        return _complain("interrupted before there was a result", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _split(argv: list[str]) -> tuple[list[str], list[str]]:
+    """At the first '--': what follows is the traced command, untouched."""
+    if "--" not in argv:
+        return argv, []
+    at = argv.index("--")
+    return argv[:at], argv[at + 1 :]
+
+
+def _complain(sentence: str, code: int) -> int:
+    print(f"mmaplock-bt: {sentence}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mmaplock-bt",
+        description="Who held mmap_lock, how long, with which stack, and who waited.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"mmaplock-bt {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+    made = {
+        name: verbs.add_parser(
+            name, help=text, description=text, epilog=EXIT_CODES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        for name, (_, _, text) in COMMANDS.items()
+    }
+    made["run"].usage = "mmaplock-bt run PROFILE [options] [-- COMMAND...]"
+    for name in ("run", "show", "script"):
+        made[name].add_argument("profile", metavar="PROFILE", help="a name, or a path like ./x.yaml")
+    for name in ("run", "script"):
+        _add_selection(made[name])
+    for name in ("run", "report"):
+        _add_rendering(made[name])
+    made["run"].add_argument(
+        "--save-raw", metavar="FILE", help="keep bpftrace's stream; `report FILE` analyses it again"
+    )
+    made["run"].add_argument(
+        "--system-wide", action="store_true", help="with a COMMAND: trace every process, not its tree"
+    )
+    made["run"].add_argument("-q", "--quiet", action="store_true", help="no countdown")
+    made["selftest"].add_argument("--bpftrace", default=_bpftrace(), metavar="PATH")
+    made["check"].add_argument("file", metavar="FILE")
+    made["report"].add_argument("result", metavar="RESULT", help="a result file or a raw stream")
+    made["schema"].add_argument("what", choices=("profile", "template", "result"))
+    return parser
+
+
+def _add_selection(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("-d", "--duration", metavar="TIME", help="length of the window, like 10s or 500ms")
+    add("-p", "--pid", type=int, help="this process's address space, whoever takes its lock")
+    add("--actor-pid", type=int, metavar="PID", help="locks taken by this process's threads")
+    add("--comm", metavar="NAME", help="locks taken by threads of this name")
+    add("--mode", choices=("read", "write"))
+    add("--set", action="append", metavar="NAME=VALUE", help="a parameter, like threshold=5ms")
+    add("--bpftrace", default=_bpftrace(), metavar="PATH", help="another bpftrace binary")
+
+
+def _add_rendering(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o", "--output", action="append", default=[], metavar="FILE",
+        help="also write FILE; its suffix chooses the format (.json, .txt); may be repeated",
+    )
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="on stdout")
+
+
+def _bpftrace() -> str:
+    return os.environ.get("MMAPLOCK_BPFTRACE", "bpftrace")

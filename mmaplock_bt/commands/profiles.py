@@ -1,0 +1,73 @@
+"""list, show, check, script, schema: everything about a profile that needs no tracing."""
+
+import argparse
+
+from mmaplock_bt import profile, result, script, target, template
+from mmaplock_bt.commands.run import chosen_profile, dump
+from mmaplock_bt.errors import TargetError
+from mmaplock_bt.fields import Field
+from mmaplock_bt.profile import Profile
+from mmaplock_bt.units import format_ns
+
+
+def list_main(_arguments: argparse.Namespace) -> int:
+    width = max(len(name) for name in profile.names())
+    for name in profile.names():
+        print(f"{name:<{width}}  {profile.load(name).description}")
+    return 0
+
+
+def show_main(arguments: argparse.Namespace) -> int:
+    chosen = profile.load(arguments.profile)
+    print(f"{chosen.name}: {chosen.description}\n\ntemplate: {chosen.template.name}")
+    print(f"filter:   {chosen.filter.model_dump(exclude_defaults=True) or 'none'}")
+    if chosen.duration_ns is not None:
+        print(f"duration: {format_ns(chosen.duration_ns)}")
+    _show_params(chosen)
+    print("\noutputs")
+    for name, output in chosen.template.declaration.outputs.items():
+        print(f"  {name}  {output.kind}: {output.title}{f' ({output.help})' if output.help else ''}")
+        print(f"    {', '.join(_described(f) for f in output.columns)}")
+    for gate in chosen.gates:
+        print(f"gate: {gate.text}")
+    return 0
+
+
+def check_main(arguments: argparse.Namespace) -> int:
+    chosen = profile.load(arguments.file)
+    script.render(chosen, target.offline())
+    print(f"{arguments.file}: a valid profile of the template {chosen.template.name}")
+    return 0
+
+
+def script_main(arguments: argparse.Namespace) -> int:
+    try:
+        machine = target.probe(arguments.bpftrace)
+    except TargetError:
+        machine = target.offline()
+    print(script.render(chosen_profile(arguments), machine).text, end="")
+    return 0
+
+
+def schema_main(arguments: argparse.Namespace) -> int:
+    models = {
+        "profile": profile.ProfileFile.model_json_schema,
+        "template": template.Declaration.model_json_schema,
+        "result": result.json_schema,
+    }
+    dump(models[arguments.what]())
+    return 0
+
+
+def _show_params(chosen: Profile) -> None:
+    declared = chosen.template.declaration.params
+    if declared:
+        print("\nparameters (--set NAME=VALUE)")
+    for name, param in declared.items():
+        value = chosen.params[name]
+        shown = format_ns(value) if param.type == "duration" else str(value)
+        print(f"  {name} = {shown}  {param.help}")
+
+
+def _described(column: Field) -> str:
+    return f"{column.name}={'|'.join(column.labels)}" if column.labels else column.name

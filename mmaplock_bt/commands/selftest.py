@@ -1,0 +1,93 @@
+"""Run workloads whose lock events are known on this machine; pass or fail per analysis."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mmaplock_bt import profile, target, workload
+from mmaplock_bt.commands import run
+from mmaplock_bt.result import Result
+
+
+@dataclass(frozen=True)
+class Case:
+    """`check` returns what was found and whether it is right."""
+
+    profile: str
+    settings: list[str]
+    argv: list[str]
+    check: Callable[[Result], tuple[str, bool]]
+
+
+def main(arguments: argparse.Namespace) -> int:
+    machine = target.probe(arguments.bpftrace)
+    failures = 0
+    for case in cases():
+        result, died = run.trace(*_prepared(case, machine))
+        found, right = case.check(result)
+        right = right and died is None and result.loss.complete and result.books.residue == 0
+        failures += not right
+        residue = result.books.residue
+        print(f"{'pass' if right else 'FAIL'}  {case.profile:<18} {found}; residue {residue}")
+    return 1 if failures else 0
+
+
+def cases() -> list[Case]:
+    return [
+        Case("hold-times", [], workload.command("munmaps", 1009), _downgrades),
+        Case("wait-times", [], workload.command("munmaps", 1009), _waits),
+        Case("long-holds", ["threshold=0"], workload.command("forks", 23, 64), _forks),
+        Case(
+            "writer-starvation",
+            ["threshold=1ms", "behind=100us"],
+            workload.command("smaps", 7, 512),
+            _starved,
+        ),
+    ]
+
+
+def forked(result: Result, kind: str) -> int:
+    """Write holds with dup_mmap in the stack on address spaces of this kind."""
+    return sum(
+        row["mode"] == "write"
+        and row["owner_kind"] == kind
+        and any("dup_mmap" in frame for frame in row["kernel_stack"])
+        for row in result.outputs["long_holds"].rows
+    )
+
+
+def _downgrades(result: Result) -> tuple[str, bool]:
+    found = result.books.downgrades or 0
+    return f"{found:,} downgrades for 1,009 munmaps", found >= 1009
+
+
+def _waits(result: Result) -> tuple[str, bool]:
+    waits = sum(row["count"] for row in result.outputs["wait"].rows)
+    books = result.books
+    expected = (books.acquires or 0) - (books.downgrades or 0)
+    return f"{waits:,} waits for {expected:,} acquisitions", waits == expected > 2 * 1009
+
+
+def _forks(result: Result) -> tuple[str, bool]:
+    parent, child = forked(result, "process"), forked(result, "fork_child")
+    return f"{parent} parent and {child} child holds for 23 forks", parent == child == 23
+
+
+def _starved(result: Result) -> tuple[str, bool]:
+    rows = result.outputs["starved_writers"].rows
+    blamed = [
+        row
+        for row in rows
+        if any(hold["pid"] != row["owner_pid"] and hold["mode"] == "read" for hold in row["behind"])
+    ]
+    return f"{len(blamed)} of {len(rows)} write waits behind the smaps reader", bool(blamed)
+
+
+def _prepared(
+    case: Case, machine: target.Target
+) -> tuple[profile.Profile, target.Target, argparse.Namespace]:
+    chosen = profile.with_params(profile.load(case.profile), case.settings)
+    options = argparse.Namespace(
+        command=case.argv, system_wide=False, save_raw=None, quiet=True
+    )
+    return chosen, machine, options

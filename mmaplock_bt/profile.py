@@ -1,0 +1,225 @@
+"""YAML profiles -> Profile: a template with its parameters, filters and gates, all resolved."""
+
+import difflib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+
+from mmaplock_bt import document, gates, resources, template
+from mmaplock_bt.errors import UsageError
+from mmaplock_bt.gates import Gate
+from mmaplock_bt.template import Template
+from mmaplock_bt.units import parse_duration
+
+SUFFIX = ".yaml"
+Mode = Literal["read", "write"]
+COMM_BYTES = 15  # TASK_COMM_LEN less its NUL
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Side(_Strict):
+    """One side of a lock: a process by pid, or all of a name."""
+
+    pid: int | None = None
+    comm: str | None = None
+
+    @field_validator("comm", mode="before")
+    @classmethod
+    def _text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) else value
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Side":
+        if self.pid is not None and self.pid <= 0:
+            raise ValueError("a pid is above 0")
+        if self.comm is not None and not 0 < len(self.comm.encode()) <= COMM_BYTES:
+            raise ValueError(f"the kernel keeps 1 to {COMM_BYTES} bytes of a name")
+        return self
+
+
+class Filter(_Strict):
+    """What is traced: whose address space (owner), who takes the lock (actor), which mode."""
+
+    owner: Side = Side()
+    actor: Side = Side()
+    mode: Mode | None = None
+
+
+class ProfileFile(_Strict):
+    """The file's shape; `schema profile` prints it as JSON Schema."""
+
+    extends: str | None = None
+    template: str | None = None
+    description: str = ""
+    duration: str | None = None
+    filter: Filter = Filter()
+    params: dict[str, int | str] = {}
+    gates: list[str] = []
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Resolved: `params` are integers (ns for durations), `duration_ns` None means until Ctrl-C."""
+
+    name: str
+    template: Template
+    description: str = ""
+    duration_ns: int | None = None
+    filter: Filter = Filter()
+    params: dict[str, int] = field(default_factory=dict)
+    gates: tuple[Gate, ...] = ()
+
+
+def names() -> list[str]:
+    """Shipped profiles, then the user's."""
+    return [*resources.shipped_names("profiles", SUFFIX), *_user_names()]
+
+
+def load(name: str) -> Profile:
+    """By shipped name, by path, or by a name in the user's configuration folder.
+
+    Raises UsageError that lists every fault as file:line:column.
+    """
+    return _resolve(*_find(name), seen=())
+
+
+def with_params(profile: Profile, settings: list[str]) -> Profile:
+    """Applies `--set name=value`."""
+    params = dict(profile.params)
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set {setting}: expected NAME=VALUE")
+        try:
+            params[key] = _param(profile.template, key, value)
+        except UsageError as error:
+            raise UsageError(f"--set {setting}: {error}") from error
+    return replace(profile, params=params)
+
+
+def _find(name: str) -> tuple[str, str, Path | None]:
+    """(what it is called, its text, the folder it lies in)."""
+    if "/" in name or name.endswith((SUFFIX, ".yml")):
+        return name, _read(Path(name)), Path(name).parent
+    if name in resources.shipped_names("profiles", SUFFIX):
+        return name, (resources.shipped("profiles") / (name + SUFFIX)).read_text("utf-8"), None
+    mine = resources.user_profiles() / (name + SUFFIX)
+    if mine.is_file():
+        return str(mine), _read(mine), mine.parent
+    close = difflib.get_close_matches(name, names(), n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names())}"
+    raise UsageError(f"unknown profile '{name}': {hint} (a file needs a path, ./{name}.yaml)")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read the profile {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the profile {path} is not UTF-8 text") from error
+
+
+def _user_names() -> list[str]:
+    folder = resources.user_profiles()
+    return sorted(path.stem for path in folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
+
+
+def _resolve(name: str, text: str, folder: Path | None, seen: tuple[str, ...]) -> Profile:
+    source = document.load(text, name if folder else f"profiles/{name}{SUFFIX}")
+    file = document.check(source, ProfileFile)
+    if file is None:
+        source.raise_faults()
+        raise AssertionError("a fault without a sentence")
+    base = _base(file, source, name, folder, seen)
+    if base is None:
+        source.raise_faults()
+        raise AssertionError("no base and no fault")
+    profile = replace(
+        base,
+        name=Path(name).stem,
+        description=file.description or base.description,
+        duration_ns=_duration(file, source, base),
+        filter=_merge(base.filter, file.filter),
+        params=base.params | _params(file, source, base.template),
+        gates=base.gates + _gates(file, source, base.template),
+    )
+    source.raise_faults()
+    return profile
+
+
+def _base(
+    file: ProfileFile,
+    source: document.Document,
+    name: str,
+    folder: Path | None,
+    seen: tuple[str, ...],
+) -> Profile | None:
+    """The extended profile, or a bare one of the named template."""
+    if (file.extends is None) == (file.template is None):
+        source.fault((), "give `extends: PROFILE` or `template: NAME`, one of the two")
+        return None
+    try:
+        if file.template is not None:
+            found = template.load(file.template, folder)
+            defaults = {k: p.parse(p.default) for k, p in found.declaration.params.items()}
+            return Profile(name, found, found.declaration.question, params=defaults)
+        extends = str(file.extends)
+        path = str((folder or Path()) / extends) if "/" in extends else extends
+        if path in seen or len(seen) > 8:
+            raise UsageError(f"'{path}' extends itself")
+        return _resolve(*_find(path), seen=(*seen, path))
+    except UsageError as error:
+        source.fault(("template" if file.template else "extends",), str(error))
+        return None
+
+
+def _duration(file: ProfileFile, source: document.Document, base: Profile) -> int | None:
+    if file.duration is None:
+        return base.duration_ns
+    try:
+        return parse_duration(file.duration)
+    except UsageError as error:
+        source.fault(("duration",), str(error))
+        return None
+
+
+def _params(file: ProfileFile, source: document.Document, used: Template) -> dict[str, int]:
+    params: dict[str, int] = {}
+    for key, value in file.params.items():
+        try:
+            params[key] = _param(used, key, value)
+        except UsageError as error:
+            source.fault(("params", key), str(error))
+    return params
+
+
+def _param(used: Template, key: str, value: int | str) -> int:
+    declared = used.declaration.params
+    if key not in declared:
+        raise UsageError(f"unknown parameter '{key}', allowed: {', '.join(declared) or 'none'}")
+    return declared[key].parse(value)
+
+
+def _gates(file: ProfileFile, source: document.Document, used: Template) -> tuple[Gate, ...]:
+    parsed: list[Gate] = []
+    for index, text in enumerate(file.gates):
+        try:
+            parsed.append(gates.parse(text, used.declaration))
+        except UsageError as error:
+            source.fault(("gates", index), str(error))
+    return tuple(parsed)
+
+
+def _merge(base: Filter, own: Filter) -> Filter:
+    """The extending profile's settings win, one by one."""
+    merged = base.model_dump()
+    given = own.model_dump(exclude_none=True)
+    for side in ("owner", "actor"):
+        merged[side] |= given.pop(side, {})
+    return Filter.model_validate(merged | given)

@@ -1,0 +1,256 @@
+"""Runs bpftrace: starts it, opens and closes the window, yields its lines, leaves nothing behind.
+
+bpftrace sits on a pty of its own (pexpect): diagnostics come from there, JSON from a FIFO. When this
+process dies, however, the closing pty hangs bpftrace up (SIGHUP) and the parent-death signal kills it.
+"""
+
+import contextlib
+import ctypes
+import os
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pexpect
+
+from mmaplock_bt.errors import BpftraceError
+from mmaplock_bt.script import Script
+from mmaplock_bt.target import Target
+
+LIVE_TIMEOUT_S = 90.0
+STOP_GRACE_S = 20.0
+POLL_S = 0.02
+DIAGNOSTIC_LINES = 12
+PR_SET_PDEATHSIG = 1
+_COMM = Path("/proc/self/comm")
+
+
+class Tracer:
+    """One bpftrace process. Use as a context manager; the exit path always ends the process."""
+
+    def __init__(self, script: Script, target: Target, root_pid: int = 0) -> None:
+        self.script = script
+        self.target = target
+        self.root_pid = root_pid
+        self.diagnostics: list[str] = []
+        self.received_bytes = 0
+        self._folder = Path(tempfile.mkdtemp(prefix="mmaplock-bt-"))
+        self._partial = b""
+        self._name = _COMM.read_text(encoding="utf-8", errors="surrogateescape")
+        self._child: pexpect.spawn[bytes] | None = None
+        self._stream = -1
+
+    def __enter__(self) -> "Tracer":
+        try:
+            self._start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    @property
+    def alive(self) -> bool:
+        return self._child is not None and self._child.isalive()
+
+    @property
+    def status(self) -> int | None:
+        """Exit status once dead; a signal as its negative number."""
+        child = self._child
+        if child is None or child.signalstatus is None:
+            return None if child is None else child.exitstatus
+        return -child.signalstatus
+
+    def open_window(self, interrupted: Callable[[], bool]) -> list[str]:
+        """Waits until all probes are live and opens the window.
+
+        The task_rename probe sees this process rename itself; it answers with an 'open' record.
+        Returns the lines so far. Raises BpftraceError when bpftrace ends or stays silent.
+        """
+        lines: list[str] = []
+        deadline = time.monotonic() + LIVE_TIMEOUT_S
+        while not any('"open|' in line for line in lines):
+            if interrupted():
+                return lines
+            alive = self.alive
+            _rename("mmaplock-bt/on")
+            lines += self.read(POLL_S)
+            if not alive:
+                raise BpftraceError(self._refusal())
+            if time.monotonic() > deadline:
+                raise BpftraceError(
+                    f"bpftrace's probes were not live after {LIVE_TIMEOUT_S:.0f} s; "
+                    f"its last words: {self._last_words()}"
+                )
+        self._unlink()
+        return lines
+
+    def read(self, timeout_s: float) -> list[str]:
+        """Whole lines that arrived, waiting at most `timeout_s` for the first."""
+        assert self._child is not None
+        watched = [self._stream] + ([] if self._child.closed else [self._child.fileno()])
+        ready, _, _ = select.select(watched, [], [], timeout_s)
+        if len(ready) and self._stream not in ready:
+            self._read_diagnostics()
+        if self._stream not in ready:
+            return []
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(self._stream, 1 << 20)
+            if not data:
+                time.sleep(POLL_S)  # no writer (yet, or any more): select would spin
+            self.received_bytes += len(data)
+            *whole, self._partial = (self._partial + data).split(b"\n")
+            return [line.decode("utf-8", "surrogateescape") for line in whole]
+        return []
+
+    def close_window(self) -> Iterator[str]:
+        """Closes the window, lets bpftrace print its maps and end; yields the remaining lines."""
+        if self.alive:
+            _rename("mmaplock-bt/off")
+            self._signal(signal.SIGINT)
+        deadline = time.monotonic() + STOP_GRACE_S
+        while self.alive:
+            yield from self.read(POLL_S)
+            if time.monotonic() > deadline:
+                self._signal(signal.SIGTERM)
+            if time.monotonic() > deadline + 2:
+                self._signal(signal.SIGKILL)
+        self._read_diagnostics()
+        while lines := self.read(0):
+            yield from lines
+        if self._partial:
+            yield self._partial.decode("utf-8", "surrogateescape")
+            self._partial = b""
+
+    def _start(self) -> None:
+        script = self._folder / "script.bt"
+        script.write_text(self.script.text, encoding="utf-8")
+        fifo = self._folder / "stream"
+        os.mkfifo(fifo, 0o600)
+        self._stream = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        flags = ["-k"] if self.target.facts.get("helper_errors_flag") else []
+        command = [self.target.path, *flags, "-f", "json", "-o", str(fifo), str(script)]
+        # $$ is the shell's pid and, after exec, bpftrace's: no version can name its own.
+        line = f'exec "$@" $$ {os.getpid()} {self.root_pid}'
+        self._child = pexpect.spawn(
+            "/bin/sh",
+            ["-c", line, "sh", *command],
+            env=os.environ | self._environment(),
+            echo=False,
+            timeout=None,
+            preexec_fn=_die_with_parent,
+        )
+        self._child.delayafterclose = self._child.delayafterterminate = 0.05
+
+    def _environment(self) -> dict[str, str]:
+        keys = str(self.script.map_keys)
+        # The first name up to 0.19, the second from 0.20; each ignores the other.
+        return {
+            "BPFTRACE_MAP_KEYS_MAX": keys,
+            "BPFTRACE_MAX_MAP_KEYS": keys,
+            "BPFTRACE_PERF_RB_PAGES": "256",
+            "TERM": "dumb",
+        }
+
+    def _signal(self, number: int) -> None:
+        if self._child is not None and self._child.isalive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._child.pid, number)
+
+    def _read_diagnostics(self) -> None:
+        if self._child is None or self._child.closed:
+            return
+        data = b""
+        with contextlib.suppress(pexpect.EOF, pexpect.TIMEOUT, OSError):
+            while True:
+                data += self._child.read_nonblocking(1 << 16, timeout=0)
+        self.diagnostics += [
+            line for line in data.decode(errors="replace").splitlines() if line.strip()
+        ]
+
+    def _refusal(self) -> str:
+        """The sentence for a bpftrace that ended before its probes were live."""
+        self._read_diagnostics()
+        kept = Path(tempfile.gettempdir()) / f"mmaplock-bt-refused-{os.getpid()}.bt"
+        shutil.copy(self._folder / "script.bt", kept)
+        return (
+            f"bpftrace {self.target.bpftrace} refused the script (status {self.status}): "
+            f"{self._last_words()}\nThe script is kept at {kept}"
+        )
+
+    def _last_words(self) -> str:
+        noise = "RLIMIT_MEMLOCK"
+        lines = [line for line in self.diagnostics if noise not in line]
+        return "\n  ".join(["", *lines[-DIAGNOSTIC_LINES:]]) if lines else "(it said nothing)"
+
+    def _unlink(self) -> None:
+        """bpftrace has both files open: after this even SIGKILL leaves no file."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _end(self) -> None:
+        if self._child is not None:
+            self._signal(signal.SIGKILL)
+            self._child.close(force=True)
+        if self._stream >= 0:
+            os.close(self._stream)
+            self._stream = -1
+        self._unlink()
+        with contextlib.suppress(OSError):
+            _COMM.write_text(self._name, encoding="utf-8", errors="surrogateescape")
+
+
+class HeldCommand:
+    """The traced command: forked now, executed only on release()."""
+
+    def __init__(self, argv: list[str]) -> None:
+        reader, self._release = os.pipe()
+        # A shell that waits is small: its exec is the only trace it leaves.
+        held = f'IFS= read -r go <&{reader} && [ "$go" = go ] && exec {reader}<&- && exec "$@"'
+        self.argv = argv
+        self._process = subprocess.Popen(
+            ["/bin/sh", "-c", held, "sh", *argv],
+            pass_fds=(reader,),
+            stdout=2,
+        )
+        os.close(reader)
+        self.pid = self._process.pid
+
+    def release(self) -> None:
+        os.write(self._release, b"go\n")
+        os.close(self._release)
+        self._release = -1
+
+    @property
+    def status(self) -> int | None:
+        """None while it runs; a signal as its negative number."""
+        return self._process.poll()
+
+    def end(self) -> int:
+        """Ends a command that still runs (SIGTERM, then SIGKILL) and reaps it."""
+        if self._release >= 0:
+            os.close(self._release)
+            self._release = -1
+        if self._process.poll() is None:
+            self._process.terminate()
+        try:
+            return self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+
+def _rename(name: str) -> None:
+    _COMM.write_text(name, encoding="utf-8")
+
+
+def _die_with_parent() -> None:
+    """In the child: SIGKILL when the parent dies; SIGINT as by default, whatever was inherited."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,0 +1,251 @@
+"""Profile + Target -> Script: the text that bpftrace runs and the outputs it declares."""
+
+import hashlib
+from dataclasses import dataclass
+
+from jinja2 import BaseLoader, StrictUndefined, TemplateError
+from jinja2 import FunctionLoader as Loader
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from mmaplock_bt import __version__, resources
+from mmaplock_bt.errors import UsageError
+from mmaplock_bt.fields import Field
+from mmaplock_bt.profile import Profile
+from mmaplock_bt.target import Target
+from mmaplock_bt.template import SUFFIX, Output
+
+TRACER_FRAMES = 4  # frames on top of a stack that belong to the tracing itself
+SUB_BUCKET_BITS = 3  # 8 linear buckets in each power of two: none is wider than 1/8 of its value
+MAP_KEYS = 16384
+RESERVED = {"on", "named", "tree", "waiting", "holding"}
+
+
+@dataclass(frozen=True)
+class Script:
+    """`text` is a whole bpftrace program; `outputs` say how to read what it prints."""
+
+    text: str
+    outputs: dict[str, Output]
+    probes: int
+    map_keys: int = MAP_KEYS
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def render(profile: Profile, target: Target, *, tree: bool = False) -> Script:
+    """Raises UsageError when the template does not render. `tree` traces $3 and its descendants."""
+    outputs = profile.template.declaration.outputs
+    _check(profile)
+    writer = _Writer(outputs, profile.params)
+    environment = ImmutableSandboxedEnvironment(
+        loader=_loader(profile), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    context = {
+        "record": writer.record,
+        "quote": quote,
+        "params": profile.params,
+        "filter": profile.filter,
+        "tree": tree,
+        "cpus": target.cpus,
+        "facts": target.facts,
+        "names": writer.learns_names,
+    }
+    try:
+        rendered = environment.get_template(profile.template.name + SUFFIX).render(context)
+    except TemplateError as error:
+        line = getattr(error, "lineno", None)
+        where = f"{profile.template.name}{SUFFIX}{f':{line}' if line else ''}"
+        raise UsageError(f"the template {where} does not render: {error.message}") from error
+    text = _header(profile, target) + _laid_out(rendered)
+    return Script(text, outputs, _probes(text))
+
+
+def quote(text: str) -> str:
+    """The one door for text into a script: a bpftrace string literal, or UsageError."""
+    if not text.isprintable() or not text.isascii() or '"' in text or "\\" in text:
+        raise UsageError(f"{text!r} cannot be quoted in a script: printable ASCII, no quotes, no \\")
+    return f'"{text}"'
+
+
+class _Writer:
+    """Renders the statements that fill an output, from its declaration."""
+
+    def __init__(self, outputs: dict[str, Output], params: dict[str, int]) -> None:
+        self.outputs = outputs
+        self.params = params
+        self.learns_names = any(
+            f.name in ("owner_pid", "pid")
+            for o in outputs.values()
+            if o.kind != "events"
+            for f in o.columns
+        )
+
+    def record(self, name: str, value: str = "") -> str:
+        """bpftrace statements that add one observation to the output `name`."""
+        if name not in self.outputs:
+            raise UsageError(f"record(\"{name}\"): the template declares no such output")
+        output = self.outputs[name]
+        if output.kind == "events":
+            return self._event(name, output)
+        lines = _names(output)
+        keys = [self._expression(f) for f in output.columns]
+        if output.kind == "histogram":
+            lines += [_bucket(value), f"@{name}[{', '.join([*keys, '$lower'])}] = count();"]
+        else:
+            lines.append(f"@{name}[{', '.join(keys) or '(uint64)0'}] = count();")
+        if value and output.kind != "counter":
+            joined = ", ".join(keys) or "(uint64)0"
+            lines.append(f"@{name}_sum[{joined}] = sum({value});")
+            lines.append(f"@{name}_max[{joined}] = max({value});")
+        return "\n".join(lines)
+
+    def _event(self, name: str, output: Output) -> str:
+        formats: list[str] = []
+        arguments: list[str] = []
+        for field in output.columns:
+            if field.is_joined:
+                continue
+            if field.is_stack and self._depth(field) == 0:
+                formats.append("")
+                continue
+            formats.append(_FORMATS[field.type])
+            arguments.append(self._expression(field))
+        return f'printf("{"|".join([name, *formats])}\\n", {", ".join(arguments)});'
+
+    def _expression(self, field: Field) -> str:
+        if not field.is_stack:
+            return field.expression
+        depth = self._depth(field)
+        if field.type == "kernel_stack":
+            return f"kstack({depth + TRACER_FRAMES})"
+        return f"ustack({depth})" if depth else "(uint64)0"
+
+    def _depth(self, field: Field) -> int:
+        return self.params.get(field.name, 16)
+
+
+_FORMATS = {
+    "int": "%llu",
+    "enum": "%llu",
+    "hex": "%llx",
+    "text": "%rx",
+    "kernel_stack": "%s",
+    "user_stack": "%s",
+}
+
+
+def _names(output: Output) -> list[str]:
+    """Learns the name of a pid once; names in keys could not be split from the rest."""
+    lines = []
+    for pid, guard, comm in (
+        ("owner_pid", "(uint64)$owner != 0", "$owner->comm"),
+        ("pid", "1", "comm"),
+    ):
+        if any(f.name == pid for f in output.columns):
+            key = "$owner_pid" if pid == "owner_pid" else "(uint64)pid"
+            seen = f"@named[{key}] == 0"
+            lines += [
+                f"if ({seen}{'' if guard == '1' else f' && {guard}'}) {{",
+                f"  @named[{key}] = (uint64)1;",
+                f'  printf("name|%llu|%rx\\n", {key}, buf({comm}, 16));',
+                "}",
+            ]
+    return lines
+
+
+def _bucket(value: str) -> str:
+    """$lower: the value with all but its leading bits cleared, the bucket's inclusive lower end.
+
+    Done here and not by hist(): that keeps 32 bits up to bpftrace 0.19 and has no sub-buckets there.
+    """
+    lines = [f"$rest = {value};", "$shift = (uint64)0;"]
+    for bits in (32, 16, 8, 4, 2):
+        step = f"$rest = $rest >> {bits}; $shift = $shift + {bits};"
+        lines.append(f"if ($rest >= {1 << bits}) {{ {step} }}")
+    lines.append("if ($rest >= 2) { $shift = $shift + 1; }")
+    fewer = f"$shift = $shift - {SUB_BUCKET_BITS};"
+    lines.append(f"if ($shift > {SUB_BUCKET_BITS}) {{ {fewer} }} else {{ $shift = (uint64)0; }}")
+    lines.append(f"$lower = ({value} >> $shift) << $shift;")
+    return "\n".join(lines)
+
+
+def _loader(profile: Profile) -> BaseLoader:
+    def source(name: str) -> str | None:
+        if name == profile.template.name + SUFFIX:
+            return profile.template.source
+        entry = resources.shipped("templates") / name
+        return entry.read_text("utf-8") if "/" not in name and entry.is_file() else None
+
+    return Loader(source)
+
+
+def _check(profile: Profile) -> None:
+    declaration = profile.template.declaration
+    clash = RESERVED & set(declaration.outputs)
+    if clash:
+        raise UsageError(f"the output name '{clash.pop()}' is taken by the base template")
+    given = {
+        "owner": profile.filter.owner.pid or profile.filter.owner.comm,
+        "actor": profile.filter.actor.pid or profile.filter.actor.comm,
+        "mode": profile.filter.mode,
+    }
+    for name, value in given.items():
+        if value and name not in declaration.filters:
+            raise UsageError(
+                f"{profile.template.name} needs both sides of the lock: it takes no {name} filter "
+                f"(allowed: {', '.join(declaration.filters)})"
+            )
+
+
+def _probes(text: str) -> int:
+    return sum(line.startswith(("tracepoint:", "BEGIN", "END")) for line in text.splitlines())
+
+
+def _laid_out(rendered: str) -> str:
+    """Two blanks for each open brace, one blank line before each probe: blocks nest freely."""
+    lines: list[str] = []
+    depth = 0
+    for line in filter(None, (raw.strip() for raw in rendered.splitlines())):
+        code = line.split("//")[0]
+        opened, closed = code.count("{"), code.count("}")
+        leading = len(code) - len(code.lstrip("}"))
+        if depth == 0 and (not lines or lines[-1] == "}"):
+            lines.append("")
+        lines.append("  " * (depth - leading) + line)
+        depth += opened - closed
+    return "\n".join(lines) + "\n"
+
+
+def _header(profile: Profile, target: Target) -> str:
+    declaration = profile.template.declaration
+    facts = ", ".join(f"{k}={v}" for k, v in sorted(target.facts.items())) or "none looked up"
+    settings = ", ".join(f"{k}={v}" for k, v in profile.params.items()) or "none"
+    lines = [
+        f"{profile.name}  {' '.join(profile.description.split())}",
+        "",
+        f"USAGE: sh -c 'exec bpftrace {profile.template.name}.bt $$'     (Ctrl-C ends it)",
+        "",
+        f"Rendered by mmaplock-bt {__version__} for Linux {target.kernel} {target.arch}, "
+        f"bpftrace {target.bpftrace}.",
+        f"Facts: {facts}.",
+        f"Parameters (durations in ns): {settings}.",
+        f"Filter: {profile.filter.model_dump_json(exclude_defaults=True)}.",
+        "",
+        "Output (mode 0 is read, 1 is write):",
+        *(f"  {_legend(name, output)}" for name, output in declaration.outputs.items()),
+        "  @book_*  the books: starts + downgrades = acquires + failed + open waits,",
+        "           acquires - releases - downgrades = open holds",
+    ]
+    body = "\n".join(f" * {line}".rstrip() for line in lines).replace("*/", "* /")
+    return f"#!/usr/bin/env bpftrace\n/*\n{body}\n */\n"
+
+
+def _legend(name: str, output: Output) -> str:
+    columns = ", ".join(f.name for f in output.columns if not f.is_joined)
+    if output.kind == "events":
+        return f"{name}|{columns.replace(', ', '|')}: {output.title}"
+    if output.kind == "histogram":
+        return f"@{name}[{columns}, bucket's lower end]: {output.title}, {output.unit}"
+    return f"@{name}[{columns}]: {output.title}, count; @{name}_sum and @{name}_max in {output.unit}"

@@ -1,0 +1,161 @@
+"""A template's declaration: the parameters it takes and the outputs it fills.
+
+It is YAML in the first Jinja comment of the file, so that one file holds the question, the
+declaration and the probes, and Jinja reads it unchanged.
+"""
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+
+from mmaplock_bt import document, resources
+from mmaplock_bt.errors import UsageError
+from mmaplock_bt.fields import LABELS, STANDARD, Field
+from mmaplock_bt.units import parse_duration, parse_size
+
+SUFFIX = ".bt.j2"
+_DECLARATION = re.compile(r"\A(\s*\{#-?)(.*?)-?#\}", re.DOTALL)
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+
+ParamValue = int | str
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Param(_Strict):
+    """One parameter: resolved to an integer (ns for a duration, bytes for a size)."""
+
+    type: Literal["duration", "size", "int"]
+    default: ParamValue
+    min: ParamValue | None = None
+    max: ParamValue | None = None
+    help: str = ""
+
+    def parse(self, value: ParamValue) -> int:
+        """Text or number as given -> integer. Raises UsageError."""
+        number = self._number(value)
+        low = 0 if self.min is None else self._number(self.min)
+        if number < low or (self.max is not None and number > self._number(self.max)):
+            top = "" if self.max is None else f" and at most {self.max}"
+            raise UsageError(f"{value} is out of range: at least {self.min or 0}{top}")
+        return number
+
+    def _number(self, value: ParamValue) -> int:
+        if self.type == "duration":
+            return parse_duration(str(value))
+        if self.type == "size":
+            return parse_size(str(value))
+        if not re.fullmatch(r"-?\d{1,18}", str(value)):
+            raise UsageError(f"'{value}' is not a whole number")
+        return int(value)
+
+
+class CustomField(_Strict):
+    """A column of the template's own: an integer expression under a name."""
+
+    name: str
+    expression: str
+    unit: str = ""
+
+
+class Output(_Strict):
+    """One thing that the analysis yields, in the terms that result, gates and renderers use."""
+
+    kind: Literal["histogram", "table", "counter", "events"]
+    title: str
+    help: str = ""
+    unit: str = "count"
+    keys: list[str | CustomField] = []
+    fields: list[str | CustomField] = []
+    rank: str | None = None
+    behind: str | None = None
+    hidden: bool = False
+
+    @property
+    def columns(self) -> tuple[Field, ...]:
+        """Keys or event fields, stacks last (the only parts whose length is open)."""
+        found = [_column(item) for item in (self.fields if self.kind == "events" else self.keys)]
+        return tuple(sorted(found, key=lambda f: (f.is_joined, f.is_stack, f.type == "user_stack")))
+
+    @field_validator("keys", "fields")
+    @classmethod
+    def _known(cls, items: list[str | CustomField]) -> list[str | CustomField]:
+        unknown = [i for i in items if isinstance(i, str) and i not in STANDARD]
+        if unknown:
+            raise ValueError(f"unknown field {unknown[0]}, allowed: {', '.join(STANDARD)}")
+        return items
+
+    @model_validator(mode="after")
+    def _sensible(self) -> "Output":
+        if (self.kind == "events") != bool(self.fields):
+            raise ValueError("events have `fields`; every other kind has `keys` or nothing")
+        if self.kind != "events" and any(f.type in ("text", "holds") for f in self.columns):
+            raise ValueError("text cannot be a key (bpftrace does not quote it): use a pid")
+        return self
+
+
+class Declaration(_Strict):
+    """The front matter of a template."""
+
+    question: str
+    filters: list[Literal["owner", "actor", "mode"]] = ["owner", "actor", "mode"]
+    params: dict[str, Param] = {}
+    outputs: dict[str, Output]
+
+    @model_validator(mode="after")
+    def _named(self) -> "Declaration":
+        for name in (*self.params, *self.outputs):
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"the name '{name}' must match {_NAME.pattern}")
+        for name, output in self.outputs.items():
+            if output.behind is not None and output.behind not in self.outputs:
+                raise ValueError(f"outputs.{name}.behind names no output: {output.behind}")
+        return self
+
+
+class Template(_Strict):
+    """A template as read: `name` is what a profile calls it, `source` is Jinja."""
+
+    name: str
+    source: str
+    declaration: Declaration
+
+
+def load(name: str, beside: Path | None = None) -> Template:
+    """A shipped template by name, or a file by a path (relative ones: beside the profile)."""
+    if "/" in name or name.endswith(SUFFIX):
+        path = (beside or Path()) / name
+        try:
+            return parse(path.read_text(encoding="utf-8"), path.name.removesuffix(SUFFIX), str(path))
+        except OSError as error:
+            raise UsageError(f"cannot read the template {path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise UsageError(f"the template {path} is not UTF-8 text") from error
+    names = resources.shipped_names("templates", SUFFIX)
+    if name not in names:
+        raise UsageError(f"unknown template '{name}', shipped: {', '.join(names)}; or give ./FILE")
+    entry = resources.shipped("templates") / (name + SUFFIX)
+    return parse(entry.read_text(encoding="utf-8"), name, f"templates/{name}{SUFFIX}")
+
+
+def parse(source: str, name: str, path: str) -> Template:
+    """Splits off and checks the declaration. Raises UsageError with file, line and column."""
+    match = _DECLARATION.match(source)
+    if match is None:
+        raise UsageError(f"{path}:1:1: no declaration: start with {{# question: ... outputs: ... #}}")
+    declared = document.load(match[2], path, 1 + match[1].count("\n"))
+    declaration = document.check(declared, Declaration)
+    declared.raise_faults()
+    assert declaration is not None
+    return Template(name=name, source=source, declaration=declaration)
+
+
+def _column(item: str | CustomField) -> Field:
+    if isinstance(item, str):
+        field = STANDARD[item]
+        return Field(field.name, field.type, labels=LABELS) if field.name == "label" else field
+    return Field(item.name, "int", item.unit, item.expression)

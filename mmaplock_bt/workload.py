@@ -1,0 +1,112 @@
+"""Workloads whose lock events are known, for `selftest`, the demo and the tests.
+
+Run as `python -m mmaplock_bt.workload NAME [ARGUMENT...]`; each prints one JSON line about itself.
+"""
+
+import contextlib
+import ctypes
+import json
+import mmap
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+PAGE = mmap.PAGESIZE
+MIB = 1 << 20
+PR_SET_NAME = 15
+MADV_NOHUGEPAGE = 15
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+_libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
+
+def touched(size: int) -> int:
+    """Maps private memory in small pages and touches each; returns its address."""
+    address: int = _libc.mmap(None, size, 3, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+    _libc.madvise(address, size, MADV_NOHUGEPAGE)
+    for offset in range(0, size, PAGE):
+        ctypes.c_char.from_address(address + offset).value = b"x"
+    return address
+
+
+def forks(count: int = 23, size_mib: int = 512) -> dict[str, int]:
+    """`count` forks of a process with `size_mib` of touched memory: that many dup_mmap holds."""
+    touched(size_mib * MIB)
+    for _ in range(count):
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+    return {"forks": count}
+
+
+def munmaps(count: int = 1009) -> dict[str, int]:
+    """`count` mmaps and munmaps of touched memory: each munmap downgrades once."""
+    for _ in range(count):
+        address = touched(4 * PAGE)
+        _libc.munmap(address, 4 * PAGE)
+    return {"munmaps": count}
+
+
+def smaps(rounds: int = 7, size_mib: int = 1024) -> dict[str, int]:
+    """A child reads this process's smaps over and over while this process maps and unmaps."""
+    touched(size_mib * MIB)
+    code = (
+        "import os,sys\n"
+        "print('ready', flush=True)\n"
+        "for _ in range(int(sys.argv[2])):\n"
+        "    open(f'/proc/{sys.argv[1]}/smaps').read()\n"
+    )
+    reader = subprocess.Popen(
+        [sys.executable, "-c", code, str(os.getpid()), str(rounds)], stdout=subprocess.PIPE
+    )
+    assert reader.stdout is not None
+    reader.stdout.readline()
+    mapped = 0
+    while reader.poll() is None:
+        _libc.munmap(_libc.mmap(None, PAGE, 3, 0x22, -1, 0), PAGE)
+        mapped += 1
+    return {"reader": reader.pid, "mapped": mapped}
+
+
+def hostile(count: int = 23) -> dict[str, int]:
+    """A thread that calls itself something awkward and maps memory."""
+
+    def body() -> None:
+        _libc.prctl(PR_SET_NAME, b'a",b\n\x1b[31m', 0, 0, 0)
+        munmaps(count)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    return {"munmaps": count}
+
+
+WORKLOADS: dict[str, Callable[..., dict[str, int]]] = {
+    "forks": forks,
+    "munmaps": munmaps,
+    "smaps": smaps,
+    "hostile": hostile,
+}
+
+
+def main(argv: list[str]) -> int:
+    name, *arguments = argv
+    told = {"pid": os.getpid(), **WORKLOADS[name](*map(int, arguments))}
+    with contextlib.suppress(BrokenPipeError):
+        print(json.dumps(told), flush=True)
+    return 0
+
+
+def command(name: str, *arguments: int) -> list[str]:
+    """The argv that runs a workload as a process of its own."""
+    return [sys.executable, str(Path(__file__).resolve()), name, *map(str, arguments)]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
