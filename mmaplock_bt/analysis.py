@@ -52,30 +52,38 @@ class Collected:
     trailer: dict[str, Any] = field(default_factory=dict)
 
 
-def header(
-    profile: ProfileInfo,
-    target: TargetInfo,
-    tool: Tool,
-    start: str,
-    argv: list[str] | None,
-    outputs: dict[str, Output],
-    probes: int,
-) -> str:
+@dataclass(frozen=True)
+class Head:
     """First line of a raw stream: all that is needed to analyse the rest."""
-    declared = {name: output.model_dump() for name, output in outputs.items()}
-    return json.dumps(
-        {
-            "type": HEADER,
-            "schema": SCHEMA,
-            "tool": vars(tool),
-            "profile": vars(profile),
-            "target": vars(target),
-            "start": start,
-            "argv": argv,
-            "outputs": declared,
-            "probes": probes,
-        }
-    )
+
+    profile: ProfileInfo
+    target: TargetInfo
+    tool: Tool
+    start: str
+    argv: list[str] | None
+    outputs: dict[str, Output]
+    probes: int
+
+    def line(self) -> str:
+        declared = {name: output.model_dump() for name, output in self.outputs.items()}
+        plain = {name: vars(getattr(self, name)) for name in ("profile", "target", "tool")}
+        rest = {"start": self.start, "argv": self.argv, "outputs": declared, "probes": self.probes}
+        return json.dumps({"type": HEADER, "schema": SCHEMA, **plain, **rest})
+
+    @classmethod
+    def parse(cls, line: str) -> "Head":
+        """Raises UsageError when the line heads no raw stream."""
+        try:
+            head = json.loads(line)
+            if head.pop("type") != HEADER or head.pop("schema") != SCHEMA:
+                raise ValueError
+            declared = head["outputs"].items()
+            head["outputs"] = {name: Output.model_validate(item) for name, item in declared}
+            for name, kind in (("profile", ProfileInfo), ("target", TargetInfo), ("tool", Tool)):
+                head[name] = kind(**head[name])
+            return cls(**head)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UsageError("no raw stream of mmaplock-bt: the first line is no header") from error
 
 
 def trailer(ended_by: str, duration_ns: int, status: int | None) -> str:
@@ -88,37 +96,28 @@ def trailer(ended_by: str, duration_ns: int, status: int | None) -> str:
 def analyse(lines: Iterable[str]) -> Result:
     """A whole raw stream, header first -> Result. Raises UsageError when it is not one."""
     stream = iter(lines)
-    try:
-        head = json.loads(next(stream, ""))
-        if head.get("type") != HEADER or head["schema"] != SCHEMA:
-            raise ValueError
-        declared = {name: Output.model_validate(item) for name, item in head["outputs"].items()}
-        profile = ProfileInfo(**head["profile"])
-        target = TargetInfo(**head["target"])
-        tool = Tool(**head["tool"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError("not a raw stream of mmaplock-bt: its first line is no header") from error
+    head = Head.parse(next(stream, ""))
     got = _collect(stream)
-    outputs = {name: _output(name, output, got) for name, output in declared.items()}
-    for name, output in declared.items():
+    outputs = {name: _output(name, output, got) for name, output in head.outputs.items()}
+    for name, output in head.outputs.items():
         if output.behind is not None:
             blame.join(outputs[name].rows, outputs[output.behind].rows)
     ended_by = got.trailer.get("ended_by", "bpftrace_died")
     status = got.trailer.get("status")
     return Result(
         schema=SCHEMA,
-        tool=tool,
-        profile=profile,
-        target=target,
+        tool=head.tool,
+        profile=head.profile,
+        target=head.target,
         window=Window(
-            head["start"],
+            head.start,
             _duration(got),
             ended_by,
-            None if head["argv"] is None else Command(head["argv"], status),
+            None if head.argv is None else Command(head.argv, status),
         ),
         outputs=outputs,
         books=_books(got),
-        loss=_loss(got, head["probes"], ended_by),
+        loss=_loss(got, head.probes, ended_by),
     )
 
 
@@ -126,15 +125,8 @@ def _collect(lines: Iterator[str]) -> Collected:
     got = Collected()
     for record in events.parse(_without_trailer(lines, got)):
         match record:
-            case events.Printed(name="name", rest=rest):
-                pid, _, text = rest.partition("|")
-                got.names[int(pid)] = _text(text)
-            case events.Printed(name="open", rest=rest):
-                got.opened_ns = int(rest)
-            case events.Printed(name="close", rest=rest):
-                got.closed_ns = int(rest)
             case events.Printed(name=name, rest=rest):
-                got.printed[name].append(rest)
+                _note_printed(got, name, rest)
             case events.MapDump(name=name, entries=entries):
                 got.maps[name] = entries
             case events.Attached(probes=probes):
@@ -148,6 +140,18 @@ def _collect(lines: Iterator[str]) -> Collected:
     return got
 
 
+def _note_printed(got: Collected, name: str, rest: str) -> None:
+    if name == "name":
+        pid, _, text = rest.partition("|")
+        got.names[int(pid)] = _text(text)
+    elif name == "open":
+        got.opened_ns = int(rest)
+    elif name == "close":
+        got.closed_ns = int(rest)
+    else:
+        got.printed[name].append(rest)
+
+
 def _without_trailer(lines: Iterator[str], got: Collected) -> Iterator[str]:
     for line in lines:
         if line.startswith(f'{{"type": "{TRAILER}"'):
@@ -158,7 +162,7 @@ def _without_trailer(lines: Iterator[str], got: Collected) -> Iterator[str]:
 
 def _note_error(got: Collected, helper: str, retcode: int) -> None:
     if "stack" in helper:
-        got.stack_errors += 1
+        got.stack_errors += retcode != events.EFAULT  # kernel threads and exit have no user stack
     elif helper.startswith("map_update") or retcode == events.E2BIG:
         got.map_full += 1
 
@@ -233,7 +237,9 @@ def upper(lower: int) -> int:
     return lower + (1 << max(0, lower.bit_length() - 1 - SUB_BUCKET_BITS)) - 1
 
 
-def quantile(buckets: list[list[int]], total: int, top: int, numerator: int, denominator: int) -> list[int]:
+def quantile(
+    buckets: list[list[int]], total: int, top: int, numerator: int, denominator: int
+) -> list[int]:
     """The interval [lo, hi] in which the quantile lies: its bucket, cut at the exact maximum."""
     rank = max(1, -(-total * numerator // denominator))
     seen = 0
@@ -332,6 +338,7 @@ def _books(got: Collected) -> Books:
 
 def _loss(got: Collected, probes: int, ended_by: str) -> Loss:
     nothing_missing = not (got.lost or got.map_full or got.stack_errors or got.unparsed)
+    drained = got.closed_ns is not None  # printed after everything in the window
     return Loss(
         lost_events=got.lost,
         map_full=got.map_full,
@@ -339,5 +346,8 @@ def _loss(got: Collected, probes: int, ended_by: str) -> Loss:
         unparsed_lines=got.unparsed,
         probes_expected=probes,
         probes_attached=got.attached,
-        complete=nothing_missing and got.attached == probes and ended_by != "bpftrace_died",
+        complete=nothing_missing
+        and drained
+        and got.attached == probes
+        and ended_by != "bpftrace_died",
     )

@@ -76,14 +76,19 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     made = {
         name: verbs.add_parser(
-            name, help=text, description=text, epilog=EXIT_CODES,
+            name,
+            help=text,
+            description=text,
+            epilog=EXIT_CODES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         for name, (_, _, text) in COMMANDS.items()
     }
     made["run"].usage = "mmaplock-bt run PROFILE [options] [-- COMMAND...]"
     for name in ("run", "show", "script"):
-        made[name].add_argument("profile", metavar="PROFILE", help="a name, or a path like ./x.yaml")
+        made[name].add_argument(
+            "profile", metavar="PROFILE", help="a name, or a path like ./x.yaml"
+        )
     for name in ("run", "script"):
         _add_selection(made[name])
     for name in ("run", "report"):
@@ -92,7 +97,9 @@ def _parser() -> argparse.ArgumentParser:
         "--save-raw", metavar="FILE", help="keep bpftrace's stream; `report FILE` analyses it again"
     )
     made["run"].add_argument(
-        "--system-wide", action="store_true", help="with a COMMAND: trace every process, not its tree"
+        "--system-wide",
+        action="store_true",
+        help="with a COMMAND: trace every process, not its tree",
     )
     made["run"].add_argument("-q", "--quiet", action="store_true", help="no countdown")
     made["selftest"].add_argument("--bpftrace", default=_bpftrace(), metavar="PATH")
@@ -115,7 +122,11 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
 
 def _add_rendering(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-o", "--output", action="append", default=[], metavar="FILE",
+        "-o",
+        "--output",
+        action="append",
+        default=[],
+        metavar="FILE",
         help="also write FILE; its suffix chooses the format (.json, .txt); may be repeated",
     )
     parser.add_argument("--format", choices=("table", "json"), default="table", help="on stdout")

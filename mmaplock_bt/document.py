@@ -60,7 +60,7 @@ def load(text: str, name: str, first_line: int = 1) -> Document:
 
 
 def check(document: Document, model: type[Model]) -> Model | None:
-    """Validates the data; pydantic's faults are added to the document's. None when there are any."""
+    """Validates the data; what pydantic finds joins the document's faults, and None is returned."""
     try:
         return model.model_validate(document.data)
     except ValidationError as error:

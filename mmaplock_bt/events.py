@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 E2BIG = -7
+EFAULT = -14
 _BYTE = re.compile(r"(?<!\\)((?:\\\\)*)\\uffffff([89a-fA-F][0-9a-fA-F])")
 
 

@@ -70,7 +70,7 @@ class Profile:
     template: Template
     description: str = ""
     duration_ns: int | None = None
-    filter: Filter = Filter()
+    filter: Filter = field(default_factory=Filter)
     params: dict[str, int] = field(default_factory=dict)
     gates: tuple[Gate, ...] = ()
 

@@ -1,4 +1,4 @@
-"""Finds the shipped templates and profiles: inside the wheel, or beside the package in a checkout."""
+"""Finds the shipped templates and profiles: in the wheel, or beside the package in a checkout."""
 
 import os
 from importlib.resources import files

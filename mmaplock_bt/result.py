@@ -1,10 +1,10 @@
-"""The result: what the file holds, what gates read, what renderers show. Times are integers in ns."""
+"""The result: what the file holds, gates read and renderers show. Times are integers in ns."""
 
 import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 EndedBy = Literal["duration", "command", "interrupt", "target_exit", "bpftrace_died", "limit"]
 Row = dict[str, Any]
 

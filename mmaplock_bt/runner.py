@@ -1,7 +1,7 @@
 """Runs bpftrace: starts it, opens and closes the window, yields its lines, leaves nothing behind.
 
-bpftrace sits on a pty of its own (pexpect): diagnostics come from there, JSON from a FIFO. When this
-process dies, however, the closing pty hangs bpftrace up (SIGHUP) and the parent-death signal kills it.
+bpftrace sits on a pty of its own (pexpect): diagnostics come from there, JSON from a FIFO. However
+this process dies, the closing pty hangs bpftrace up and the parent-death signal kills it.
 """
 
 import contextlib
@@ -25,6 +25,7 @@ from mmaplock_bt.target import Target
 LIVE_TIMEOUT_S = 90.0
 STOP_GRACE_S = 20.0
 POLL_S = 0.02
+QUIET_S = 0.15
 DIAGNOSTIC_LINES = 12
 PR_SET_PDEATHSIG = 1
 _COMM = Path("/proc/self/comm")
@@ -114,6 +115,7 @@ class Tracer:
         """Closes the window, lets bpftrace print its maps and end; yields the remaining lines."""
         if self.alive:
             _rename("mmaplock-bt/off")
+            yield from self._drain()
             self._signal(signal.SIGINT)
         deadline = time.monotonic() + STOP_GRACE_S
         while self.alive:
@@ -128,6 +130,20 @@ class Tracer:
         if self._partial:
             yield self._partial.decode("utf-8", "surrogateescape")
             self._partial = b""
+
+    def _drain(self) -> Iterator[str]:
+        """What the kernel still buffers: a signalled bpftrace drops it without a word.
+
+        Ends once the 'close' record came and nothing followed it for QUIET_S (other CPUs' buffers).
+        """
+        deadline = time.monotonic() + STOP_GRACE_S
+        closed = False
+        while self.alive and time.monotonic() < deadline:
+            lines = self.read(QUIET_S)
+            yield from lines
+            if closed and not lines:
+                return
+            closed = closed or any('"close|' in line for line in lines)
 
     def _start(self) -> None:
         script = self._folder / "script.bt"
@@ -160,9 +176,10 @@ class Tracer:
         }
 
     def _signal(self, number: int) -> None:
-        if self._child is not None and self._child.isalive():
+        child = self._child
+        if child is not None and child.pid and child.isalive():
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self._child.pid, number)
+                os.kill(child.pid, number)
 
     def _read_diagnostics(self) -> None:
         if self._child is None or self._child.closed:

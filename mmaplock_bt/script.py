@@ -65,7 +65,9 @@ def render(profile: Profile, target: Target, *, tree: bool = False) -> Script:
 def quote(text: str) -> str:
     """The one door for text into a script: a bpftrace string literal, or UsageError."""
     if not text.isprintable() or not text.isascii() or '"' in text or "\\" in text:
-        raise UsageError(f"{text!r} cannot be quoted in a script: printable ASCII, no quotes, no \\")
+        raise UsageError(
+            f"{text!r} cannot be quoted in a script: printable ASCII, no quotes, no \\"
+        )
     return f'"{text}"'
 
 
@@ -85,7 +87,7 @@ class _Writer:
     def record(self, name: str, value: str = "") -> str:
         """bpftrace statements that add one observation to the output `name`."""
         if name not in self.outputs:
-            raise UsageError(f"record(\"{name}\"): the template declares no such output")
+            raise UsageError(f'record("{name}"): the template declares no such output')
         output = self.outputs[name]
         if output.kind == "events":
             return self._event(name, output)
@@ -158,7 +160,7 @@ def _names(output: Output) -> list[str]:
 def _bucket(value: str) -> str:
     """$lower: the value with all but its leading bits cleared, the bucket's inclusive lower end.
 
-    Done here and not by hist(): that keeps 32 bits up to bpftrace 0.19 and has no sub-buckets there.
+    Done here and not by hist(), which up to bpftrace 0.19 keeps 32 bits and has no sub-buckets.
     """
     lines = [f"$rest = {value};", "$shift = (uint64)0;"]
     for bits in (32, 16, 8, 4, 2):
@@ -248,4 +250,6 @@ def _legend(name: str, output: Output) -> str:
         return f"{name}|{columns.replace(', ', '|')}: {output.title}"
     if output.kind == "histogram":
         return f"@{name}[{columns}, bucket's lower end]: {output.title}, {output.unit}"
-    return f"@{name}[{columns}]: {output.title}, count; @{name}_sum and @{name}_max in {output.unit}"
+    return (
+        f"@{name}[{columns}]: {output.title}, count; @{name}_sum and @{name}_max in {output.unit}"
+    )

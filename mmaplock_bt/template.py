@@ -130,7 +130,9 @@ def load(name: str, beside: Path | None = None) -> Template:
     if "/" in name or name.endswith(SUFFIX):
         path = (beside or Path()) / name
         try:
-            return parse(path.read_text(encoding="utf-8"), path.name.removesuffix(SUFFIX), str(path))
+            return parse(
+                path.read_text(encoding="utf-8"), path.name.removesuffix(SUFFIX), str(path)
+            )
         except OSError as error:
             raise UsageError(f"cannot read the template {path}: {error.strerror}") from error
         except UnicodeDecodeError as error:
@@ -146,7 +148,9 @@ def parse(source: str, name: str, path: str) -> Template:
     """Splits off and checks the declaration. Raises UsageError with file, line and column."""
     match = _DECLARATION.match(source)
     if match is None:
-        raise UsageError(f"{path}:1:1: no declaration: start with {{# question: ... outputs: ... #}}")
+        raise UsageError(
+            f"{path}:1:1: no declaration: start with {{# question: ... outputs: ... #}}"
+        )
     declared = document.load(match[2], path, 1 + match[1].count("\n"))
     declaration = document.check(declared, Declaration)
     declared.raise_faults()

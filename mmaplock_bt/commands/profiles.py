@@ -26,7 +26,9 @@ def show_main(arguments: argparse.Namespace) -> int:
     _show_params(chosen)
     print("\noutputs")
     for name, output in chosen.template.declaration.outputs.items():
-        print(f"  {name}  {output.kind}: {output.title}{f' ({output.help})' if output.help else ''}")
+        print(
+            f"  {name}  {output.kind}: {output.title}{f' ({output.help})' if output.help else ''}"
+        )
         print(f"    {', '.join(_described(f) for f in output.columns)}")
     for gate in chosen.gates:
         print(f"gate: {gate.text}")

@@ -170,9 +170,7 @@ def _stream(
     yield analysis.trailer(reason, duration_ns, status)
 
 
-def _header(
-    chosen: Profile, machine: Target, rendered: Script, start: str, argv: list[str]
-) -> str:
+def _header(chosen: Profile, machine: Target, rendered: Script, start: str, argv: list[str]) -> str:
     info = ProfileInfo(
         chosen.name,
         chosen.template.name,
@@ -184,9 +182,9 @@ def _header(
         machine.kernel, machine.arch, machine.cpus, machine.bpftrace, dict(machine.facts)
     )
     tool = Tool("mmaplock-bt", __version__)
-    return analysis.header(
+    return analysis.Head(
         info, facts, tool, start, argv or None, rendered.outputs, rendered.probes
-    )
+    ).line()
 
 
 def params_in_units(chosen: Profile) -> dict[str, int]:

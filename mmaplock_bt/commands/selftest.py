@@ -87,7 +87,5 @@ def _prepared(
     case: Case, machine: target.Target
 ) -> tuple[profile.Profile, target.Target, argparse.Namespace]:
     chosen = profile.with_params(profile.load(case.profile), case.settings)
-    options = argparse.Namespace(
-        command=case.argv, system_wide=False, save_raw=None, quiet=True
-    )
+    options = argparse.Namespace(command=case.argv, system_wide=False, save_raw=None, quiet=True)
     return chosen, machine, options

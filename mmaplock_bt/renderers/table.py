@@ -111,7 +111,7 @@ def _table(output: OutputData) -> RenderableType:
     names = [name for name in rows[0]["key"] if name not in _STACKS]
     for name in (*names, "count"):
         grid.add_column(name, justify="left" if name in names else "right")
-    timed = [name for name in ("sum", "max") if name in rows[0]]
+    timed: list[str] = [name for name in ("sum", "max") if name in rows[0]]
     for name in timed:
         grid.add_column("total" if name == "sum" else name, justify="right")
     parts: list[RenderableType] = [grid]
@@ -216,7 +216,9 @@ def _frames(row: Row, indent: int = 6) -> list[RenderableType]:
 
 def _more(rows: list[Row]) -> list[RenderableType]:
     left = len(rows) - SHOWN
-    return [Text(f"  … and {left:,} more (all are in -o FILE.json)", style="dim")] if left > 0 else []
+    return (
+        [Text(f"  … and {left:,} more (all are in -o FILE.json)", style="dim")] if left > 0 else []
+    )
 
 
 def _key(key: dict[str, Any]) -> str:
