@@ -102,6 +102,8 @@ def analyse(lines: Iterable[str]) -> Result:
     for name, output in head.outputs.items():
         if output.behind is not None:
             blame.join(outputs[name].rows, outputs[output.behind].rows)
+        if output.of is not None:
+            outputs[name].rows.extend(_grouped(output, outputs[output.of].rows))
     ended_by = got.trailer.get("ended_by", "bpftrace_died")
     status = got.trailer.get("status")
     return Result(
@@ -259,6 +261,20 @@ def _table(name: str, output: Output, got: Collected) -> list[Row]:
             row |= {"sum": sums.get(key), "max": maxima.get(key)}
         rows.append(row)
     return rows
+
+
+def _grouped(output: Output, rows: list[Row]) -> list[Row]:
+    """Events with equal keys, as rows of a table; largest sum first."""
+    names = [column.name for column in output.columns]
+    groups: dict[str, Row] = {}
+    for row in rows:
+        key = {name: row[name] for name in names}
+        value = int(row[str(output.value)])
+        group = groups.setdefault(json.dumps(key), {"key": key, "count": 0, "sum": 0, "max": 0})
+        group["count"] += 1
+        group["sum"] += value
+        group["max"] = max(group["max"], value)
+    return sorted(groups.values(), key=lambda row: -int(row[output.rank or "sum"]))
 
 
 def _by_key(name: str, got: Collected) -> dict[str, int]:

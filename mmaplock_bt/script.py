@@ -80,7 +80,7 @@ class _Writer:
         self.learns_names = any(
             f.name in ("owner_pid", "pid")
             for o in outputs.values()
-            if o.kind != "events"
+            if o.kind != "events" and o.of is None
             for f in o.columns
         )
 
@@ -91,6 +91,8 @@ class _Writer:
         output = self.outputs[name]
         if output.kind == "events":
             return self._event(name, output)
+        if output.of is not None:
+            raise UsageError(f'record("{name}"): this table groups the events of {output.of}')
         lines = _names(output)
         keys = [self._expression(f) for f in output.columns]
         if output.kind == "histogram":
@@ -236,7 +238,7 @@ def _header(profile: Profile, target: Target) -> str:
         f"Filter: {profile.filter.model_dump_json(exclude_defaults=True)}.",
         "",
         "Output (mode 0 is read, 1 is write):",
-        *(f"  {_legend(name, output)}" for name, output in declaration.outputs.items()),
+        *(f"  {_legend(n, o)}" for n, o in declaration.outputs.items() if o.of is None),
         "  @book_*  the books: starts + downgrades = acquires + failed + open waits,",
         "           acquires - releases - downgrades = open holds",
     ]

@@ -63,7 +63,12 @@ class CustomField(_Strict):
 
 
 class Output(_Strict):
-    """One thing that the analysis yields, in the terms that result, gates and renderers use."""
+    """One thing that the analysis yields, in the terms that result, gates and renderers use.
+
+    `behind` joins waits with the holds of another output; `of` and `value` make a table by grouping
+    the rows of an events output (a stack as a map key is not dependable: bpftrace 0.17 at times
+    leaves such a map out of its final print without a word).
+    """
 
     kind: Literal["histogram", "table", "counter", "events"]
     title: str
@@ -73,6 +78,8 @@ class Output(_Strict):
     fields: list[str | CustomField] = []
     rank: str | None = None
     behind: str | None = None
+    of: str | None = None
+    value: str | None = None
     hidden: bool = False
 
     @property
@@ -93,9 +100,15 @@ class Output(_Strict):
     def _sensible(self) -> "Output":
         if (self.kind == "events") != bool(self.fields):
             raise ValueError("events have `fields`; every other kind has `keys` or nothing")
-        if self.kind != "events" and any(f.type in ("text", "holds") for f in self.columns):
-            raise ValueError("text cannot be a key (bpftrace does not quote it): use a pid")
+        if (self.of is None) != (self.value is None) or (self.of and self.kind != "table"):
+            raise ValueError("a table `of` events names the field that is summed as its `value`")
+        if self.kind != "events" and self.of is None:
+            self._check_keys()
         return self
+
+    def _check_keys(self) -> None:
+        if any(f.type not in ("int", "hex", "enum") for f in self.columns):
+            raise ValueError("a key holds integers only: use a pid, or group events with `of`")
 
 
 class Declaration(_Strict):
@@ -112,8 +125,9 @@ class Declaration(_Strict):
             if not _NAME.fullmatch(name):
                 raise ValueError(f"the name '{name}' must match {_NAME.pattern}")
         for name, output in self.outputs.items():
-            if output.behind is not None and output.behind not in self.outputs:
-                raise ValueError(f"outputs.{name}.behind names no output: {output.behind}")
+            for other in filter(None, (output.behind, output.of)):
+                if other not in self.outputs or self.outputs[other].kind != "events":
+                    raise ValueError(f"outputs.{name} refers to no events output: {other}")
         return self
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 PAGE = mmap.PAGESIZE
 MIB = 1 << 20
 PR_SET_NAME = 15
+HOSTILE_NAME = b'a",b\n\x1b[31m'
 MADV_NOHUGEPAGE = 15
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
@@ -45,11 +46,11 @@ def forks(count: int = 23, size_mib: int = 512) -> dict[str, int]:
     return {"forks": count}
 
 
-def munmaps(count: int = 1009) -> dict[str, int]:
+def munmaps(count: int = 1009, pages: int = 4) -> dict[str, int]:
     """`count` mmaps and munmaps of touched memory: each munmap downgrades once."""
     for _ in range(count):
-        address = touched(4 * PAGE)
-        _libc.munmap(address, 4 * PAGE)
+        address = touched(pages * PAGE)
+        _libc.munmap(address, pages * PAGE)
     return {"munmaps": count}
 
 
@@ -74,12 +75,12 @@ def smaps(rounds: int = 7, size_mib: int = 1024) -> dict[str, int]:
     return {"reader": reader.pid, "mapped": mapped}
 
 
-def hostile(count: int = 23) -> dict[str, int]:
-    """A thread that calls itself something awkward and maps memory."""
+def named(name: bytes, count: int, pages: int) -> dict[str, int]:
+    """A thread of this name maps, touches and unmaps memory."""
 
     def body() -> None:
-        _libc.prctl(PR_SET_NAME, b'a",b\n\x1b[31m', 0, 0, 0)
-        munmaps(count)
+        _libc.prctl(PR_SET_NAME, name, 0, 0, 0)
+        munmaps(count, pages)
 
     thread = threading.Thread(target=body)
     thread.start()
@@ -87,10 +88,21 @@ def hostile(count: int = 23) -> dict[str, int]:
     return {"munmaps": count}
 
 
+def known(count: int = 1009, pages: int = 256) -> dict[str, int]:
+    """A thread that other tools can pick out by its name."""
+    return named(b"known-thread", count, pages)
+
+
+def hostile(count: int = 23) -> dict[str, int]:
+    """A thread that calls itself something awkward."""
+    return named(HOSTILE_NAME, count, 4)
+
+
 WORKLOADS: dict[str, Callable[..., dict[str, int]]] = {
     "forks": forks,
     "munmaps": munmaps,
     "smaps": smaps,
+    "known": known,
     "hostile": hostile,
 }
 

@@ -1,0 +1,138 @@
+"""Workloads whose events are known, traced on the running kernel."""
+
+import re
+import subprocess
+from collections import Counter, defaultdict
+
+import pytest
+
+from mmaplock_bt import workload
+from mmaplock_bt.commands.selftest import forked
+
+pytestmark = pytest.mark.kernel
+
+
+def test_23_forks_are_23_parent_and_23_child_holds(traced):
+    result = traced("long-holds", "--set", "threshold=0", "--", *workload.command("forks", 23, 512))
+    rows = result.outputs["long_holds"].rows
+    assert forked(result, "process") == 23
+    assert forked(result, "fork_child") == 23
+    parents = {
+        row["owner_pid"]
+        for row in rows
+        if row["owner_kind"] in ("process", "fork_child")
+        and any("dup_mmap" in frame for frame in row["kernel_stack"])
+    }
+    assert len(parents) == 1, "the newborn child still carries its parent's tgid"
+    torn_down = {row["owner_pid"] for row in rows if row["owner_kind"] == "teardown"}
+    assert None not in torn_down and len(torn_down - parents) >= 23
+    assert result.books.residue == 0
+    # Events and histogram travel on different ways.
+    in_histogram = sum(row["count"] for row in result.outputs["hold"].rows)
+    assert len(rows) == in_histogram
+
+
+def test_every_munmap_downgrades_and_ends_its_write_hold_there(traced):
+    result = traced("long-holds", "--set", "threshold=0", "--", *workload.command("munmaps", 1009))
+    assert result.books.downgrades >= 1009
+    assert result.books.residue == 0
+    at_downgrade = [
+        row
+        for row in result.outputs["long_holds"].rows
+        if row["mode"] == "write"
+        and any("munmap" in frame for frame in row["kernel_stack"])
+        and any("mmap_write_downgrade" in f or "munmap" in f for f in row["kernel_stack"][:1])
+    ]
+    reads = [
+        row
+        for row in result.outputs["long_holds"].rows
+        if row["mode"] == "read" and any("__vm_munmap" in f for f in row["kernel_stack"])
+    ]
+    assert len(reads) >= 1009, "after its downgrade a munmap goes on as a reader"
+    assert len(at_downgrade) >= 1009
+
+
+def test_the_smaps_reader_is_named_behind_the_waiting_writer(traced):
+    result = traced(
+        "writer-starvation",
+        *("--set", "threshold=1ms", "--set", "behind=100us"),
+        *("--", *workload.command("smaps", 7, 1024)),
+    )
+    rows = result.outputs["starved_writers"].rows
+    assert rows
+    worst = rows[0]
+    assert worst["wait_ns"] == max(row["wait_ns"] for row in rows)
+    assert worst["behind"][0]["pid"] != worst["owner_pid"], "the actor is the reader"
+    assert any("seq_read" in frame for frame in worst["behind"][0]["kernel_stack"])
+    assert worst["owner_pid"] == worst["pid"], "the owner is the process that maps"
+    assert {row["label"] for row in rows} & {"one long hold", "starved by overtaking readers"}
+    assert result.books.residue == 0
+
+
+def test_counts_and_hold_time_agree_with_perf(traced, tmp_path):
+    data = tmp_path / "perf.data"
+    perf = ["perf", "record", "-q", "-m", "1024", "-e", "mmap_lock:*", "-o", str(data), "--"]
+    argv = [*perf, *workload.command("known", 1009, 256)]
+    result = traced("hold-times", "--comm", "known-thread", "--", *argv)
+    acquired, released, held_ns = perf_books(data)
+    for row in result.outputs["hold"].rows:
+        mode = row["key"]["mode"]
+        assert row["count"] == acquired[mode], mode
+        assert row["sum"] == pytest.approx(held_ns[mode], rel=0.05), mode
+    assert result.books.releases == sum(released.values())
+    assert result.books.downgrades == acquired["write"] - released["write"] >= 1009
+    assert result.books.residue == 0
+
+
+def perf_books(data) -> tuple[Counter, Counter, dict[str, int]]:
+    """Successful acquisitions, releases and hold time per mode of the thread known-thread."""
+    done = subprocess.run(
+        ["perf", "script", "--ns", "-i", str(data), "-F", "comm,time,event,trace"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    line = re.compile(
+        r"known-thread\s+(\d+)\.(\d{9}):\s+mmap_lock:mmap_lock_(\w+):.*write=(\w+)(.*)"
+    )
+    acquired, released, held = Counter(), Counter(), defaultdict(int)
+    began: list[tuple[int, str]] = []
+    for match in map(line.search, done.stdout.splitlines()):
+        if match is None or "success=false" in match[5] or match[3] == "start_locking":
+            continue
+        now = int(match[1]) * 10**9 + int(match[2])
+        mode = "write" if match[4] == "true" else "read"
+        if began:  # a release, or the end of the exclusive part at a downgrade
+            start, held_mode = began.pop()
+            held[held_mode] += now - start
+        if match[3] == "acquire_returned":
+            acquired[mode] += 1
+            began.append((now, mode))
+        else:
+            released[mode] += 1
+    return acquired, released, held
+
+
+def test_failed_trylocks_are_no_waits(traced):
+    result = traced("wait-times", "--", *workload.command("munmaps", 1009))
+    waits = sum(row["count"] for row in result.outputs["wait"].rows)
+    assert waits == result.books.acquires - result.books.downgrades
+    assert result.books.starts == waits + result.books.failed
+
+
+def test_a_hostile_name_is_intact_in_json_and_harmless_on_the_terminal(cli, kernel):
+    words = ("run", "long-holds", "--set", "threshold=0", "--format")
+    done = cli(*words, "json", "--", *workload.command("hostile", 23))
+    from mmaplock_bt.result import from_json
+
+    names = {row["comm"] for row in from_json(done.stdout).outputs["long_holds"].rows}
+    assert workload.HOSTILE_NAME.decode() in names
+    shown = cli(*words, "table", "--", *workload.command("hostile", 23)).stdout
+    assert "\x1b" not in shown
+    assert max(map(len, shown.splitlines())) < 100
+
+
+def test_a_filter_on_the_owner_keeps_other_address_spaces_out(traced):
+    result = traced("hold-times", "--mode", "write", "--", *workload.command("munmaps", 101))
+    assert {row["key"]["mode"] for row in result.outputs["hold"].rows} == {"write"}
+    assert result.books.residue == 0

@@ -1,0 +1,107 @@
+"""However a run ends, the result is kept and nothing stays behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmaplock_bt import workload
+from tests.conftest import bpftrace_pids
+
+pytestmark = pytest.mark.kernel
+WAITING = [sys.executable, "-c", "print('go', flush=True); import time; time.sleep(600)"]
+
+
+def started(*words: str) -> subprocess.Popen[str]:
+    """A run whose command says 'go' once it is traced (on our stderr)."""
+    run = subprocess.Popen(
+        [sys.executable, "-m", "mmaplock_bt", "run", *words, "--", *WAITING],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert run.stderr is not None
+    while (line := run.stderr.readline()) != "go\n":
+        assert line, "the run ended before its command began"
+    return run
+
+
+def bpftrace_of(run: subprocess.Popen[str]) -> int:
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    (found,) = (pid for pid in children if pid in bpftrace_pids())
+    return int(found)
+
+
+def test_an_interrupt_gives_the_result_so_far(kernel):
+    run = started("hold-times", "--format", "json")
+    run.send_signal(signal.SIGINT)
+    out, _ = run.communicate(timeout=60)
+    result = json.loads(out)
+    assert result["window"]["ended_by"] == "interrupt"
+    assert result["loss"]["complete"] and result["books"]["residue"] == 0
+
+
+def test_sigkill_of_the_tool_ends_bpftrace(kernel):
+    run = started("hold-times")
+    pidfd = os.pidfd_open(bpftrace_of(run))
+    run.kill()
+    run.communicate(timeout=60)
+    signal.pidfd_send_signal  # noqa: B018  (the wait below needs no signal)
+    import select
+
+    assert select.select([pidfd], [], [], 30)[0], "bpftrace outlived its parent"
+
+
+def test_a_killed_bpftrace_keeps_what_came_before_and_says_so(kernel):
+    run = started("long-holds", "--set", "threshold=0", "--format", "json")
+    os.kill(bpftrace_of(run), signal.SIGKILL)
+    out, err = run.communicate(timeout=60)
+    result = json.loads(out)
+    assert run.returncode == 4
+    assert "bpftrace ended" in err
+    assert result["window"]["ended_by"] == "bpftrace_died"
+    assert result["books"]["starts"] is None
+    assert not result["loss"]["complete"]
+    assert result["outputs"]["long_holds"]["rows"]
+
+
+def test_a_failing_command_is_6_and_its_status_is_in_the_result(traced):
+    result = traced("hold-times", "--", "sh", "-c", "exit 7", code=6)
+    assert result.window.command.status == 7
+    assert result.window.ended_by == "command"
+
+
+def test_a_raw_stream_gives_the_identical_result(cli, kernel, tmp_path):
+    raw, saved = tmp_path / "raw", tmp_path / "a.json"
+    argv = workload.command("munmaps", 23)
+    done = cli("run", "long-holds", "--set", "threshold=0", "--save-raw", str(raw),
+               "-o", str(saved), "--", *argv)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    again = cli("report", str(raw), "--format", "json")
+    assert again.stdout == saved.read_text()
+    assert cli("report", str(saved)).stdout == done.stdout
+
+
+def test_the_window_ends_with_the_target(cli, kernel):
+    sleeper = subprocess.Popen(["sleep", "600"])
+    run = subprocess.Popen(
+        [sys.executable, "-m", "mmaplock_bt", "run", "hold-times", "-p", str(sleeper.pid),
+         "--format", "json"],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    sleeper.kill()
+    sleeper.wait()
+    out, _ = run.communicate(timeout=60)
+    # Gone before the window opened is told as wrong usage, in it as the window's end.
+    assert run.returncode in (0, 2)
+    assert not out or json.loads(out)["window"]["ended_by"] == "target_exit"
+
+
+def test_selftest_passes(cli, kernel):
+    done = cli("selftest")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("pass") == 4
