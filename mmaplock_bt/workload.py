@@ -75,27 +75,28 @@ def smaps(rounds: int = 7, size_mib: int = 1024) -> dict[str, int]:
     return {"reader": reader.pid, "mapped": mapped}
 
 
-def named(name: bytes, count: int, pages: int) -> dict[str, int]:
-    """A thread of this name maps, touches and unmaps memory."""
+def named(name: bytes, body: Callable[[], object]) -> None:
+    """Runs `body` in a thread of this name."""
 
-    def body() -> None:
+    def renamed() -> None:
         _libc.prctl(PR_SET_NAME, name, 0, 0, 0)
-        munmaps(count, pages)
+        body()
 
-    thread = threading.Thread(target=body)
+    thread = threading.Thread(target=renamed)
     thread.start()
     thread.join()
-    return {"munmaps": count}
 
 
-def known(count: int = 1009, pages: int = 256) -> dict[str, int]:
-    """A thread that other tools can pick out by its name."""
-    return named(b"known-thread", count, pages)
+def known(count: int = 1009, rounds: int = 23, size_mib: int = 128) -> dict[str, int]:
+    """A thread to be picked out by its name: many short holds, and long ones by fork."""
+    named(b"known-thread", lambda: (munmaps(count), forks(rounds, size_mib)))
+    return {"munmaps": count, "forks": rounds}
 
 
 def hostile(count: int = 23) -> dict[str, int]:
     """A thread that calls itself something awkward."""
-    return named(HOSTILE_NAME, count, 4)
+    named(HOSTILE_NAME, lambda: munmaps(count))
+    return {"munmaps": count}
 
 
 WORKLOADS: dict[str, Callable[..., dict[str, int]]] = {

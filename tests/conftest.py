@@ -15,12 +15,13 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def bpftrace_pids() -> set[str]:
-    """bpftrace processes of this machine, by /proc/PID/comm (which takes no lock)."""
+    """bpftrace processes of this machine, by /proc/PID/stat (which takes no lock)."""
     found = set()
-    for comm in Path("/proc").glob("[0-9]*/comm"):
+    for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            if comm.read_text().strip() == "bpftrace":
-                found.add(comm.parent.name)
+            text = stat.read_text(errors="replace")
+            if "(bpftrace) " in text and "(bpftrace) Z" not in text:
+                found.add(stat.parent.name)
         except OSError:
             continue
     return found

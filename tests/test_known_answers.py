@@ -8,6 +8,7 @@ import pytest
 
 from mmaplock_bt import workload
 from mmaplock_bt.commands.selftest import forked
+from mmaplock_bt.result import from_json
 
 pytestmark = pytest.mark.kernel
 
@@ -71,8 +72,9 @@ def test_the_smaps_reader_is_named_behind_the_waiting_writer(traced):
 
 def test_counts_and_hold_time_agree_with_perf(traced, tmp_path):
     data = tmp_path / "perf.data"
-    perf = ["perf", "record", "-q", "-m", "1024", "-e", "mmap_lock:*", "-o", str(data), "--"]
-    argv = [*perf, *workload.command("known", 1009, 256)]
+    # -a: a task's own perf events are closed in do_exit before exit_mm takes its last lock.
+    perf = ["perf", "record", "-a", "-q", "-m", "1024", "-e", "mmap_lock:*", "-o", str(data), "--"]
+    argv = [*perf, *workload.command("known", 1009, 23, 128)]
     result = traced("hold-times", "--comm", "known-thread", "--", *argv)
     acquired, released, held_ns = perf_books(data)
     for row in result.outputs["hold"].rows:
@@ -87,27 +89,30 @@ def test_counts_and_hold_time_agree_with_perf(traced, tmp_path):
 def perf_books(data) -> tuple[Counter, Counter, dict[str, int]]:
     """Successful acquisitions, releases and hold time per mode of the thread known-thread."""
     done = subprocess.run(
-        ["perf", "script", "--ns", "-i", str(data), "-F", "comm,time,event,trace"],
+        ["perf", "script", "--ns", "-i", str(data), "-F", "comm,tid,time,event,trace"],
         capture_output=True,
         text=True,
         check=True,
     )
     line = re.compile(
-        r"known-thread\s+(\d+)\.(\d{9}):\s+mmap_lock:mmap_lock_(\w+):.*write=(\w+)(.*)"
+        r"known-thread\s+(?P<tid>\d+)\s+(?P<s>\d+)\.(?P<ns>\d{9}):"
+        r"\s+mmap_lock:mmap_lock_(?P<event>\w+):"
+        r" mm=(?P<mm>\w+).*write=(?P<write>\w+)(?P<rest>.*)"
     )
     acquired, released, held = Counter(), Counter(), defaultdict(int)
-    began: list[tuple[int, str]] = []
+    began: dict[tuple[str, str], tuple[int, str]] = {}
     for match in map(line.search, done.stdout.splitlines()):
-        if match is None or "success=false" in match[5] or match[3] == "start_locking":
+        if match is None or "success=false" in match["rest"] or match["event"] == "start_locking":
             continue
-        now = int(match[1]) * 10**9 + int(match[2])
-        mode = "write" if match[4] == "true" else "read"
-        if began:  # a release, or the end of the exclusive part at a downgrade
-            start, held_mode = began.pop()
+        now = int(match["s"]) * 10**9 + int(match["ns"])
+        mode = "write" if match["write"] == "true" else "read"
+        lock = match["tid"], match["mm"]
+        if lock in began:  # a release, or the end of the exclusive part at a downgrade
+            start, held_mode = began.pop(lock)
             held[held_mode] += now - start
-        if match[3] == "acquire_returned":
+        if match["event"] == "acquire_returned":
             acquired[mode] += 1
-            began.append((now, mode))
+            began[lock] = now, mode
         else:
             released[mode] += 1
     return acquired, released, held
@@ -123,8 +128,6 @@ def test_failed_trylocks_are_no_waits(traced):
 def test_a_hostile_name_is_intact_in_json_and_harmless_on_the_terminal(cli, kernel):
     words = ("run", "long-holds", "--set", "threshold=0", "--format")
     done = cli(*words, "json", "--", *workload.command("hostile", 23))
-    from mmaplock_bt.result import from_json
-
     names = {row["comm"] for row in from_json(done.stdout).outputs["long_holds"].rows}
     assert workload.HOSTILE_NAME.decode() in names
     shown = cli(*words, "table", "--", *workload.command("hostile", 23)).stdout
