@@ -60,12 +60,20 @@ def load(text: str, name: str, first_line: int = 1) -> Document:
 
 
 def check(document: Document, model: type[Model]) -> Model | None:
-    """Validates the data; what pydantic finds joins the document's faults, and None is returned."""
+    """Validates the data; what pydantic finds joins the document's faults.
+
+    Returns the model of the faultless top-level keys, so that the caller can go on to find more
+    before raise_faults(); None where even that is not possible.
+    """
     try:
         return model.model_validate(document.data)
     except ValidationError as error:
         for fault in error.errors():
-            document.fault(tuple(fault["loc"]), _sentence(fault, model))
+            document.fault(tuple(fault["loc"]), sentence(fault, model))
+        wrong = {fault["loc"][0] for fault in error.errors() if fault["loc"]}
+    try:
+        return model.model_validate({k: v for k, v in document.data.items() if k not in wrong})
+    except ValidationError:
         return None
 
 
@@ -109,7 +117,8 @@ def _mark(node: yaml.Node, document: Document) -> tuple[int, int]:
     return node.start_mark.line + document.first_line, node.start_mark.column + 1
 
 
-def _sentence(fault: Any, model: type[BaseModel]) -> str:
+def sentence(fault: Any, model: type[BaseModel]) -> str:
+    """One of pydantic's faults in this project's words."""
     if fault["type"] == "extra_forbidden":
         return f"unknown key{_allowed(model, fault['loc'])}"
     if fault["type"] == "value_error":

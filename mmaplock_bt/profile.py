@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from mmaplock_bt import document, gates, resources, template
 from mmaplock_bt.errors import UsageError
@@ -33,13 +33,19 @@ class Side(_Strict):
     def _text(cls, value: Any) -> Any:
         return str(value) if isinstance(value, int) else value
 
-    @model_validator(mode="after")
-    def _possible(self) -> "Side":
-        if self.pid is not None and self.pid <= 0:
+    @field_validator("pid")
+    @classmethod
+    def _positive(cls, pid: int | None) -> int | None:
+        if pid is not None and pid <= 0:
             raise ValueError("a pid is above 0")
-        if self.comm is not None and not 0 < len(self.comm.encode()) <= COMM_BYTES:
+        return pid
+
+    @field_validator("comm")
+    @classmethod
+    def _possible(cls, comm: str | None) -> str | None:
+        if comm is not None and not 0 < len(comm.encode()) <= COMM_BYTES:
             raise ValueError(f"the kernel keeps 1 to {COMM_BYTES} bytes of a name")
-        return self
+        return comm
 
 
 class Filter(_Strict):

@@ -79,7 +79,7 @@ def _memcg_field(tracefs: Path) -> str:
 
 def _version(path: str) -> str:
     text = _output(path, "--version").strip()
-    found = re.search(r"v?(\d+\.\d+\S*)", text)
+    found = re.match(r"bpftrace v?(\d+\.\d+\S*)", text)
     if found is None:
         raise TargetError(f"{path} --version says '{text[:60]}': this is not bpftrace")
     return found[1]

@@ -19,7 +19,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-from mmaplock_bt import __version__, analysis, profile, renderers, script, target
+from pydantic import ValidationError
+
+from mmaplock_bt import __version__, analysis, document, profile, renderers, script, target
 from mmaplock_bt.errors import COMMAND_FAILED, BpftraceError, Interrupted, UsageError
 from mmaplock_bt.profile import Filter, Profile, Side
 from mmaplock_bt.renderers import table
@@ -86,8 +88,8 @@ def chosen_profile(arguments: argparse.Namespace) -> Profile:
                 mode=arguments.mode or chosen.filter.mode,
             ),
         )
-    except ValueError as error:
-        raise UsageError(f"filter: {error}") from error
+    except ValidationError as error:
+        raise UsageError(f"filter: {document.sentence(error.errors()[0], Side)}") from error
     if arguments.duration is None:
         return chosen
     duration_ns = parse_duration(arguments.duration)

@@ -1,0 +1,88 @@
+"""Bad input: one sentence, the contract's exit code, never a traceback."""
+
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from mmaplock_bt import target
+from mmaplock_bt.errors import TargetError
+
+CASES = [
+    (2, ("run", "long-hold"), "did you mean 'long-holds'"),
+    (2, ("run", "long-holds", "--set", "threshold=5"), "unit"),
+    (2, ("run", "long-holds", "--set", "x=5ms"), "allowed: threshold"),
+    (2, ("run", "/nonexistent/x.yaml"), "cannot read"),
+    (2, ("run", "hold-times", "--", "nonexistentcmd"), "not found"),
+    (2, ("run", "hold-times", "--comm", "x" * 16), "1 to 15 bytes"),
+    (2, ("run", "hold-times", "-o", "x.foo"), ".json"),
+    (2, ("report", "/etc/passwd"), "no result file"),
+    (2, ("report", "/nonexistent"), "cannot read"),
+    (3, ("run", "hold-times", "--bpftrace", "/nonexistent/bpftrace"), "apt-get install bpftrace"),
+    (3, ("run", "hold-times", "--bpftrace", "/bin/cat"), "not bpftrace"),
+]
+
+
+@pytest.mark.parametrize(("code", "words", "said"), CASES, ids=[" ".join(c[1]) for c in CASES])
+def test_one_sentence_and_the_code(cli, code, words, said):
+    done = cli(*words)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert done.stdout == "" and "Traceback" not in done.stderr
+
+
+def test_not_root_no_tracefs_old_kernel(monkeypatch, tmp_path):
+    monkeypatch.setattr(target.os, "geteuid", lambda: 1000)
+    with pytest.raises(TargetError, match="sudo"):
+        target.probe()
+    monkeypatch.setattr(target.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(target, "TRACEFS", (tmp_path,))
+    with pytest.raises(TargetError, match="mount -t tracefs"):
+        target.probe()
+    (tmp_path / "events").mkdir()
+    with pytest.raises(TargetError, match=r"5\.11"):
+        target.probe()
+
+
+@pytest.mark.kernel
+def test_a_refused_script_is_kept_and_bpftraces_words_shown(cli, kernel, tmp_path):
+    (tmp_path / "x.bt.j2").write_text(
+        "{#\nquestion: q\noutputs: {x: {kind: counter, title: t}}\n#}\n"
+        '{% extends "_mmap_lock.bt.j2" %}'
+        "\n{% block hold_ended %}\n nonsense(;\n{% endblock %}\n"
+    )
+    (tmp_path / "x.yaml").write_text("template: ./x.bt.j2\n")
+    done = cli("run", str(tmp_path / "x.yaml"), "-d", "1s")
+    assert done.returncode == 4
+    assert "syntax error" in done.stderr
+    kept = Path(done.stderr.rsplit(" ", 1)[1].strip())
+    assert "nonsense(;" in kept.read_text()
+    kept.unlink()
+
+
+@pytest.mark.kernel
+def test_the_standalone_script_is_accepted_by_bpftrace(cli, kernel, tmp_path):
+    for name in cli("list").stdout.split("\n")[:-1]:
+        path = tmp_path / "x.bt"
+        path.write_text(cli("script", name.split()[0]).stdout)
+        done = subprocess.run(
+            ["bpftrace", "-d", str(path)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_wheel_works_in_a_clean_environment(tmp_path):
+    root = Path(__file__).resolve().parent.parent
+    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(root)]
+    subprocess.run(pip, check=True, capture_output=True)
+    venv.create(tmp_path / "v", with_pip=True)
+    python = tmp_path / "v/bin/python"
+    (wheel,) = tmp_path.glob("*.whl")
+    subprocess.run([python, "-m", "pip", "install", "-q", wheel], check=True, capture_output=True)
+    done = subprocess.run(
+        [tmp_path / "v/bin/mmaplock-bt", "list"],
+        capture_output=True, text=True, check=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert "writer-starvation" in done.stdout

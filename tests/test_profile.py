@@ -1,0 +1,120 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmaplock_bt import profile, script, target, template
+from mmaplock_bt.errors import UsageError
+from mmaplock_bt.units import format_ns, parse_duration
+
+EXAMPLE = """\
+extends: long-holds
+description: holds of mysqld's address space over 5 ms
+duration: 30s
+filter:
+  owner: {comm: mysqld}
+  mode: write
+params:
+  threshold: 5ms
+  kernel_stack: 24
+gates:
+  - hold{mode=write}.max < 50ms
+  - long_holds.count == 0
+"""
+WRONG = """\
+extends: long-holds
+duration: 10 parsecs
+colour: red
+filter:
+  owner: {comm: averyveryverylongname, uid: 3}
+  mode: sideways
+params:
+  threshold: 5
+  threshld: 5ms
+  threshold: 6ms
+gates:
+  - hold{mode=write}.max < 50
+  - nothing.count == 0
+"""
+
+
+def test_a_users_profile_resolves(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(EXAMPLE)
+    mine = profile.load(str(path))
+    assert mine.params == {"threshold": 5_000_000, "kernel_stack": 24, "user_stack": 12}
+    assert mine.duration_ns == 30 * 10**9
+    assert mine.filter.owner.comm == "mysqld" and mine.filter.mode == "write"
+    assert [gate.limit for gate in mine.gates] == [50_000_000, 0]
+    assert '"mysqld"' in script.render(mine, target.offline()).text
+
+
+def test_all_faults_at_once_with_line_and_column(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text(WRONG)
+    with pytest.raises(UsageError) as caught:
+        profile.load(str(path))
+    places = [line.removeprefix(f"{path}:").split(" ")[0] for line in str(caught.value).split("\n")]
+    assert places == ["2:1:", "3:1:", "5:11:", "5:40:", "6:3:", "8:3:", "9:3:", "10:3:", "12:5:",
+                      "13:5:"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", profile.names())
+def test_every_shipped_profile_renders_in_few_columns(name):
+    text = script.render(profile.load(name), target.offline()).text
+    assert text.startswith("#!/usr/bin/env bpftrace\n/*\n * " + name)
+    assert text.count("{") == text.count("}")
+
+
+def test_a_ten_line_template_beside_a_profile(tmp_path):
+    (tmp_path / "big.bt.j2").write_text(
+        """{#
+question: Which processes wait longest to write?
+outputs:
+  writers: {kind: table, title: Write waits, unit: ns, rank: sum, keys: [pid]}
+#}
+{% extends "_mmap_lock.bt.j2" %}
+{% block wait_ended %}
+  if ($mode == 1) { {{ record("writers", "$wait_ns") }} }
+{% endblock %}
+"""
+    )
+    (tmp_path / "p.yaml").write_text("template: ./big.bt.j2\n")
+    rendered = script.render(profile.load(str(tmp_path / "p.yaml")), target.offline())
+    assert "@writers_sum[(uint64)pid] = sum($wait_ns);" in rendered.text
+
+
+def test_a_template_cannot_reach_python(tmp_path):
+    source = (
+        "{#\nquestion: q\noutputs: {x: {kind: counter, title: t}}\n#}\n{{ ''.__class__.mro() }}"
+    )
+    used = template.parse(source, "x", "x.bt.j2")
+    with pytest.raises(UsageError, match="does not render"):
+        script.render(profile.Profile("x", used), target.offline())
+
+
+@given(st.text(min_size=1))
+def test_text_goes_into_a_script_quoted_or_not_at_all(text):
+    try:
+        quoted = script.quote(text)
+    except UsageError:
+        return
+    assert quoted[1:-1] == text
+    assert not set(quoted[1:-1]) & set('"\\\n\r\0')
+
+
+@pytest.mark.parametrize(
+    ("text", "ns"), [("500us", 500_000), ("1.5s", 1_500_000_000), ("10 ms", 10_000_000), ("0", 0)]
+)
+def test_durations(text, ns):
+    assert parse_duration(text) == ns
+
+
+@pytest.mark.parametrize("text", ["5", "ms", "1.5ns", "-3ms", "1:30", "10 parsecs", "1e3ms", ""])
+def test_wrong_durations(text):
+    with pytest.raises(UsageError):
+        parse_duration(text)
+
+
+@given(st.integers(0, 10**15))
+def test_formatted_times_are_short(ns):
+    assert len(format_ns(ns)) <= 12
