@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,6 +84,17 @@ outputs:
     (tmp_path / "p.yaml").write_text("template: ./big.bt.j2\n")
     rendered = script.render(profile.load(str(tmp_path / "p.yaml")), target.offline())
     assert "@writers_sum[(uint64)pid] = sum($wait_ns);" in rendered.text
+
+
+def test_the_readmes_profile_and_template_work(tmp_path):
+    readme = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+    found = dict(re.findall(r"```(yaml|jinja)\n(.*?)```", readme, re.DOTALL))
+    assert len(found["jinja"].splitlines()) <= 10
+    (tmp_path / "mysqld.yaml").write_text(found["yaml"])
+    (tmp_path / "write-waits.bt.j2").write_text(found["jinja"])
+    (tmp_path / "write-waits.yaml").write_text("template: ./write-waits.bt.j2\n")
+    for name in ("mysqld.yaml", "write-waits.yaml"):
+        assert script.render(profile.load(str(tmp_path / name)), target.offline()).text
 
 
 def test_a_template_cannot_reach_python(tmp_path):
