@@ -29,6 +29,10 @@ def main(arguments: argparse.Namespace) -> int:
         failures += not right
         residue = result.books.residue
         print(f"{'pass' if right else 'FAIL'}  {case.profile:<18} {found}; residue {residue}")
+        if not right:
+            print(
+                f"      {result.books}\n      {result.loss}\n      {died or 'bpftrace ended well'}"
+            )
     return 1 if failures else 0
 
 
