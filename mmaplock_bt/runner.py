@@ -271,7 +271,3 @@ def _die_with_parent() -> None:
     """In the child: SIGKILL when the parent dies; SIGINT as by default, whatever was inherited."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # A bpf(2) map access disables tracing programs on its CPU (bpf_disable_instrumentation) while
-    # it stays preemptible: preempted there, bpftrace blinds its own probes until it runs again.
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
