@@ -106,6 +106,7 @@ def analyse(lines: Iterable[str]) -> Result:
             outputs[name].rows.extend(_grouped(output, outputs[output.of].rows))
     ended_by = got.trailer.get("ended_by", "bpftrace_died")
     status = got.trailer.get("status")
+    books = _books(got)
     return Result(
         schema=SCHEMA,
         tool=head.tool,
@@ -118,8 +119,8 @@ def analyse(lines: Iterable[str]) -> Result:
             None if head.argv is None else Command(head.argv, status),
         ),
         outputs=outputs,
-        books=_books(got),
-        loss=_loss(got, head.probes, ended_by),
+        books=books,
+        loss=_loss(got, head.probes, ended_by, books),
     )
 
 
@@ -320,7 +321,7 @@ def _text(escaped: str) -> str:
 def frames(text: str) -> list[str]:
     """A stack as printed -> frames, innermost first, without those of the tracing itself."""
     found = [line.strip() for line in text.split("\n")]
-    kept = [line for line in found if line and line != "0"]
+    kept = [line for line in found if line]
     while kept and _TRACER_FRAME.match(kept[0]):
         kept.pop(0)
     return kept
@@ -352,8 +353,9 @@ def _books(got: Collected) -> Books:
     )
 
 
-def _loss(got: Collected, probes: int, ended_by: str) -> Loss:
+def _loss(got: Collected, probes: int, ended_by: str, books: Books) -> Loss:
     nothing_missing = not (got.lost or got.map_full or got.stack_errors or got.unparsed)
+    balanced = books.residue == 0  # a probe may miss events without any counter knowing
     drained = got.closed_ns is not None  # printed after everything in the window
     return Loss(
         lost_events=got.lost,
@@ -363,6 +365,7 @@ def _loss(got: Collected, probes: int, ended_by: str) -> Loss:
         probes_expected=probes,
         probes_attached=got.attached,
         complete=nothing_missing
+        and balanced
         and drained
         and got.attached == probes
         and ended_by != "bpftrace_died",

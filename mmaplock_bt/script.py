@@ -122,9 +122,11 @@ class _Writer:
         if not field.is_stack:
             return field.expression
         depth = self._depth(field)
-        if field.type == "kernel_stack":
-            return f"kstack({depth + TRACER_FRAMES})"
-        return f"ustack({depth})" if depth else "(uint64)0"
+        return (
+            f"kstack({depth + TRACER_FRAMES})"
+            if field.type == "kernel_stack"
+            else f"ustack({depth})"
+        )
 
     def _depth(self, field: Field) -> int:
         return self.params.get(field.name, 16)

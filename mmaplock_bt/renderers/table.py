@@ -33,7 +33,9 @@ def render(result: Result, *, color: bool = False) -> str:
             console.print(_body(output), no_wrap=True, overflow="ellipsis")
     console.print()
     console.print(Text(_books(result.books)), soft_wrap=False)
-    console.print(Text(_loss(result.loss), style="" if result.loss.complete else "bold red"))
+    console.print(
+        Text(_loss(result.loss, result.books), style="" if result.loss.complete else "bold red")
+    )
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
@@ -250,11 +252,13 @@ def _books(books: Books) -> str:
     return line
 
 
-def _loss(loss: Loss) -> str:
+def _loss(loss: Loss, books: Books) -> str:
     if loss.complete:
         return "loss:  none known"
     names = ("lost_events", "map_full", "stack_errors", "unparsed_lines")
     found = [f"{n.replace('_', ' ')} {getattr(loss, n):,}" for n in names if getattr(loss, n)]
     if loss.probes_attached != loss.probes_expected:
         found.append(f"probes attached {loss.probes_attached} of {loss.probes_expected}")
-    return f"loss:  INCOMPLETE: {', '.join(found) or 'bpftrace died before the end'}"
+    if books.residue:
+        found.append("the books do not balance")
+    return f"loss:  INCOMPLETE: {', '.join(found) or 'bpftrace did not see the window through'}"
