@@ -4,7 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: demo test lint system clean
+SUITES ?= bullseye bookworm trixie sid
+KERNELS ?= bullseye bookworm trixie sid
+
+.PHONY: demo test test-matrix test-kernels lint system clean
 
 demo: system $(VENV)/.installed
 	$(SUDO) $(BIN)/mmaplock-bt run long-holds --set threshold=5ms -- \
@@ -12,6 +15,18 @@ demo: system $(VENV)/.installed
 
 test: system $(VENV)/.dev lint
 	$(SUDO) $(abspath $(BIN))/python -m pytest
+
+# Long ones. The roots of the suites are kept in ~/.cache/mmaplock-bt.
+test-matrix: system $(VENV)/.dev
+	@command -v mmdebstrap >/dev/null || \
+	  { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq mmdebstrap; }
+	$(SUDO) $(abspath $(BIN))/python tools/matrix.py $(SUITES)
+
+test-kernels: $(VENV)/.dev
+	@command -v mmdebstrap qemu-system-x86_64 busybox cpio mke2fs modprobe zstd >/dev/null || \
+	  { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends \
+	    mmdebstrap qemu-system-x86 busybox-static cpio e2fsprogs kmod zstd; }
+	$(SUDO) $(abspath $(BIN))/python tools/kernels.py $(KERNELS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmaplock_bt import blame, events
+from mmaplock_bt import blame, events, symbols
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.fields import Field
 from mmaplock_bt.result import (
@@ -50,6 +50,7 @@ class Collected:
     stack_errors: int = 0
     unparsed: int = 0
     trailer: dict[str, Any] = field(default_factory=dict)
+    user_frames: dict[tuple[int, str], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def analyse(lines: Iterable[str]) -> Result:
 
 def _collect(lines: Iterator[str]) -> Collected:
     got = Collected()
-    for record in events.parse(_without_trailer(lines, got)):
+    for record in events.parse(_without_own(lines, got)):
         match record:
             case events.Printed(name=name, rest=rest):
                 _note_printed(got, name, rest)
@@ -149,16 +150,22 @@ def _note_printed(got: Collected, name: str, rest: str) -> None:
         got.names[int(pid)] = _text(text)
     elif name == "open":
         got.opened_ns = int(rest)
+        got.unparsed = 0  # compile warnings: 0.24 to 0.26 print them among the JSON
     elif name == "close":
         got.closed_ns = int(rest)
     else:
         got.printed[name].append(rest)
 
 
-def _without_trailer(lines: Iterator[str], got: Collected) -> Iterator[str]:
+def _without_own(lines: Iterator[str], got: Collected) -> Iterator[str]:
+    """bpftrace's lines; the tool's own ones are noted."""
     for line in lines:
         if line.startswith(f'{{"type": "{TRAILER}"'):
             got.trailer = json.loads(line)
+        elif line.startswith(f'{{"type": "{symbols.RECORD}"'):
+            told = json.loads(line)
+            for address, name in told["frames"].items():
+                got.user_frames[told["pid"], address] = name
         else:
             yield line
 
@@ -197,6 +204,10 @@ def _event(rest: str, output: Output, got: Collected) -> Row | None:
     if "time_ns" in values:
         values["time_ns"] = max(0, values["time_ns"] - (got.opened_ns or 0))
     _name_owner(values, got)
+    if "user_stack" in values:
+        pid = int(values.get("pid") or 0)
+        named = got.user_frames
+        values["user_stack"] = [named.get((pid, f), f) for f in values["user_stack"]]
     order = [column.name for column in output.columns]
     return {name: values.get(name) for name in order}
 
@@ -308,6 +319,8 @@ def _value(column: Field, text: str) -> Any:
             return column.labels[int(text)]
         case "text":
             return _text(text)
+        case "user_stack":
+            return [f"0x{address:x}" for address in symbols.addresses(text)]
         case _:
             return frames(text)
 

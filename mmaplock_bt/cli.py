@@ -22,6 +22,7 @@ COMMANDS = {
     "script": ("profiles", "script_main", "the profile as a standalone bpftrace program"),
     "report": ("report", "main", "show a saved result or raw stream again (no root)"),
     "schema": ("profiles", "schema_main", "JSON Schema of profiles, templates or results"),
+    "doctor": ("doctor", "main", "what this machine offers, what follows, how to mend it"),
     "selftest": ("selftest", "main", "known workloads on this machine: pass or fail"),
 }
 
@@ -102,7 +103,10 @@ def _parser() -> argparse.ArgumentParser:
         help="with a COMMAND: trace every process, not its tree",
     )
     made["run"].add_argument("-q", "--quiet", action="store_true", help="no countdown")
-    made["selftest"].add_argument("--bpftrace", default=_bpftrace(), metavar="PATH")
+    for name in ("selftest", "doctor"):
+        made[name].add_argument("--bpftrace", default=_bpftrace(), metavar="PATH")
+        made[name].add_argument("--json", action="store_true", help="for machines")
+    made["doctor"].add_argument("--fresh", action="store_true", help="try bpftrace again")
     made["check"].add_argument("file", metavar="FILE")
     made["report"].add_argument("result", metavar="RESULT", help="a result file or a raw stream")
     made["schema"].add_argument("what", choices=("profile", "template", "result"))

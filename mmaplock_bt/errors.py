@@ -12,15 +12,24 @@ class UsageError(Failure):
 
 
 class TargetError(Failure):
-    """This machine cannot trace: privilege, kernel, tracefs or bpftrace."""
+    """This machine cannot trace: privilege, kernel, tracefs or bpftrace. `mend` is what to do."""
 
     exit_code = 3
+
+    def __init__(self, found: str, mend: str) -> None:
+        super().__init__(f"{found}: {mend}")
+        self.found = found
+        self.mend = mend
 
 
 class BpftraceError(Failure):
     """bpftrace refused the script, crashed or went silent."""
 
     exit_code = 4
+
+
+class RefusedError(BpftraceError):
+    """bpftrace ended before its probes were live."""
 
 
 class Inconclusive(Failure):

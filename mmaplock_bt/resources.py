@@ -22,3 +22,8 @@ def user_profiles() -> Path:
     """The user's own profiles, by the XDG base directory specification."""
     base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(base) / "mmaplock-bt" / "profiles"
+
+
+def cache() -> Path:
+    """What may be lost at any time, by the same specification."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmaplock-bt"

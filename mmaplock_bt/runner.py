@@ -7,6 +7,7 @@ this process dies, the closing pty hangs bpftrace up and the parent-death signal
 import contextlib
 import ctypes
 import os
+import re
 import select
 import shutil
 import signal
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import pexpect
 
-from mmaplock_bt.errors import BpftraceError
+from mmaplock_bt.errors import BpftraceError, RefusedError, TargetError
 from mmaplock_bt.script import Script
 from mmaplock_bt.target import Target
 
@@ -28,6 +29,7 @@ POLL_S = 0.02
 QUIET_S = 0.15
 DIAGNOSTIC_LINES = 12
 PR_SET_PDEATHSIG = 1
+_SGR = re.compile(r"\x1b\[[0-9;]*m")
 _COMM = Path("/proc/self/comm")
 
 
@@ -38,10 +40,10 @@ class Tracer:
         self.script = script
         self.target = target
         self.root_pid = root_pid
-        self.diagnostics: list[str] = []
         self.received_bytes = 0
         self._folder = Path(tempfile.mkdtemp(prefix="mmaplock-bt-"))
         self._partial = b""
+        self._said = b""
         self._name = _COMM.read_text(encoding="utf-8", errors="surrogateescape")
         self._child: pexpect.spawn[bytes] | None = None
         self._stream = -1
@@ -62,6 +64,12 @@ class Tracer:
         return self._child is not None and self._child.isalive()
 
     @property
+    def diagnostics(self) -> list[str]:
+        """What bpftrace said beside its JSON, without colours (from 0.24 a terminal gets them)."""
+        text = _SGR.sub("", self._said.decode(errors="replace"))
+        return [line for line in text.splitlines() if line.strip()]
+
+    @property
     def status(self) -> int | None:
         """Exit status once dead; a signal as its negative number."""
         child = self._child
@@ -73,7 +81,8 @@ class Tracer:
         """Waits until all probes are live and opens the window.
 
         The task_rename probe sees this process rename itself; it answers with an 'open' record.
-        Returns the lines so far. Raises BpftraceError when bpftrace ends or stays silent.
+        Returns the lines so far. Raises RefusedError when bpftrace ends, BpftraceError when it
+        stays silent.
         """
         lines: list[str] = []
         deadline = time.monotonic() + LIVE_TIMEOUT_S
@@ -84,7 +93,7 @@ class Tracer:
             _rename("mmaplock-bt/on")
             lines += self.read(POLL_S)
             if not alive:
-                raise BpftraceError(self._refusal())
+                raise RefusedError(self._refusal())
             if time.monotonic() > deadline:
                 raise BpftraceError(
                     f"bpftrace's probes were not live after {LIVE_TIMEOUT_S:.0f} s; "
@@ -155,14 +164,18 @@ class Tracer:
         command = [self.target.path, *flags, "-f", "json", "-o", str(fifo), str(script)]
         # $$ is the shell's pid and, after exec, bpftrace's: no version can name its own.
         line = f'exec "$@" $$ {os.getpid()} {self.root_pid}'
-        self._child = pexpect.spawn(
-            "/bin/sh",
-            ["-c", line, "sh", *command],
-            env=os.environ | self._environment(),
-            echo=False,
-            timeout=None,
-            preexec_fn=_die_with_parent,
-        )
+        try:
+            self._child = pexpect.spawn(
+                "/bin/sh",
+                ["-c", line, "sh", *command],
+                env=os.environ | self._environment(),
+                echo=False,
+                timeout=None,
+                preexec_fn=_die_with_parent,
+            )
+        except OSError as error:
+            mend = "mount -t devpts devpts /dev/pts, if that is not there"
+            raise TargetError(f"no terminal for bpftrace ({error})", mend) from error
         self._child.delayafterclose = self._child.delayafterterminate = 0.05
 
     def _environment(self) -> dict[str, str]:
@@ -172,6 +185,7 @@ class Tracer:
             "BPFTRACE_MAP_KEYS_MAX": keys,
             "BPFTRACE_MAX_MAP_KEYS": keys,
             "BPFTRACE_PERF_RB_PAGES": "256",
+            "BPFTRACE_NO_USER_SYMBOLS": "1",  # up to 0.20; see symbols
             "TERM": "dumb",
         }
 
@@ -184,13 +198,9 @@ class Tracer:
     def _read_diagnostics(self) -> None:
         if self._child is None or self._child.closed:
             return
-        data = b""
         with contextlib.suppress(pexpect.EOF, pexpect.TIMEOUT, OSError):
             while True:
-                data += self._child.read_nonblocking(1 << 16, timeout=0)
-        self.diagnostics += [
-            line for line in data.decode(errors="replace").splitlines() if line.strip()
-        ]
+                self._said += self._child.read_nonblocking(1 << 16, timeout=0)
 
     def _refusal(self) -> str:
         """The sentence for a bpftrace that ended before its probes were live."""

@@ -1,13 +1,14 @@
 """Profile + Target -> Script: the text that bpftrace runs and the outputs it declares."""
 
 import hashlib
+import textwrap
 from dataclasses import dataclass
 
 from jinja2 import BaseLoader, StrictUndefined, TemplateError
 from jinja2 import FunctionLoader as Loader
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from mmaplock_bt import __version__, resources
+from mmaplock_bt import __version__, resources, trials
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.fields import Field
 from mmaplock_bt.profile import Profile
@@ -17,6 +18,9 @@ from mmaplock_bt.template import SUFFIX, Output
 TRACER_FRAMES = 4  # frames on top of a stack that belong to the tracing itself
 SUB_BUCKET_BITS = 3  # 8 linear buckets in each power of two: none is wider than 1/8 of its value
 MAP_KEYS = 16384
+NO_FACTS = dict.fromkeys([*trials.TRIALS, *trials.FUNCTIONS], False) | {
+    "memcg_field": "none"
+}  # where none was looked up
 RESERVED = {"on", "named", "tree", "waiting", "holding"}
 
 
@@ -37,8 +41,9 @@ class Script:
 def render(profile: Profile, target: Target, *, tree: bool = False) -> Script:
     """Raises UsageError when the template does not render. `tree` traces $3 and its descendants."""
     outputs = profile.template.declaration.outputs
+    facts = NO_FACTS | target.facts
     _check(profile)
-    writer = _Writer(outputs, profile.params)
+    writer = _Writer(outputs, profile.params, raw_ustack=bool(facts["ustack_raw"]))
     environment = ImmutableSandboxedEnvironment(
         loader=_loader(profile), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -49,7 +54,7 @@ def render(profile: Profile, target: Target, *, tree: bool = False) -> Script:
         "filter": profile.filter,
         "tree": tree,
         "cpus": target.cpus,
-        "facts": target.facts,
+        "facts": facts,
         "names": writer.learns_names,
     }
     try:
@@ -74,9 +79,13 @@ def quote(text: str) -> str:
 class _Writer:
     """Renders the statements that fill an output, from its declaration."""
 
-    def __init__(self, outputs: dict[str, Output], params: dict[str, int]) -> None:
+    def __init__(
+        self, outputs: dict[str, Output], params: dict[str, int], *, raw_ustack: bool
+    ) -> None:
         self.outputs = outputs
         self.params = params
+        # Addresses only, see symbols. Without raw mode the runner's environment says so.
+        self.user_stack = "ustack(raw, {})" if raw_ustack else "ustack({})"
         self.learns_names = any(
             f.name in ("owner_pid", "pid")
             for o in outputs.values()
@@ -122,11 +131,9 @@ class _Writer:
         if not field.is_stack:
             return field.expression
         depth = self._depth(field)
-        return (
-            f"kstack({depth + TRACER_FRAMES})"
-            if field.type == "kernel_stack"
-            else f"ustack({depth})"
-        )
+        if field.type == "kernel_stack":
+            return f"kstack({depth + TRACER_FRAMES})"
+        return self.user_stack.format(depth)
 
     def _depth(self, field: Field) -> int:
         return self.params.get(field.name, 16)
@@ -206,7 +213,8 @@ def _check(profile: Profile) -> None:
 
 
 def _probes(text: str) -> int:
-    return sum(line.startswith(("tracepoint:", "BEGIN", "END")) for line in text.splitlines())
+    kinds = ("tracepoint:", "rawtracepoint:", "BEGIN", "END")
+    return sum(line.startswith(kinds) for line in text.splitlines())
 
 
 def _laid_out(rendered: str) -> str:
@@ -235,7 +243,7 @@ def _header(profile: Profile, target: Target) -> str:
         "",
         f"Rendered by mmaplock-bt {__version__} for Linux {target.kernel} {target.arch}, "
         f"bpftrace {target.bpftrace}.",
-        f"Facts: {facts}.",
+        *textwrap.wrap(f"Facts: {facts}.", 96, subsequent_indent="  "),
         f"Parameters (durations in ns): {settings}.",
         f"Filter: {profile.filter.model_dump_json(exclude_defaults=True)}.",
         "",

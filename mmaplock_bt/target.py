@@ -4,14 +4,19 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmaplock_bt import trials
 from mmaplock_bt.errors import TargetError
 
 TRACEFS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
+BTF = Path("/sys/kernel/btf/vmlinux")
+STATUS = Path("/proc/self/status")
 EVENT = "mmap_lock_released"
+# Bits of CapEff (include/uapi/linux/capability.h).
+CAPABILITIES = {"CAP_DAC_OVERRIDE": 1, "CAP_DAC_READ_SEARCH": 2, "CAP_PERFMON": 38, "CAP_BPF": 39}
+INSTALL = "apt-get install bpftrace (or dnf, zypper, pacman)"
 
 
 @dataclass(frozen=True)
@@ -26,27 +31,25 @@ class Target:
     facts: dict[str, bool | str]
 
 
-def probe(bpftrace: str = "bpftrace") -> Target:
-    """Looks at the machine. Raises TargetError with the command that mends what is missing."""
-    if os.geteuid() != 0:
-        raise TargetError("tracing needs root: run it again with sudo")
-    tracefs = _tracefs()
-    path = shutil.which(bpftrace)
-    if path is None:
-        raise TargetError(f"{bpftrace} is not installed: apt-get install bpftrace (or dnf, zypper)")
-    help_text = _output(path, "--help")
+def probe(bpftrace: str = "bpftrace", *, fresh: bool = False) -> Target:
+    """Looks at the machine. Raises TargetError with the command that mends what is missing.
+
+    What bpftrace accepts is remembered from earlier runs unless `fresh`.
+    """
+    privilege()
+    folder = tracepoints(tracefs())
+    path = binary(bpftrace)
+    number = version(path)
+    accepted = trials.outcomes(path, fresh=fresh)
+    if not accepted["mm_owner"]:
+        raise TargetError(f"bpftrace {number} cannot read mm->owner on this kernel", mend_owner())
     return Target(
         kernel=platform.release(),
         arch=platform.machine(),
         cpus=os.cpu_count() or 1,
-        bpftrace=_version(path),
+        bpftrace=number,
         path=path,
-        facts={
-            "memcg_field": _memcg_field(tracefs),
-            "btf": Path("/sys/kernel/btf/vmlinux").exists(),
-            # Up to 0.22 -k reports failed map updates; from 0.23 that is the default.
-            "helper_errors_flag": "helper returns an error (except read" in help_text,
-        },
+        facts={"memcg_field": memcg_field(folder), "btf": BTF.exists(), **accepted},
     )
 
 
@@ -57,39 +60,62 @@ def offline() -> Target:
     )
 
 
-def _tracefs() -> Path:
+def privilege() -> str:
+    """'root', or the capabilities that stand for it (bpftrace takes them from 0.25)."""
+    if os.geteuid() == 0:
+        return "root"
+    found = re.search(r"^CapEff:\s*([0-9a-f]+)", STATUS.read_text(encoding="utf-8"), re.MULTILINE)
+    held = int(found[1], 16) if found else 0
+    missing = [name for name, bit in CAPABILITIES.items() if not held >> bit & 1]
+    if missing:
+        raise TargetError("tracing needs root", "run it again with sudo")
+    return ", ".join(CAPABILITIES)
+
+
+def tracefs() -> Path:
     mounted = [path for path in TRACEFS if (path / "events").is_dir()]
     if not mounted:
-        raise TargetError("tracefs is not mounted: mount -t tracefs nodev /sys/kernel/tracing")
-    with_event = [path for path in mounted if (path / "events/mmap_lock" / EVENT).is_dir()]
-    if not with_event:
+        raise TargetError("tracefs is not mounted", "mount -t tracefs nodev /sys/kernel/tracing")
+    return next((path for path in mounted if (path / "events/mmap_lock").is_dir()), mounted[0])
+
+
+def tracepoints(root: Path) -> Path:
+    """The folder of the released event. They came with 2b5067a8143e in Linux 5.11."""
+    folder = root / "events/mmap_lock" / EVENT
+    if not folder.is_dir():
         raise TargetError(
-            f"Linux {platform.release()} has no mmap_lock tracepoints: they came with Linux 5.11 "
-            "and need CONFIG_TRACING; boot a newer kernel"
+            f"Linux {platform.release()} has no mmap_lock tracepoints (they came with 5.11)",
+            "boot Linux 5.11 or newer, built with CONFIG_TRACEPOINTS",
         )
-    return with_event[0]
+    return folder
 
 
-def _memcg_field(tracefs: Path) -> str:
+def memcg_field(folder: Path) -> str:
     """memcg_path up to 6.13, memcg_id from 6.14 (mm: mmap_lock: optimize mmap_lock tracepoints)."""
-    text = (tracefs / "events/mmap_lock" / EVENT / "format").read_text(encoding="utf-8")
-    found = re.search(r"memcg_(?:id|path)", text)
+    found = re.search(r"memcg_(?:id|path)", (folder / "format").read_text(encoding="utf-8"))
     return found[0] if found else "none"
 
 
-def _version(path: str) -> str:
-    text = _output(path, "--version").strip()
-    found = re.match(r"bpftrace v?(\d+\.\d+\S*)", text)
+def binary(bpftrace: str) -> str:
+    path = shutil.which(bpftrace)
+    if path is None:
+        raise TargetError(f"{bpftrace} is not installed", INSTALL)
+    return path
+
+
+def version(path: str) -> str:
+    status, text = trials.output(path, "--version")
+    found = re.match(r"bpftrace v?(\d+\.\d+\S*)", text.strip())
     if found is None:
-        raise TargetError(f"{path} --version says '{text[:60]}': this is not bpftrace")
+        said = text.strip().splitlines()[-1:] or ["nothing"]
+        raise TargetError(
+            f"{path} --version says '{said[0][:60]}' (status {status}), so it is not bpftrace",
+            trials.REINSTALL,
+        )
     return found[1]
 
 
-def _output(path: str, option: str) -> str:
-    try:
-        done = subprocess.run(
-            [path, option], capture_output=True, timeout=20, check=False, stdin=subprocess.DEVNULL
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise TargetError(f"{path} {option} does not answer: {error}") from error
-    return (done.stdout + done.stderr).decode(errors="replace")
+def mend_owner() -> str:
+    if not BTF.exists():
+        return f"boot a kernel built with CONFIG_DEBUG_INFO_BTF (there is no {BTF})"
+    return "install bpftrace 0.17 or newer"

@@ -49,7 +49,7 @@ def cli() -> Run:
 def kernel() -> Iterator[target.Target]:
     """This machine, if it can trace; afterwards no bpftrace of ours is left."""
     try:
-        machine = target.probe()
+        machine = target.probe(os.environ.get("MMAPLOCK_BPFTRACE", "bpftrace"))
     except TargetError as error:
         pytest.skip(str(error))
     before = bpftrace_pids()

@@ -7,9 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from mmaplock_bt import target
-from mmaplock_bt.errors import TargetError
-
 CASES = [
     (2, ("run", "long-hold"), "did you mean 'long-holds'"),
     (2, ("run", "long-holds", "--set", "threshold=5"), "unit"),
@@ -31,19 +28,6 @@ def test_one_sentence_and_the_code(cli, code, words, said):
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert done.stdout == "" and "Traceback" not in done.stderr
-
-
-def test_not_root_no_tracefs_old_kernel(monkeypatch, tmp_path):
-    monkeypatch.setattr(target.os, "geteuid", lambda: 1000)
-    with pytest.raises(TargetError, match="sudo"):
-        target.probe()
-    monkeypatch.setattr(target.os, "geteuid", lambda: 0)
-    monkeypatch.setattr(target, "TRACEFS", (tmp_path,))
-    with pytest.raises(TargetError, match="mount -t tracefs"):
-        target.probe()
-    (tmp_path / "events").mkdir()
-    with pytest.raises(TargetError, match=r"5\.11"):
-        target.probe()
 
 
 @pytest.mark.kernel

@@ -22,17 +22,19 @@ from typing import TextIO
 from pydantic import ValidationError
 
 from mmaplock_bt import __version__, analysis, document, profile, renderers, script, target
-from mmaplock_bt.errors import COMMAND_FAILED, BpftraceError, Interrupted, UsageError
+from mmaplock_bt.errors import COMMAND_FAILED, BpftraceError, Interrupted, RefusedError, UsageError
 from mmaplock_bt.profile import Filter, Profile, Side
 from mmaplock_bt.renderers import table
 from mmaplock_bt.result import ProfileInfo, Result, TargetInfo, Tool
 from mmaplock_bt.runner import HeldCommand, Tracer
 from mmaplock_bt.script import Script
+from mmaplock_bt.symbols import UserFrames
 from mmaplock_bt.target import Target
 from mmaplock_bt.units import format_ns, parse_duration
 
 LIMIT_BYTES = 512 << 20
 TICK_S = 0.1
+COMMAND_TICK_S = 0.01
 
 
 @dataclass
@@ -117,6 +119,21 @@ def trace(
     chosen: Profile, machine: Target, arguments: argparse.Namespace
 ) -> tuple[Result, BpftraceError | None]:
     """Runs the whole window. The error is bpftrace's death, with what was collected before it."""
+    try:
+        return _trace(chosen, machine, arguments)
+    except RefusedError:
+        if not machine.facts.get("raw_tracepoint"):
+            raise
+    # 0.27 takes raw tracepoints only while some program with BTF is loaded: trials get outdated.
+    print("note: bpftrace refused the raw tracepoints now; using tracepoints", file=sys.stderr)
+    return _trace(
+        chosen, replace(machine, facts={**machine.facts, "raw_tracepoint": False}), arguments
+    )
+
+
+def _trace(
+    chosen: Profile, machine: Target, arguments: argparse.Namespace
+) -> tuple[Result, BpftraceError | None]:
     stop = Stop()
     argv = list(arguments.command)
     tree = bool(argv) and not arguments.system_wide
@@ -157,17 +174,21 @@ def _stream(
     start = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
     opened_ns = time.monotonic_ns()
     yield _header(chosen, tracer.target, rendered, start, arguments.command)
-    yield from first
+    frames = UserFrames(rendered.outputs if tracer.target.facts.get("lockless_maps") else {})
+    yield from frames.watch(first)
     if chosen.duration_ns is not None:
         stop.deadline_ns = opened_ns + chosen.duration_ns
     if stop.command is not None:
         stop.command.release()
     while (reason := stop.reason(tracer)) is None:
         _progress(_remaining(stop, opened_ns), arguments)
-        yield from tracer.read(_patience(stop))
+        if stop.command is not None:
+            frames.remember(stop.command.pid)
+        yield from frames.watch(tracer.read(_patience(stop)))
     duration_ns = time.monotonic_ns() - opened_ns
     _progress("", arguments)
-    yield from tracer.close_window()
+    yield from frames.watch(tracer.close_window())
+    yield from frames.records()
     status = stop.command.status if stop.command is not None else None
     yield analysis.trailer(reason, duration_ns, status)
 
@@ -199,7 +220,7 @@ def params_in_units(chosen: Profile) -> dict[str, int]:
 def _patience(stop: Stop) -> float:
     """How long one read may wait: short near the deadline and for a command's end."""
     if stop.command is not None:
-        return 0.01
+        return COMMAND_TICK_S
     if stop.deadline_ns is None:
         return TICK_S
     return min(TICK_S, max(0.0, (stop.deadline_ns - time.monotonic_ns()) / 1e9))

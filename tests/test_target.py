@@ -1,0 +1,139 @@
+"""What is missing on a machine is told with its mending; a strange bpftrace hangs nothing."""
+
+import json
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from mmaplock_bt import cli as command_line
+from mmaplock_bt import runner, target, trials
+from mmaplock_bt.errors import TargetError
+
+# Answers as a bpftrace that takes every trial; then does as the test says.
+WILLING = """\
+case "$*" in
+  --version) echo 'bpftrace v0.17.0';;
+  --help) ;;
+  *-e*) echo '"min": 4294967296 [1';;
+  *) {then};;
+esac
+"""
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """Makes a shell script that stands for bpftrace, with a cache of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def make(body: str) -> str:
+        path = tmp_path / "bpftrace-fake"
+        path.write_text(f"#!/bin/sh\n{textwrap.dedent(body)}")
+        path.chmod(0o755)
+        return str(path)
+
+    return make
+
+
+def refused(path: str, monkeypatch: pytest.MonkeyPatch) -> TargetError:
+    monkeypatch.setattr(trials, "TIMEOUT_S", 0.5)
+    with pytest.raises(TargetError) as caught:
+        target.probe(path)
+    return caught.value
+
+
+def test_not_root_without_capabilities(monkeypatch, tmp_path):
+    monkeypatch.setattr(target.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(target, "STATUS", tmp_path / "status")
+    target.STATUS.write_text("Name:\tx\nCapEff:\t000000ffffffffff\n")
+    assert "CAP_BPF" in target.privilege()
+    target.STATUS.write_text("Name:\tx\nCapEff:\t0000007fffffffff\n")
+    with pytest.raises(TargetError, match="sudo"):
+        target.privilege()
+
+
+def test_tracefs_and_tracepoints_are_looked_for(monkeypatch, tmp_path):
+    monkeypatch.setattr(target, "TRACEFS", (tmp_path / "a", tmp_path / "b"))
+    with pytest.raises(TargetError, match="mount -t tracefs"):
+        target.tracefs()
+    (tmp_path / "a/events").mkdir(parents=True)
+    with pytest.raises(TargetError, match=r"5\.11"):
+        target.tracepoints(target.tracefs())
+    folder = tmp_path / "b/events/mmap_lock/mmap_lock_released"
+    folder.mkdir(parents=True)
+    assert target.tracepoints(target.tracefs()) == folder
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("", "says 'nothing'"),
+        ("echo hello", "says 'hello'"),
+        ("kill -SEGV $$", "status -11"),
+        ("sleep 60 & wait", "does not answer"),
+        ("echo 'bpftrace v0.11.3'; [ $1 = --version ]", "install bpftrace 0.17 or newer"),
+    ],
+    ids=["silent", "another program", "crashes", "hangs", "too old"],
+)
+@pytest.mark.kernel
+@pytest.mark.usefixtures("kernel")
+def test_a_strange_bpftrace_is_a_sentence(fake, monkeypatch, body, said):
+    assert said in str(refused(fake(body), monkeypatch))
+
+
+@pytest.mark.parametrize(
+    ("then", "said"),
+    [
+        ("exit 0", "refused the script (status 0)"),
+        ("echo Segmentation; kill -SEGV $$", "Segmentation"),
+        ("echo compiling...; exec sleep 60", "were not live after"),
+        ("while :; do echo garbage; sleep 0.01; done", "garbage"),
+    ],
+    ids=["ends at once", "crashes", "hangs", "prints garbage"],
+)
+@pytest.mark.kernel
+@pytest.mark.usefixtures("kernel")
+def test_a_strange_run_is_4_in_a_bounded_time(fake, monkeypatch, capsys, then, said):
+    monkeypatch.setattr(runner, "LIVE_TIMEOUT_S", 1.0)
+    path = fake(WILLING.format(then=then))
+    assert command_line.main(["run", "hold-times", "-d", "1s", "--bpftrace", path]) == 4
+    told = capsys.readouterr()
+    assert said in told.err and told.out == ""
+
+
+@pytest.mark.kernel
+def test_trials_are_remembered_per_binary(fake, kernel):
+    path = fake(WILLING.format(then="exit 1"))
+    assert trials.outcomes(path)["hist_bits"]
+    calls = Path(path).with_suffix(".calls")
+    text = Path(path).read_text()
+    stat = Path(path).stat()
+    assert trials.outcomes(path) == trials.outcomes(path)
+    Path(path).write_text(text.replace("#!/bin/sh\n", f"#!/bin/sh\necho x >> {calls}; exit 1\n"))
+    assert Path(path).stat().st_size != stat.st_size
+    assert not any(trials.outcomes(path)[name] for name in trials.TRIALS)
+    first = calls.read_text()
+    trials.outcomes(path)
+    assert calls.read_text() == first
+    trials.outcomes(path, fresh=True)
+    assert len(calls.read_text()) == 2 * len(first)
+
+
+@pytest.mark.kernel
+def test_doctor_here(cli, kernel):
+    done = cli("doctor", "--json")
+    told = json.loads(done.stdout)
+    assert done.returncode == 0 and told["can_trace"]
+    states = {check["name"]: check["state"] for check in told["checks"]}
+    assert states["mm_owner"] == states["tracepoints"] == "ok"
+    assert all(check["consequence"] for check in told["checks"] if check["state"] != "ok")
+    plain = cli("doctor")
+    assert plain.stdout.count("\nlimited") == list(states.values()).count("limited")
+
+
+@pytest.mark.kernel
+def test_doctor_names_everything_that_is_missing(cli, kernel):
+    done = cli("doctor", "--bpftrace", "/nonexistent/bpftrace")
+    assert done.returncode == 3
+    assert "missing bpftrace: /nonexistent/bpftrace is not installed" in done.stdout
+    assert "apt-get install bpftrace" in done.stdout and "ok      tracepoints" in done.stdout
