@@ -63,7 +63,8 @@ def main() -> None:
     head, _, rest = text.partition(BEGIN)
     _, mark, tail = rest.partition(END)
     if not mark:
-        raise SystemExit(f"{README.name} has no place for the table: {BEGIN}")
+        print(table())
+        return
     README.write_text(f"{head}{BEGIN}\n{table()}\n{END}{tail}")
     print(table())
 
