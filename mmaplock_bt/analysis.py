@@ -194,11 +194,12 @@ def _output(name: str, output: Output, got: Collected) -> OutputData:
 
 
 def _event(rest: str, output: Output, got: Collected) -> Row | None:
-    columns = [column for column in output.columns if not column.is_joined]
-    parts = rest.split("|", len(columns) - 1)
+    parts = output.cut(rest)
     try:
-        values = {c.name: _value(c, part) for c, part in zip(columns, parts, strict=True)}
+        values = {c.name: _value(c, parts[c.name]) for c in output.printed} if parts else None
     except (ValueError, IndexError):
+        values = None
+    if values is None:
         got.unparsed += 1
         return None
     if "time_ns" in values:

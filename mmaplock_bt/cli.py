@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     made["run"].add_argument("-q", "--quiet", action="store_true", help="no countdown")
     for name in ("selftest", "doctor"):
-        made[name].add_argument("--bpftrace", default=_bpftrace(), metavar="PATH")
+        made[name].add_argument("--bpftrace", default=default_bpftrace(), metavar="PATH")
         made[name].add_argument("--json", action="store_true", help="for machines")
     made["doctor"].add_argument("--fresh", action="store_true", help="try bpftrace again")
     made["check"].add_argument("file", metavar="FILE")
@@ -121,7 +121,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     add("--comm", metavar="NAME", help="locks taken by threads of this name")
     add("--mode", choices=("read", "write"))
     add("--set", action="append", metavar="NAME=VALUE", help="a parameter, like threshold=5ms")
-    add("--bpftrace", default=_bpftrace(), metavar="PATH", help="another bpftrace binary")
+    add("--bpftrace", default=default_bpftrace(), metavar="PATH", help="another bpftrace binary")
 
 
 def _add_rendering(parser: argparse.ArgumentParser) -> None:
@@ -136,5 +136,5 @@ def _add_rendering(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("table", "json"), default="table", help="on stdout")
 
 
-def _bpftrace() -> str:
+def default_bpftrace() -> str:
     return os.environ.get("MMAPLOCK_BPFTRACE", "bpftrace")

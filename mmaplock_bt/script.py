@@ -21,6 +21,7 @@ MAP_KEYS = 16384
 NO_FACTS = dict.fromkeys([*trials.TRIALS, *trials.FUNCTIONS], False) | {
     "memcg_field": "none"
 }  # where none was looked up
+RAW_PROBE = "rawtracepoint:"
 RESERVED = {"on", "named", "tree", "waiting", "holding"}
 
 
@@ -32,6 +33,11 @@ class Script:
     outputs: dict[str, Output]
     probes: int
     map_keys: int = MAP_KEYS
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether it attaches to raw tracepoints."""
+        return f"\n{RAW_PROBE}" in self.text
 
     @property
     def sha256(self) -> str:
@@ -117,9 +123,7 @@ class _Writer:
     def _event(self, name: str, output: Output) -> str:
         formats: list[str] = []
         arguments: list[str] = []
-        for field in output.columns:
-            if field.is_joined:
-                continue
+        for field in output.printed:
             if field.is_stack and self._depth(field) == 0:
                 formats.append("")
                 continue
@@ -213,7 +217,7 @@ def _check(profile: Profile) -> None:
 
 
 def _probes(text: str) -> int:
-    kinds = ("tracepoint:", "rawtracepoint:", "BEGIN", "END")
+    kinds = ("tracepoint:", RAW_PROBE, "BEGIN", "END")
     return sum(line.startswith(kinds) for line in text.splitlines())
 
 
@@ -257,7 +261,7 @@ def _header(profile: Profile, target: Target) -> str:
 
 
 def _legend(name: str, output: Output) -> str:
-    columns = ", ".join(f.name for f in output.columns if not f.is_joined)
+    columns = ", ".join(f.name for f in output.printed)
     if output.kind == "events":
         return f"{name}|{columns.replace(', ', '|')}: {output.title}"
     if output.kind == "histogram":

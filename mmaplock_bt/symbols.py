@@ -7,6 +7,7 @@ the lock that is being watched. Here the maps are read only where that takes no 
 """
 
 import json
+import time
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -22,16 +23,21 @@ if TYPE_CHECKING:
 
 RECORD = "mmaplock-bt-frames"
 MAX_FILES = 512
+MAPS_SHARE = 20
 DEBUG_FILES = Path("/usr/lib/debug/.build-id")
 
 
 @dataclass(frozen=True)
 class Mapping:
-    """One executable mapping: addresses [start, end) come from `path`, from `offset` on."""
+    """One executable mapping: addresses [start, end) come from `path`, from `offset` on.
+
+    `file` is device:inode: in two containers one path may be two files.
+    """
 
     start: int
     end: int
     offset: int
+    file: str
     path: str
 
 
@@ -39,26 +45,36 @@ class Mapping:
 class UserFrames:
     """Notes mappings while processes live; names the addresses once the window is closed."""
 
-    outputs: dict[str, Output]
+    outputs: dict[str, Output]  # those of events with a pid and a user stack
     seen: dict[int, set[int]] = field(default_factory=dict)
     mapped: dict[tuple[int, int], Mapping] = field(default_factory=dict)
     files: dict[str, BinaryIO] = field(default_factory=dict)
     command: dict[int, list[Mapping]] = field(default_factory=dict)
+    again_s: float = 0.0
+
+    @classmethod
+    def of(cls, outputs: dict[str, Output]) -> "UserFrames":
+        return cls({name: output for name, output in outputs.items() if _has_user_stack(output)})
 
     def remember(self, pid: int) -> None:
-        """Keeps the mappings of the traced command: its last events arrive when it is gone."""
-        if any(_has_user_stack(output) for output in self.outputs.values()):
+        """Keeps the mappings of the traced command: its last events arrive when it is gone.
+
+        Called over and over; reading takes at most 1/MAPS_SHARE of the time.
+        """
+        now_s = time.monotonic()
+        if self.outputs and now_s >= self.again_s:
             self.command[pid] = _mappings(pid) or self.command.get(pid, [])
+            done_s = time.monotonic()
+            self.again_s = done_s + MAPS_SHARE * (done_s - now_s)
 
     def watch(self, lines: Iterable[str]) -> Iterator[str]:
         """Passes the stream on, noting who the user stacks in it belong to."""
-        wanted = {name for name, output in self.outputs.items() if _has_user_stack(output)}
         for line in lines:
             yield line
-            if wanted and any(f'"{name}|' in line for name in wanted):
+            if any(f'"{name}|' in line for name in self.outputs):
                 for record in events.parse([line]):
-                    if isinstance(record, events.Printed) and record.name in wanted:
-                        self._note(*_pid_and_addresses(record.rest, self.outputs[record.name]))
+                    if isinstance(record, events.Printed) and record.name in self.outputs:
+                        self._see(self.outputs[record.name].cut(record.rest))
 
     def records(self) -> Iterator[str]:
         """A line of the raw stream for each process, with the frames that have a name."""
@@ -74,6 +90,11 @@ class UserFrames:
         for file in self.files.values():
             file.close()
 
+    def _see(self, parts: dict[str, str] | None) -> None:
+        """A record that cannot be cut is the analysis' to report."""
+        if parts is not None and parts["pid"].isdecimal():
+            self._note(int(parts["pid"]), addresses(parts["user_stack"]))
+
     def _note(self, pid: int, addresses: list[int]) -> None:
         known = self.seen.setdefault(pid, set())
         new = [address for address in addresses if address not in known]
@@ -85,27 +106,22 @@ class UserFrames:
             for mapping in mappings:
                 if mapping.start <= address < mapping.end:
                     self.mapped[pid, address] = mapping
-                    self._keep(pid, mapping.path)
+                    self._keep(pid, mapping)
 
-    def _keep(self, pid: int, path: str) -> None:
+    def _keep(self, pid: int, mapping: Mapping) -> None:
         """Opens the file now: the process and its root may be gone when names are looked up."""
-        if path not in self.files and path.startswith("/") and len(self.files) < MAX_FILES:
+        path = mapping.path
+        if mapping.file not in self.files and path[0] == "/" and len(self.files) < MAX_FILES:
             there = Path(f"/proc/{pid}/root{path}")
             with suppress(OSError):
                 # The command sees our files; it may be gone, and its root with it.
                 file = there if pid not in self.command or there.exists() else Path(path)
-                self.files[path] = file.open("rb")
+                self.files[mapping.file] = file.open("rb")
 
 
 def _has_user_stack(output: Output) -> bool:
-    columns = output.columns
-    return output.kind == "events" and {"pid", "user_stack"} <= {c.name for c in columns}
-
-
-def _pid_and_addresses(rest: str, output: Output) -> tuple[int, list[int]]:
-    names = [column.name for column in output.columns if not column.is_joined]
-    parts = dict(zip(names, rest.split("|", len(names) - 1), strict=False))
-    return int(parts["pid"]), addresses(parts.get("user_stack", ""))
+    names = {column.name for column in output.columns}
+    return output.kind == "events" and {"pid", "user_stack"} <= names
 
 
 def addresses(text: str) -> list[int]:
@@ -121,10 +137,10 @@ def _mappings(pid: int) -> list[Mapping]:
     found = []
     with suppress(OSError, ValueError):
         for line in Path(f"/proc/{pid}/maps").read_text(errors="surrogateescape").splitlines():
-            span, permissions, offset, _, _, *rest = line.split(None, 5)
+            span, permissions, offset, device, inode, *rest = line.split(None, 5)
             if "x" in permissions and rest:
                 start, end = (int(part, 16) for part in span.split("-"))
-                found.append(Mapping(start, end, int(offset, 16), rest[0]))
+                found.append(Mapping(start, end, int(offset, 16), f"{device}:{inode}", rest[0]))
     return found
 
 
@@ -133,11 +149,11 @@ def _named(
 ) -> str:
     offset = address - mapping.start + mapping.offset
     name = Path(mapping.path).name
-    if mapping.path not in files:
+    if mapping.file not in files:
         return f"{name}+0x{offset:x}"
-    if mapping.path not in tables:
-        tables[mapping.path] = _symbols(files[mapping.path])
-    function = tables[mapping.path].function(offset)
+    if mapping.file not in tables:
+        tables[mapping.file] = _symbols(files[mapping.file])
+    function = tables[mapping.file].function(offset)
     return f"{function} ({name})" if function else f"{name}+0x{offset:x}"
 
 

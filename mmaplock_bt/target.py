@@ -31,16 +31,16 @@ class Target:
     facts: dict[str, bool | str]
 
 
-def probe(bpftrace: str = "bpftrace", *, fresh: bool = False) -> Target:
+def probe(bpftrace: str = "bpftrace") -> Target:
     """Looks at the machine. Raises TargetError with the command that mends what is missing.
 
-    What bpftrace accepts is remembered from earlier runs unless `fresh`.
+    What bpftrace accepts is remembered from earlier runs.
     """
     privilege()
     folder = tracepoints(tracefs())
     path = binary(bpftrace)
     number = version(path)
-    accepted = trials.outcomes(path, fresh=fresh)
+    accepted = trials.outcomes(path)
     if not accepted["mm_owner"]:
         raise TargetError(f"bpftrace {number} cannot read mm->owner on this kernel", mend_owner())
     return Target(

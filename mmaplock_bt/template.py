@@ -66,8 +66,7 @@ class Output(_Strict):
     """One thing that the analysis yields, in the terms that result, gates and renderers use.
 
     `behind` joins waits with the holds of another output; `of` and `value` make a table by grouping
-    the rows of an events output (a stack as a map key is not dependable: bpftrace 0.17 at times
-    leaves such a map out of its final print without a word).
+    the rows of an events output: the stack was walked for the event already.
     """
 
     kind: Literal["histogram", "table", "counter", "events"]
@@ -87,6 +86,18 @@ class Output(_Strict):
         """Keys or event fields, stacks last (the only parts whose length is open)."""
         found = [_column(item) for item in (self.fields if self.kind == "events" else self.keys)]
         return tuple(sorted(found, key=lambda f: (f.is_joined, f.is_stack, f.type == "user_stack")))
+
+    @property
+    def printed(self) -> tuple[Field, ...]:
+        """The columns that a record carries; joined ones are filled in later."""
+        return tuple(column for column in self.columns if not column.is_joined)
+
+    def cut(self, rest: str) -> dict[str, str] | None:
+        """A record without its name -> text by column; None when there are too few."""
+        parts = rest.split("|", len(self.printed) - 1)
+        if len(parts) != len(self.printed):
+            return None
+        return {column.name: part for column, part in zip(self.printed, parts, strict=True)}
 
     @field_validator("keys", "fields")
     @classmethod

@@ -73,6 +73,7 @@ KALLSYMS = Path("/proc/kallsyms")
 FUNCTIONS = {
     "per_vma_locks": "lock_vma_under_rcu",  # most page faults do without mmap_lock (6.4)
     "lockless_maps": "lock_next_vma",  # so does reading /proc/PID/maps (6.17)
+    "dup_mmap": "dup_mmap",  # a frame of its own in a fork's stack; up to 6.12 it is inlined
 }
 
 

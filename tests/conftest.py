@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmaplock_bt import target
+from mmaplock_bt.cli import default_bpftrace
 from mmaplock_bt.errors import TargetError
 from mmaplock_bt.result import Result, from_json
 
@@ -49,7 +50,7 @@ def cli() -> Run:
 def kernel() -> Iterator[target.Target]:
     """This machine, if it can trace; afterwards no bpftrace of ours is left."""
     try:
-        machine = target.probe(os.environ.get("MMAPLOCK_BPFTRACE", "bpftrace"))
+        machine = target.probe(default_bpftrace())
     except TargetError as error:
         pytest.skip(str(error))
     before = bpftrace_pids()

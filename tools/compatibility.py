@@ -63,8 +63,7 @@ def main() -> None:
     head, _, rest = text.partition(BEGIN)
     _, mark, tail = rest.partition(END)
     if not mark:
-        print(table())
-        return
+        raise SystemExit(f"{README.name} has no place for the table: {BEGIN}")
     README.write_text(f"{head}{BEGIN}\n{table()}\n{END}{tail}")
     print(table())
 

@@ -1,13 +1,14 @@
 """Minimal Debian roots, made once and kept: one suite's bpftrace beside the machine's own."""
 
-import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmaplock-bt"
+from mmaplock_bt import resources
+
+CACHE = resources.cache()
 SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
 # In a mount namespace of its own: nothing is left mounted however bpftrace ends, and exec keeps
 # the pid that the tool knows.

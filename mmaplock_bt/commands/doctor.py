@@ -116,7 +116,10 @@ REFUSALS = {
         "a template of yours should give hist() microseconds",
         "bpftrace 0.20 or newer",
     ),
-    "hist_bits": ("hist() of a template of yours has one bucket per power of two", "0.20 or newer"),
+    "hist_bits": (
+        "hist() of a template of yours has one bucket per power of two",
+        "bpftrace 0.20 or newer",
+    ),
     "for_loop": ("a template of yours cannot loop over a map", "bpftrace 0.21 or newer"),
     "delete_key": ("templates write delete(@m[key])", ""),
     "config_block": ("settings go through the environment", ""),

@@ -119,25 +119,24 @@ def trace(
     chosen: Profile, machine: Target, arguments: argparse.Namespace
 ) -> tuple[Result, BpftraceError | None]:
     """Runs the whole window. The error is bpftrace's death, with what was collected before it."""
+    tree = bool(arguments.command) and not arguments.system_wide
+    rendered = script.render(chosen, machine, tree=tree)
     try:
-        return _trace(chosen, machine, arguments)
+        return _trace(chosen, machine, rendered, arguments)
     except RefusedError:
-        if not machine.facts.get("raw_tracepoint"):
+        if not rendered.is_raw:
             raise
     # 0.27 takes raw tracepoints only while some program with BTF is loaded: trials get outdated.
-    print("note: bpftrace refused the raw tracepoints now; using tracepoints", file=sys.stderr)
-    return _trace(
-        chosen, replace(machine, facts={**machine.facts, "raw_tracepoint": False}), arguments
-    )
+    print("note: refused with raw tracepoints; trying once more without", file=sys.stderr)
+    machine = replace(machine, facts={**machine.facts, "raw_tracepoint": False})
+    return _trace(chosen, machine, script.render(chosen, machine, tree=tree), arguments)
 
 
 def _trace(
-    chosen: Profile, machine: Target, arguments: argparse.Namespace
+    chosen: Profile, machine: Target, rendered: Script, arguments: argparse.Namespace
 ) -> tuple[Result, BpftraceError | None]:
     stop = Stop()
     argv = list(arguments.command)
-    tree = bool(argv) and not arguments.system_wide
-    rendered = script.render(chosen, machine, tree=tree)
     with ExitStack() as stack:
         stack.callback(_restore, _catch(stop))
         if chosen.filter.owner.pid is not None:
@@ -174,7 +173,7 @@ def _stream(
     start = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
     opened_ns = time.monotonic_ns()
     yield _header(chosen, tracer.target, rendered, start, arguments.command)
-    frames = UserFrames(rendered.outputs if tracer.target.facts.get("lockless_maps") else {})
+    frames = UserFrames.of(rendered.outputs if tracer.target.facts.get("lockless_maps") else {})
     yield from frames.watch(first)
     if chosen.duration_ns is not None:
         stop.deadline_ns = opened_ns + chosen.duration_ns

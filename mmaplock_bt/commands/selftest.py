@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 
 from mmaplock_bt import profile, target, workload
 from mmaplock_bt.commands import run
-from mmaplock_bt.commands.run import dump
 from mmaplock_bt.result import Result
 
 
@@ -26,7 +25,7 @@ def main(arguments: argparse.Namespace) -> int:
     machine = target.probe(arguments.bpftrace)
     verdicts = [_verdict(case, machine, told=not arguments.json) for case in cases()]
     if arguments.json:
-        dump({"schema": 1, "bpftrace": machine.bpftrace, "cases": verdicts})
+        run.dump({"schema": 1, "bpftrace": machine.bpftrace, "cases": verdicts})
     return 0 if all(verdict["pass"] for verdict in verdicts) else 1
 
 
@@ -73,16 +72,13 @@ def cases() -> list[Case]:
     ]
 
 
-# Up to 6.12 it is inlined into its callers (it moved from kernel/fork.c to mm/mmap.c later).
-_DUP_MMAP = re.compile(r"dup_mmap|dup_mm\b|copy_process")
-
-
 def forked(result: Result, kind: str) -> int:
-    """Write holds with dup_mmap in the stack on address spaces of this kind."""
+    """Write holds with dup_mmap (or where it is inlined) in the stack, on such address spaces."""
+    inside = re.compile(r"dup_mmap" if result.target.facts["dup_mmap"] else r"dup_mm|copy_process")
     return sum(
         row["mode"] == "write"
         and row["owner_kind"] == kind
-        and any(_DUP_MMAP.match(frame) for frame in row["kernel_stack"])
+        and any(inside.match(frame) for frame in row["kernel_stack"])
         for row in result.outputs["long_holds"].rows
     )
 
