@@ -6,6 +6,7 @@ this process dies, the closing pty hangs bpftrace up and the parent-death signal
 
 import contextlib
 import ctypes
+import mmap
 import os
 import re
 import select
@@ -28,6 +29,7 @@ STOP_GRACE_S = 20.0
 POLL_S = 0.02
 QUIET_S = 0.15
 DIAGNOSTIC_LINES = 12
+BUFFER_BYTES = 16 << 20  # in all
 PR_SET_PDEATHSIG = 1
 _SGR = re.compile(r"\x1b\[[0-9;]*m")
 _COMM = Path("/proc/self/comm")
@@ -184,10 +186,16 @@ class Tracer:
         return {
             "BPFTRACE_MAP_KEYS_MAX": keys,
             "BPFTRACE_MAX_MAP_KEYS": keys,
-            "BPFTRACE_PERF_RB_PAGES": "256",
+            "BPFTRACE_PERF_RB_PAGES": str(self._buffer_pages()),
             "BPFTRACE_NO_USER_SYMBOLS": "1",  # up to 0.20; see symbols
             "TERM": "dumb",
         }
+
+    def _buffer_pages(self) -> int:
+        """A buffer for each CPU up to 0.17, one in all from 0.18, which brought raw stacks too."""
+        buffers = 1 if self.target.facts.get("ustack_raw") else self.target.cpus
+        pages = BUFFER_BYTES // mmap.PAGESIZE // buffers
+        return max(64, 1 << pages.bit_length() - 1)  # 64 is bpftrace's default; a power of 2
 
     def _signal(self, number: int) -> None:
         child = self._child

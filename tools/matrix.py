@@ -46,7 +46,7 @@ def _suite(suite: str, *, capture: bool) -> bool:
         return _refused(suite, number, kernel)
     selftest = _tool("selftest", "--json")
     known = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "tests/test_known_answers.py"],
+        [sys.executable, "-m", "pytest", "tests/test_known_answers.py"],
         cwd=compatibility.REPOSITORY, capture_output=True, text=True, check=False,
     )  # fmt: skip
     print(selftest.stderr[-2000:] if selftest.returncode else "selftest passed")
