@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 RECORD = "mmaplock-bt-frames"
 MAX_FILES = 512
-MAPS_SHARE = 20
+MAPS_SHARE = 200
 DEBUG_FILES = Path("/usr/lib/debug/.build-id")
 
 
@@ -49,7 +49,8 @@ class UserFrames:
     seen: dict[int, set[int]] = field(default_factory=dict)
     mapped: dict[tuple[int, int], Mapping] = field(default_factory=dict)
     files: dict[str, BinaryIO] = field(default_factory=dict)
-    command: dict[int, list[Mapping]] = field(default_factory=dict)
+    command: list[Mapping] = field(default_factory=list)
+    executable: tuple[int, int] | None = None  # the command's
     again_s: float = 0.0
 
     @classmethod
@@ -63,7 +64,8 @@ class UserFrames:
         """
         now_s = time.monotonic()
         if self.outputs and now_s >= self.again_s:
-            self.command[pid] = _mappings(pid) or self.command.get(pid, [])
+            if mappings := _mappings(pid):
+                self.command, self.executable = mappings, _executable(pid)
             done_s = time.monotonic()
             self.again_s = done_s + MAPS_SHARE * (done_s - now_s)
 
@@ -101,22 +103,27 @@ class UserFrames:
         if not new:
             return
         known.update(new)
-        mappings = _mappings(pid) or self.command.get(pid, [])
-        for address in new:
-            for mapping in mappings:
-                if mapping.start <= address < mapping.end:
-                    self.mapped[pid, address] = mapping
-                    self._keep(pid, mapping)
+        found = {address: _holding(address, self.command) for address in new}
+        if None in found.values() or _executable(pid) not in (None, self.executable):
+            mappings = _mappings(pid)
+            found = {address: _holding(address, mappings) for address in new}
+        # Else it is the command or a fork of it, perhaps gone: reading the maps of a process that
+        # exits may leave its teardown to the reader, where it is not traced.
+        for address, mapping in found.items():
+            if mapping is not None:
+                self.mapped[pid, address] = mapping
+                self._keep(pid, mapping)
 
     def _keep(self, pid: int, mapping: Mapping) -> None:
         """Opens the file now: the process and its root may be gone when names are looked up."""
-        path = mapping.path
-        if mapping.file not in self.files and path[0] == "/" and len(self.files) < MAX_FILES:
-            there = Path(f"/proc/{pid}/root{path}")
+        if mapping.file in self.files or mapping.path[0] != "/" or len(self.files) >= MAX_FILES:
+            return
+        # What the command maps is found without its root too: it sees our files.
+        roots = [f"/proc/{pid}/root", *([""] if mapping in self.command else [])]
+        for root in roots:
             with suppress(OSError):
-                # The command sees our files; it may be gone, and its root with it.
-                file = there if pid not in self.command or there.exists() else Path(path)
-                self.files[mapping.file] = file.open("rb")
+                self.files[mapping.file] = Path(root + mapping.path).open("rb")  # noqa: SIM115
+                return
 
 
 def _has_user_stack(output: Output) -> bool:
@@ -131,6 +138,18 @@ def addresses(text: str) -> list[int]:
         with suppress(ValueError):
             found.append(int(word, 16))
     return [address for address in found if address]
+
+
+def _holding(address: int, mappings: list[Mapping]) -> Mapping | None:
+    return next((m for m in mappings if m.start <= address < m.end), None)
+
+
+def _executable(pid: int) -> tuple[int, int] | None:
+    """Device and inode of what it runs, read without its lock; None when it is gone."""
+    with suppress(OSError):
+        found = Path(f"/proc/{pid}/exe").stat()
+        return found.st_dev, found.st_ino
+    return None
 
 
 def _mappings(pid: int) -> list[Mapping]:
