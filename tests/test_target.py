@@ -1,6 +1,7 @@
 """What is missing on a machine is told with its mending; a strange bpftrace hangs nothing."""
 
 import json
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -25,6 +26,7 @@ esac
 def fake(tmp_path, monkeypatch):
     """Makes a shell script that stands for bpftrace, with a cache of its own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where refused scripts are kept
 
     def make(body: str) -> str:
         path = tmp_path / "bpftrace-fake"
