@@ -1,114 +1,44 @@
-"""Records -> Result. The same function serves a live run and a saved raw stream."""
+"""A raw stream -> Result: every output's rows, the books, what is missing."""
 
-import json
-import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable
 
-from mmaplock_bt import blame, events, symbols
-from mmaplock_bt.errors import UsageError
-from mmaplock_bt.fields import Field
+from mmaplock_bt import advice, blame, causes, convoys, grouping, rows
+from mmaplock_bt.outstanding import LATE
 from mmaplock_bt.result import (
     SCHEMA,
     Books,
     Command,
     Loss,
     OutputData,
-    ProfileInfo,
     Result,
     Row,
-    TargetInfo,
-    Tool,
     Window,
 )
-from mmaplock_bt.script import SUB_BUCKET_BITS
+from mmaplock_bt.stream import Collected, Head, collect
 from mmaplock_bt.template import Output
 
-HEADER, TRAILER = "mmaplock-bt", "mmaplock-bt-end"
-QUANTILES = {"p50": (1, 2), "p90": (9, 10), "p99": (99, 100), "p99.9": (999, 1000)}
-_TRACER_FRAME = re.compile(
-    r"(bpf_prog_|bpf_trace_run|bpf_get_stack|__bpf_trace_|__traceiter_mmap_lock|__mmap_lock_do_trace"
-    r"|perf_trace_|trace_call_bpf|perf_call_bpf|trace_event_raw)"
-)
-_LATE = 8  # flag in a @holding value: asked for before the window
-
-
-@dataclass
-class Collected:
-    """What the stream said, before it is put in order."""
-
-    printed: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    maps: dict[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
-    names: dict[int, str] = field(default_factory=dict)
-    opened_ns: int | None = None
-    closed_ns: int | None = None
-    attached: int | None = None
-    lost: int = 0
-    map_full: int = 0
-    stack_errors: int = 0
-    unparsed: int = 0
-    trailer: dict[str, Any] = field(default_factory=dict)
-    user_frames: dict[tuple[int, str], str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Head:
-    """First line of a raw stream: all that is needed to analyse the rest."""
-
-    profile: ProfileInfo
-    target: TargetInfo
-    tool: Tool
-    start: str
-    argv: list[str] | None
-    outputs: dict[str, Output]
-    probes: int
-
-    def line(self) -> str:
-        declared = {name: output.model_dump() for name, output in self.outputs.items()}
-        plain = {name: vars(getattr(self, name)) for name in ("profile", "target", "tool")}
-        rest = {"start": self.start, "argv": self.argv, "outputs": declared, "probes": self.probes}
-        return json.dumps({"type": HEADER, "schema": SCHEMA, **plain, **rest})
-
-    @classmethod
-    def parse(cls, line: str) -> "Head":
-        """Raises UsageError when the line heads no raw stream."""
-        try:
-            head = json.loads(line)
-            if head.pop("type") != HEADER or head.pop("schema") != SCHEMA:
-                raise ValueError
-            declared = head["outputs"].items()
-            head["outputs"] = {name: Output.model_validate(item) for name, item in declared}
-            for name, kind in (("profile", ProfileInfo), ("target", TargetInfo), ("tool", Tool)):
-                head[name] = kind(**head[name])
-            return cls(**head)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UsageError("no raw stream of mmaplock-bt: the first line is no header") from error
-
-
-def trailer(ended_by: str, duration_ns: int, status: int | None) -> str:
-    """Last line of a raw stream; `status` is the traced command's."""
-    return json.dumps(
-        {"type": TRAILER, "ended_by": ended_by, "duration_ns": duration_ns, "status": status}
-    )
+DERIVATIONS: dict[str, Callable[[list[Row], list[Row]], list[Row]]] = {
+    "charges": blame.charges,
+    "convoys": convoys.find,
+}
 
 
 def analyse(lines: Iterable[str]) -> Result:
     """A whole raw stream, header first -> Result. Raises UsageError when it is not one."""
     stream = iter(lines)
     head = Head.parse(next(stream, ""))
-    got = _collect(stream)
-    outputs = {name: _output(name, output, got) for name, output in head.outputs.items()}
+    got = collect(stream)
+    outputs: dict[str, OutputData] = {}
+    for name, output in head.outputs.items():
+        outputs[name] = _output(name, output, got, outputs)
     for name, output in head.outputs.items():
         if output.behind is not None:
             blame.join(outputs[name].rows, outputs[output.behind].rows)
-        if output.of is not None:
-            outputs[name].rows.extend(_grouped(output, outputs[output.of].rows))
+        if output.share_of is not None:
+            grouping.add_shares(outputs[name].rows, outputs[output.share_of].rows)
     ended_by = got.trailer.get("ended_by", "bpftrace_died")
-    status = got.trailer.get("status")
     books = _books(got)
-    return Result(
+    result = Result(
         schema=SCHEMA,
         tool=head.tool,
         profile=head.profile,
@@ -117,228 +47,83 @@ def analyse(lines: Iterable[str]) -> Result:
             head.start,
             _duration(got),
             ended_by,
-            None if head.argv is None else Command(head.argv, status),
+            None if head.argv is None else Command(head.argv, got.trailer.get("status")),
         ),
         outputs=outputs,
         books=books,
         loss=_loss(got, head.probes, ended_by, books),
     )
+    return advice.given(result, head.outputs)
 
 
-def _collect(lines: Iterator[str]) -> Collected:
-    got = Collected()
-    for record in events.parse(_without_own(lines, got)):
-        match record:
-            case events.Printed(name=name, rest=rest):
-                _note_printed(got, name, rest)
-            case events.MapDump(name=name, entries=entries):
-                got.maps[name] = entries
-            case events.Attached(probes=probes):
-                got.attached = probes
-            case events.Lost(events=lost):
-                got.lost += lost
-            case events.HelperError(helper=helper, retcode=retcode):
-                _note_error(got, helper, retcode)
-            case events.Unparsed():
-                got.unparsed += 1
-    return got
-
-
-def _note_printed(got: Collected, name: str, rest: str) -> None:
-    if name == "name":
-        pid, _, text = rest.partition("|")
-        got.names[int(pid)] = _text(text)
-    elif name == "open":
-        got.opened_ns = int(rest)
-        got.unparsed = 0  # compile warnings: 0.24 to 0.26 print them among the JSON
-    elif name == "close":
-        got.closed_ns = int(rest)
-    else:
-        got.printed[name].append(rest)
-
-
-def _without_own(lines: Iterator[str], got: Collected) -> Iterator[str]:
-    """bpftrace's lines; the tool's own ones are noted."""
-    for line in lines:
-        if line.startswith(f'{{"type": "{TRAILER}"'):
-            got.trailer = json.loads(line)
-        elif line.startswith(f'{{"type": "{symbols.RECORD}"'):
-            told = json.loads(line)
-            for address, name in told["frames"].items():
-                got.user_frames[told["pid"], address] = name
-        else:
-            yield line
-
-
-def _note_error(got: Collected, helper: str, retcode: int) -> None:
-    if "stack" in helper:
-        got.stack_errors += retcode != events.EFAULT  # kernel threads and exit have no user stack
-    elif helper.startswith("map_update") or retcode == events.E2BIG:
-        got.map_full += 1
-
-
-def _output(name: str, output: Output, got: Collected) -> OutputData:
-    if output.kind == "events":
-        rows = [row for rest in got.printed[name] if (row := _event(rest, output, got)) is not None]
-    elif output.kind == "histogram":
-        rows = _histogram(name, output, got)
-    else:
-        rows = _table(name, output, got)
-    rank = output.rank or ("time_ns" if output.kind == "events" else None)
-    if rank == "time_ns":
-        rows.sort(key=lambda row: int(row["time_ns"]))
-    elif output.kind != "histogram":
-        rows.sort(key=lambda row: -int(row.get(rank or "count") or 0))
+def _output(name: str, output: Output, got: Collected, made: dict[str, OutputData]) -> OutputData:
+    found = _sorted(output, _rows(name, output, got, made))
     keys = [column.name for column in output.columns]
-    return OutputData(output.kind, output.title, output.unit, keys, rows, output.hidden)
+    return OutputData(output.kind, output.title, output.unit, keys, found, output.hidden)
 
 
-def _event(rest: str, output: Output, got: Collected) -> Row | None:
-    parts = output.cut(rest)
-    try:
-        values = {c.name: _value(c, parts[c.name]) for c in output.printed} if parts else None
-    except (ValueError, IndexError):
-        values = None
-    if values is None:
-        got.unparsed += 1
-        return None
-    if "time_ns" in values:
-        values["time_ns"] = max(0, values["time_ns"] - (got.opened_ns or 0))
-    _name_owner(values, got)
-    if "user_stack" in values:
-        pid = int(values.get("pid") or 0)
-        named = got.user_frames
-        values["user_stack"] = [named.get((pid, f), f) for f in values["user_stack"]]
-    order = [column.name for column in output.columns]
-    return {name: values.get(name) for name in order}
+def _rows(name: str, output: Output, got: Collected, made: dict[str, OutputData]) -> list[Row]:
+    if output.of is not None:
+        return grouping.group(output, made[output.of].rows)
+    if output.open is not None:
+        return _open(output, got)
+    if output.derive is not None:
+        return _derived(output, made)
+    return rows.of(name, output, got) if output.is_printed else []
 
 
-def _name_owner(values: Row, got: Collected) -> None:
-    """A torn-down address space has no owner left to name: the exiting process itself is known."""
-    if values.get("owner_pid") == 0:
-        values["owner_pid"] = None
-    if values.get("owner_comm") == "":
-        own = values.get("owner_pid") is not None and values.get("owner_pid") == values.get("pid")
-        values["owner_comm"] = values.get("comm") if own else got.names.get(values["owner_pid"])
+def _derived(output: Output, made: dict[str, OutputData]) -> list[Row]:
+    derive = output.derive
+    assert derive is not None
+    waits, holds = list(made[derive.waits].rows), list(made[derive.holds].rows)
+    for span in made[derive.open].rows if derive.open else ():
+        if span["ended"] == "no":  # its end is the window's
+            ns = "wait_ns" if span["state"] == "wait" else "hold_ns"
+            (waits if ns == "wait_ns" else holds).append(span | {ns: span["age_ns"]})
+    columns = [column.name for column in output.columns]
+    found = DERIVATIONS[derive.by](waits, holds)
+    return [{name: row.get(name) for name in columns} for row in found]
 
 
-def _histogram(name: str, output: Output, got: Collected) -> list[Row]:
-    buckets: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
-    for key, count in got.maps.get(name, ()):
-        group, _, lower = key.rpartition(",")
-        buckets[group][int(lower)] += count
-    sums, maxima = _by_key(name + "_sum", got), _by_key(name + "_max", got)
-    rows = []
-    for group in sorted(buckets):
-        counts = sorted(buckets[group].items())
-        total = sum(n for _, n in counts)
-        top = maxima.get(group or "0", 0)
-        filled = [[low, upper(low), n] for low, n in counts]
-        rows.append(
-            {
-                "key": _row_key(group, output, got),
-                "count": total,
-                "sum": sums.get(group or "0", 0),
-                "max": top,
-                "buckets": filled,
-                "quantiles": {q: quantile(filled, total, top, *QUANTILES[q]) for q in QUANTILES},
-            }
-        )
-    return rows
+def _sorted(output: Output, found: list[Row]) -> list[Row]:
+    """The worst first; events without a rank in the order of time. Groups come sorted."""
+    rank = output.rank or ("time_ns" if output.kind == "events" else None)
+    if output.kind == "histogram" or output.of is not None or not found:
+        return found
+    if rank == "time_ns" and output.kind == "events":
+        return sorted(found, key=lambda row: int(row.get("time_ns") or 0))
+    return sorted(found, key=lambda row: -int(row.get(rank or "count") or 0))
 
 
-def upper(lower: int) -> int:
-    """The inclusive upper end of the bucket that begins at `lower`."""
-    return lower + (1 << max(0, lower.bit_length() - 1 - SUB_BUCKET_BITS)) - 1
+def _open(output: Output, got: Collected) -> list[Row]:
+    """Spans seen open, each as it was last seen; `ended` when a later look missed it."""
+    latest: dict[tuple[int, int, int], Row] = {}
+    for poll in got.polls:
+        for span in poll["spans"]:
+            row = _span(span, poll, got)
+            latest[span["tid"], span["mm"], span["since_ns"]] = row
+    last = got.polls[-1]["now_ns"] if got.polls else 0
+    at_acquisition = dict(got.maps.get("acquired_at", ()))
+    columns = [column.name for column in output.columns]
+    for (tid, mm, _), row in latest.items():
+        row["ended"] = "no" if row.pop("seen_ns") == last else "yes"
+        stack = at_acquisition.get(f"{tid},{mm}")
+        if stack is not None and row["ended"] == "no":
+            row["kernel_stack"] = rows.frames(str(stack))
+    return [{name: row.get(name) for name in columns} for row in latest.values()]
 
 
-def quantile(
-    buckets: list[list[int]], total: int, top: int, numerator: int, denominator: int
-) -> list[int]:
-    """The interval [lo, hi] in which the quantile lies: its bucket, cut at the exact maximum."""
-    rank = max(1, -(-total * numerator // denominator))
-    seen = 0
-    for low, high, count in buckets:
-        seen += count
-        if seen >= rank:
-            return [low, min(high, max(top, low))]
-    return [0, 0]
-
-
-def _table(name: str, output: Output, got: Collected) -> list[Row]:
-    sums, maxima = _by_key(name + "_sum", got), _by_key(name + "_max", got)
-    rows: list[Row] = []
-    for key, count in got.maps.get(name, ()):
-        row: Row = {"key": _row_key(key, output, got), "count": count}
-        if output.kind == "table":
-            row |= {"sum": sums.get(key), "max": maxima.get(key)}
-        rows.append(row)
-    return rows
-
-
-def _grouped(output: Output, rows: list[Row]) -> list[Row]:
-    """Events with equal keys, as rows of a table; largest sum first."""
-    names = [column.name for column in output.columns]
-    groups: dict[str, Row] = {}
-    for row in rows:
-        key = {name: row[name] for name in names}
-        value = int(row[str(output.value)])
-        group = groups.setdefault(json.dumps(key), {"key": key, "count": 0, "sum": 0, "max": 0})
-        group["count"] += 1
-        group["sum"] += value
-        group["max"] = max(group["max"], value)
-    return sorted(groups.values(), key=lambda row: -int(row[output.rank or "sum"]))
-
-
-def _by_key(name: str, got: Collected) -> dict[str, int]:
-    return dict(got.maps.get(name, ()))
-
-
-def _row_key(key: str, output: Output, got: Collected) -> Row:
-    columns = output.columns
-    if not columns:
-        return {}
-    parts = key.split(",", len(columns) - 1)
-    values: Row = {}
-    for column, part in zip(columns, parts, strict=False):
-        values[column.name] = _value(column, part)
-        if column.name == "owner_pid":
-            values["owner_comm"] = got.names.get(values["owner_pid"])
-            values["owner_pid"] = values["owner_pid"] or None
-        if column.name == "pid":
-            values["comm"] = got.names.get(values["pid"])
-    return values
-
-
-def _value(column: Field, text: str) -> Any:
-    match column.type:
-        case "int":
-            return int(text, 0)
-        case "hex":
-            return f"0x{int(text, 16) & (2**64 - 1):016x}"
-        case "enum":
-            return column.labels[int(text)]
-        case "text":
-            return _text(text)
-        case "user_stack":
-            return [f"0x{address:x}" for address in symbols.addresses(text)]
-        case _:
-            return frames(text)
-
-
-def _text(escaped: str) -> str:
-    r"""'\x61\x22\x00…' -> 'a"': sixteen bytes up to the NUL. Bytes that are not UTF-8 stay \xNN."""
-    raw = bytes.fromhex(escaped.replace("\\x", "")).split(b"\0", 1)[0]
-    return raw.decode("utf-8", "backslashreplace")
-
-
-def frames(text: str) -> list[str]:
-    """A stack as printed -> frames, innermost first, without those of the tracing itself."""
-    found = [line.strip() for line in text.split("\n")]
-    kept = [line for line in found if line]
-    while kept and _TRACER_FRAME.match(kept[0]):
-        kept.pop(0)
-    return kept
+def _span(span: Row, poll: Row, got: Collected) -> Row:
+    stack = poll["stacks"].get(str(span["tid"])) or []
+    return span | {
+        "time_ns": max(0, poll["now_ns"] - (got.opened_ns or 0)),
+        "age_ns": poll["now_ns"] - span["since_ns"],
+        "seen_ns": poll["now_ns"],
+        "mm": f"0x{span['mm']:016x}",
+        "cgroup": got.cgroup(span.get("cgroup") or 0),
+        "current_stack": stack,
+        "cause": causes.classify(stack),
+    }
 
 
 def _duration(got: Collected) -> int:
@@ -355,7 +140,7 @@ def _books(got: Collected) -> Books:
         for name in ("starts", "acquires", "failed", "releases", "downgrades", "orphan_releases")
     }
     open_waits = len(got.maps.get("waiting", ()))
-    open_holds = sum(not value & _LATE for _, value in got.maps.get("holding", ()))
+    open_holds = sum(not int(value) & LATE for _, value in got.maps.get("holding", ()))
     asked = count["starts"] + count["downgrades"]
     unmet = asked - count["acquires"] - count["failed"] - open_waits
     unended = count["acquires"] - count["releases"] - count["downgrades"] - open_holds

@@ -85,10 +85,13 @@ def _parser() -> argparse.ArgumentParser:
         )
         for name, (_, _, text) in COMMANDS.items()
     }
-    made["run"].usage = "mmaplock-bt run PROFILE [options] [-- COMMAND...]"
+    made["run"].usage = "mmaplock-bt run [PROFILE] [options] [-- COMMAND...]"
     for name in ("run", "show", "script"):
         made[name].add_argument(
-            "profile", metavar="PROFILE", help="a name, or a path like ./x.yaml"
+            "profile",
+            metavar="PROFILE",
+            nargs="?" if name == "run" else None,
+            help="a name, or a path like ./x.yaml" + (" (overview)" if name == "run" else ""),
         )
     for name in ("run", "script"):
         _add_selection(made[name])
@@ -119,6 +122,10 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     add("-p", "--pid", type=int, help="this process's address space, whoever takes its lock")
     add("--actor-pid", type=int, metavar="PID", help="locks taken by this process's threads")
     add("--comm", metavar="NAME", help="locks taken by threads of this name")
+    add("--owner-comm", metavar="NAME", help="address spaces of processes of this name")
+    add("--cgroup", metavar="PATH", help="address spaces of this memory cgroup and those below it")
+    add("--actor-cgroup", metavar="PATH", help="locks taken from this cgroup and those below it")
+    add("--descendants", action="store_true", help="with -p or --actor-pid: its descendants too")
     add("--mode", choices=("read", "write"))
     add("--set", action="append", metavar="NAME=VALUE", help="a parameter, like threshold=5ms")
     add("--bpftrace", default=default_bpftrace(), metavar="PATH", help="another bpftrace binary")

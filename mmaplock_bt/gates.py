@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mmaplock_bt.errors import UsageError
-from mmaplock_bt.template import Declaration, Output
+from mmaplock_bt.template import Output
 from mmaplock_bt.units import NS, parse_duration
 
 Operator = Literal["<", "<=", ">", ">=", "==", "!="]
@@ -40,19 +40,20 @@ class Gate:
     field: str
     operator: Operator
     limit: int
+    unit: str = ""
 
 
-def parse(text: str, declaration: Declaration) -> Gate:
+def parse(text: str, outputs: dict[str, Output]) -> Gate:
     """Raises UsageError that says which part is wrong and what is allowed."""
     match = _GATE.fullmatch(text)
     if match is None:
         raise UsageError(f"'{text}' is not a gate: OUTPUT{{key=value}}.FIELD < LIMIT")
     output, field = match["output"], match["field"]
     where = _where(match["where"])
-    unit = _check(output, field, where, declaration)
+    unit = _check(output, field, where, outputs)
     limit = _limit(match["limit"], "ns" if unit == "ns" else "", field)
     operator: Operator = match["op"]  # type: ignore[assignment]
-    return Gate(text, output, where, field, operator, limit)
+    return Gate(text, output, where, field, operator, limit, unit)
 
 
 def _where(text: str | None) -> tuple[tuple[str, str], ...]:
@@ -65,16 +66,16 @@ def _where(text: str | None) -> tuple[tuple[str, str], ...]:
 
 
 def _check(
-    output: str, field: str, where: tuple[tuple[str, str], ...], declaration: Declaration
+    output: str, field: str, where: tuple[tuple[str, str], ...], outputs: dict[str, Output]
 ) -> str:
     """The metric's unit."""
     if output in ("books", "loss"):
         _one_of(field, BOOKS if output == "books" else LOSS, output)
         return ""
-    if output not in declaration.outputs:
-        allowed = ", ".join((*declaration.outputs, "books", "loss"))
+    if output not in outputs:
+        allowed = ", ".join((*outputs, "books", "loss"))
         raise UsageError(f"no output '{output}', allowed: {allowed}")
-    declared = declaration.outputs[output]
+    declared = outputs[output]
     _check_keys(output, where, declared)
     if declared.kind == "events" and field.startswith("max("):
         columns = {f.name: f.unit for f in declared.columns if f.type == "int"}

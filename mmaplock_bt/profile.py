@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from mmaplock_bt import document, gates, resources, template
 from mmaplock_bt.errors import UsageError
@@ -23,10 +23,15 @@ class _Strict(BaseModel):
 
 
 class Side(_Strict):
-    """One side of a lock: a process by pid, or all of a name."""
+    """One side of a lock: a process by pid, all of a name, or all in a cgroup and those below it.
+
+    With `descendants` what the process forks, and has forked, counts as well.
+    """
 
     pid: int | None = None
     comm: str | None = None
+    cgroup: str | None = None
+    descendants: bool = False
 
     @field_validator("comm", mode="before")
     @classmethod
@@ -39,6 +44,12 @@ class Side(_Strict):
         if pid is not None and pid <= 0:
             raise ValueError("a pid is above 0")
         return pid
+
+    @model_validator(mode="after")
+    def _whose(self) -> "Side":
+        if self.descendants and self.pid is None:
+            raise ValueError("descendants of which process? give its pid")
+        return self
 
     @field_validator("comm")
     @classmethod
@@ -151,7 +162,7 @@ def _resolve(name: str, text: str, folder: Path | None, seen: tuple[str, ...]) -
         name=Path(name).stem,
         description=file.description or base.description,
         duration_ns=_duration(file, source, base),
-        filter=_merge(base.filter, file.filter),
+        filter=merge(base.filter, file.filter.model_dump(exclude_unset=True)),
         params=base.params | _params(file, source, base.template),
         gates=base.gates + _gates(file, source, base.template),
     )
@@ -216,16 +227,17 @@ def _gates(file: ProfileFile, source: document.Document, used: Template) -> tupl
     parsed: list[Gate] = []
     for index, text in enumerate(file.gates):
         try:
-            parsed.append(gates.parse(text, used.declaration))
+            parsed.append(gates.parse(text, used.declaration.outputs))
         except UsageError as error:
             source.fault(("gates", index), str(error))
     return tuple(parsed)
 
 
-def _merge(base: Filter, own: Filter) -> Filter:
-    """The extending profile's settings win, one by one."""
+def merge(base: Filter, given: dict[str, Any]) -> Filter:
+    """What is given wins, one by one; None is not given. Raises pydantic.ValidationError."""
     merged = base.model_dump()
-    given = own.model_dump(exclude_none=True)
     for side in ("owner", "actor"):
-        merged[side] |= given.pop(side, {})
-    return Filter.model_validate(merged | given)
+        merged[side] |= {k: v for k, v in given.get(side, {}).items() if v is not None}
+    if given.get("mode") is not None:
+        merged["mode"] = given["mode"]
+    return Filter.model_validate(merged)

@@ -66,6 +66,12 @@ class Tracer:
         return self._child is not None and self._child.isalive()
 
     @property
+    def pid(self) -> int:
+        """bpftrace's own: the shell that started it has become it."""
+        assert self._child is not None and self._child.pid is not None
+        return self._child.pid
+
+    @property
     def diagnostics(self) -> list[str]:
         """What bpftrace said beside its JSON, without colours (from 0.24 a terminal gets them)."""
         text = _SGR.sub("", self._said.decode(errors="replace"))

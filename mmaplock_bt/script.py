@@ -11,18 +11,24 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from mmaplock_bt import __version__, resources, trials
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.fields import Field
-from mmaplock_bt.profile import Profile
-from mmaplock_bt.target import Target
+from mmaplock_bt.profile import Profile, Side
+from mmaplock_bt.target import Target, cgroup_id
 from mmaplock_bt.template import SUFFIX, Output
 
 TRACER_FRAMES = 4  # frames on top of a stack that belong to the tracing itself
 SUB_BUCKET_BITS = 3  # 8 linear buckets in each power of two: none is wider than 1/8 of its value
 MAP_KEYS = 16384
+# Where none was looked up.
 NO_FACTS = dict.fromkeys([*trials.TRIALS, *trials.FUNCTIONS], False) | {
-    "memcg_field": "none"
-}  # where none was looked up
+    "memcg_field": "none",
+    "memory_controller": "",
+}
+CGROUP_DEPTH = 12  # levels that a cgroup filter looks up from a process
 RAW_PROBE = "rawtracepoint:"
-RESERVED = {"on", "named", "tree", "waiting", "holding"}
+RESERVED = {
+    *("on", "named", "tree", "acting", "waiting", "holding", "whose", "thread", "told"),
+    *("name", "open", "close"),
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ def render(profile: Profile, target: Target, *, tree: bool = False) -> Script:
     outputs = profile.template.declaration.outputs
     facts = NO_FACTS | target.facts
     _check(profile)
-    writer = _Writer(outputs, profile.params, raw_ustack=bool(facts["ustack_raw"]))
+    writer = _Writer(outputs, profile.params, facts)
     environment = ImmutableSandboxedEnvironment(
         loader=_loader(profile), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -58,7 +64,22 @@ def render(profile: Profile, target: Target, *, tree: bool = False) -> Script:
         "quote": quote,
         "params": profile.params,
         "filter": profile.filter,
-        "tree": tree,
+        "tree": tree or profile.filter.owner.descendants,
+        "actors": profile.filter.actor.descendants,
+        "opens": any(output.open for output in outputs.values()),
+        "in_cgroup": {
+            side: cgroup_id(path) if path else 0
+            for side, path in (
+                ("owner", profile.filter.owner.cgroup),
+                ("actor", profile.filter.actor.cgroup),
+            )
+        },
+        "css": writer.css,
+        "css_id": css_id,
+        "DEPTH": CGROUP_DEPTH,
+        "say_whose": writer.say_whose,
+        "say_thread": writer.say_thread,
+        "say_holder": writer.say_holder,
         "cpus": target.cpus,
         "facts": facts,
         "names": writer.learns_names,
@@ -86,17 +107,49 @@ class _Writer:
     """Renders the statements that fill an output, from its declaration."""
 
     def __init__(
-        self, outputs: dict[str, Output], params: dict[str, int], *, raw_ustack: bool
+        self, outputs: dict[str, Output], params: dict[str, int], facts: dict[str, bool | str]
     ) -> None:
         self.outputs = outputs
         self.params = params
+        self.memory_controller = str(facts["memory_controller"])
         # Addresses only, see symbols. Without raw mode the runner's environment says so.
-        self.user_stack = "ustack(raw, {})" if raw_ustack else "ustack({})"
+        self.user_stack = "ustack(raw, {})" if facts["ustack_raw"] else "ustack({})"
         self.learns_names = any(
             f.name in ("owner_pid", "pid")
             for o in outputs.values()
-            if o.kind != "events" and o.of is None
+            if o.kind != "events" and o.is_printed
             for f in o.columns
+        )
+
+    def css(self, task: str) -> str:
+        """A task's place in the hierarchy that has the memory controller; without one in v2's.
+
+        A cgroup begins with its own css (include/linux/cgroup-defs.h): the cast is sound.
+        """
+        groups = f"((struct css_set *){task}->cgroups)"
+        if self.memory_controller:
+            return f"(struct cgroup_subsys_state *){groups}->subsys[{self.memory_controller}]"
+        return f"(struct cgroup_subsys_state *){groups}->dfl_cgrp"
+
+    def cgroup_id(self, task: str) -> str:
+        """The inode number of the cgroup's directory; kernfs ids are inode numbers on 64 bits."""
+        return css_id(f"({self.css(task)})")
+
+    def say_whose(self) -> str:
+        return (
+            f'printf("whose|%llx|%llu|%llu|%llu|%rx\\n", $mm, $owner_pid, $owner_kind, '
+            f"{self.cgroup_id('$whose')}, buf($whose->comm, 16));"
+        )
+
+    def say_thread(self) -> str:
+        return (
+            'printf("thread|%llu|%llu|%llu|%rx\\n", $tid, (uint64)pid, $actor_kind, buf(comm, 16));'
+        )
+
+    def say_holder(self) -> str:
+        return (
+            'printf("holder|%llx|%llu|%llu|%llu|%llu|%rx\\n", $mm, $now, $word & 1, '
+            "(uint64)$holder->pid, (uint64)$holder->tgid, buf($holder->comm, 16));"
         )
 
     def record(self, name: str, value: str = "") -> str:
@@ -104,11 +157,11 @@ class _Writer:
         if name not in self.outputs:
             raise UsageError(f'record("{name}"): the template declares no such output')
         output = self.outputs[name]
+        if not output.is_printed:
+            raise UsageError(f'record("{name}"): this output is made from other ones')
         if output.kind == "events":
             return self._event(name, output)
-        if output.of is not None:
-            raise UsageError(f'record("{name}"): this table groups the events of {output.of}')
-        lines = _names(output)
+        lines = self._names(output)
         keys = [self._expression(f) for f in output.columns]
         if output.kind == "histogram":
             lines += [_bucket(value), f"@{name}[{', '.join([*keys, '$lower'])}] = count();"]
@@ -119,6 +172,25 @@ class _Writer:
             lines.append(f"@{name}_sum[{joined}] = sum({value});")
             lines.append(f"@{name}_max[{joined}] = max({value});")
         return "\n".join(lines)
+
+    def _names(self, output: Output) -> list[str]:
+        """Learns name and cgroup of a pid once; names in keys could not be split from the rest."""
+        sides = {
+            "owner_pid": ("$owner_pid", "$whose", "$whose->comm", " && (uint64)$whose != 0"),
+            "pid": ("(uint64)pid", "((struct task_struct *)curtask)", "comm", ""),
+        }
+        lines = []
+        for column in output.columns:
+            if column.name in sides:
+                key, task, comm, guard = sides[column.name]
+                lines += [
+                    f"if (@named[{key}] == 0{guard}) {{",
+                    f"  @named[{key}] = (uint64)1;",
+                    f'  printf("name|%llu|%llu|%rx\\n", {key}, {self.cgroup_id(task)}, '
+                    f"buf({comm}, 16));",
+                    "}",
+                ]
+        return lines
 
     def _event(self, name: str, output: Output) -> str:
         formats: list[str] = []
@@ -132,6 +204,8 @@ class _Writer:
         return f'printf("{"|".join([name, *formats])}\\n", {", ".join(arguments)});'
 
     def _expression(self, field: Field) -> str:
+        if field.type == "cgroup":
+            return self.cgroup_id("$whose")
         if not field.is_stack:
             return field.expression
         depth = self._depth(field)
@@ -148,28 +222,14 @@ _FORMATS = {
     "enum": "%llu",
     "hex": "%llx",
     "text": "%rx",
+    "cgroup": "%llu",
     "kernel_stack": "%s",
     "user_stack": "%s",
 }
 
 
-def _names(output: Output) -> list[str]:
-    """Learns the name of a pid once; names in keys could not be split from the rest."""
-    lines = []
-    for pid, guard, comm in (
-        ("owner_pid", "(uint64)$owner != 0", "$owner->comm"),
-        ("pid", "1", "comm"),
-    ):
-        if any(f.name == pid for f in output.columns):
-            key = "$owner_pid" if pid == "owner_pid" else "(uint64)pid"
-            seen = f"@named[{key}] == 0"
-            lines += [
-                f"if ({seen}{'' if guard == '1' else f' && {guard}'}) {{",
-                f"  @named[{key}] = (uint64)1;",
-                f'  printf("name|%llu|%rx\\n", {key}, buf({comm}, 16));',
-                "}",
-            ]
-    return lines
+def css_id(css: str) -> str:
+    return f"(uint64)((struct kernfs_node *)((struct cgroup *){css}->cgroup)->kn)->id"
 
 
 def _bucket(value: str) -> str:
@@ -204,8 +264,8 @@ def _check(profile: Profile) -> None:
     if clash:
         raise UsageError(f"the output name '{clash.pop()}' is taken by the base template")
     given = {
-        "owner": profile.filter.owner.pid or profile.filter.owner.comm,
-        "actor": profile.filter.actor.pid or profile.filter.actor.comm,
+        "owner": profile.filter.owner != Side(),
+        "actor": profile.filter.actor != Side(),
         "mode": profile.filter.mode,
     }
     for name, value in given.items():
@@ -252,7 +312,7 @@ def _header(profile: Profile, target: Target) -> str:
         f"Filter: {profile.filter.model_dump_json(exclude_defaults=True)}.",
         "",
         "Output (mode 0 is read, 1 is write):",
-        *(f"  {_legend(n, o)}" for n, o in declaration.outputs.items() if o.of is None),
+        *(f"  {_legend(n, o)}" for n, o in declaration.outputs.items() if o.is_printed),
         "  @book_*  the books: starts + downgrades = acquires + failed + open waits,",
         "           acquires - releases - downgrades = open holds",
     ]

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmaplock_bt import trials
-from mmaplock_bt.errors import TargetError
+from mmaplock_bt.errors import TargetError, UsageError
 
 TRACEFS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 BTF = Path("/sys/kernel/btf/vmlinux")
 STATUS = Path("/proc/self/status")
+MOUNTINFO = Path("/proc/self/mountinfo")
 EVENT = "mmap_lock_released"
 # Bits of CapEff (include/uapi/linux/capability.h).
 CAPABILITIES = {"CAP_DAC_OVERRIDE": 1, "CAP_DAC_READ_SEARCH": 2, "CAP_PERFMON": 38, "CAP_BPF": 39}
+_CGROUPS = re.compile(r"\S+ \S+ \S+ (\S+) (\S+) .* - (cgroup2?) \S+ (\S+)")
 INSTALL = "apt-get install bpftrace (or dnf, zypper, pacman)"
 
 
@@ -94,6 +96,34 @@ def memcg_field(folder: Path) -> str:
     """memcg_path up to 6.13, memcg_id from 6.14 (mm: mmap_lock: optimize mmap_lock tracepoints)."""
     found = re.search(r"memcg_(?:id|path)", (folder / "format").read_text(encoding="utf-8"))
     return found[0] if found else "none"
+
+
+def cgroup_hierarchy() -> Path | None:
+    """Where the memory controller is: v1's own mount, else v2's. None where nothing is mounted."""
+    unified = None
+    for line in MOUNTINFO.read_text(encoding="utf-8").splitlines():
+        match = _CGROUPS.match(line)
+        if match is None:
+            continue
+        if match[3] == "cgroup" and "memory" in match[4].split(","):
+            return Path(match[2])
+        if match[3] == "cgroup2":
+            unified = unified or Path(match[2])
+    return unified
+
+
+def cgroup_id(path: str) -> int:
+    """A cgroup's id, the inode number of its directory (kernfs, 64 bits), from its path or mount.
+
+    Raises UsageError when there is none.
+    """
+    root = cgroup_hierarchy()
+    if root is None:
+        raise UsageError(f"--cgroup {path}: no cgroup hierarchy is mounted here")
+    for candidate in (root / path.lstrip("/"), Path(path)):
+        if candidate.is_dir() and candidate.is_relative_to(root):
+            return candidate.stat().st_ino
+    raise UsageError(f"--cgroup {path}: no such cgroup under {root} (see /proc/PID/cgroup)")
 
 
 def binary(bpftrace: str) -> str:

@@ -5,6 +5,7 @@ declaration and the probes, and Jinja reads it unchanged.
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -58,15 +59,43 @@ class CustomField(_Strict):
     """A column of the template's own: an integer expression under a name."""
 
     name: str
-    expression: str
+    expression: str = ""
     unit: str = ""
+
+
+class Open(_Strict):
+    """Spans still open when the window ends, taken when `older`; both name parameters.
+
+    With `every` they are looked for, and told, so often while it lasts.
+    """
+
+    older: str
+    every: str | None = None
+
+
+class Derive(_Strict):
+    """Events made in Python from the rows of others: waits, holds and (optional) open spans."""
+
+    by: Literal["charges", "convoys"]
+    waits: str
+    holds: str
+    open: str | None = None
+
+
+class Advice(_Strict):
+    """One rule of an advising output: what to run next when a condition (a gate's text) holds."""
+
+    when: str
+    run: str
+    why: str
 
 
 class Output(_Strict):
     """One thing that the analysis yields, in the terms that result, gates and renderers use.
 
-    `behind` joins waits with the holds of another output; `of` and `value` make a table by grouping
-    the rows of an events output: the stack was walked for the event already.
+    Filled by the script's records, unless it says where else its rows come from: `of` and `value`
+    group the rows of another output, `derive` makes events from waits and holds, `open` asks for
+    spans that have not ended, `advice` judges the other outputs. `behind` joins waits with holds.
     """
 
     kind: Literal["histogram", "table", "counter", "events"]
@@ -77,20 +106,46 @@ class Output(_Strict):
     fields: list[str | CustomField] = []
     rank: str | None = None
     behind: str | None = None
+    derive: Derive | None = None
+    open: Open | None = None
+    advice: list[Advice] = []
     of: str | None = None
+    where: dict[str, str | int] = {}  # only rows with these values
     value: str | None = None
+    weight: str | None = None  # a field that says how many each row stands for
+    sums: list[str] = []  # further fields that are summed
+    share_of: str | None = None  # of which output's counts and sums this one's are a part
+    distinct: dict[str, str] = {}  # column -> the field whose different values are counted
+    worst: list[str] = []  # fields of the row with the largest value
+    period: bool = False  # whether the rows repeat, from their times
     hidden: bool = False
 
     @property
+    def is_printed(self) -> bool:
+        """Whether the script itself fills it."""
+        return not (self.of or self.derive or self.open or self.advice)
+
+    @property
     def columns(self) -> tuple[Field, ...]:
-        """Keys or event fields, stacks last (the only parts whose length is open)."""
+        """Keys or event fields; printed ones with stacks last (the parts whose length is open)."""
         found = [_column(item) for item in (self.fields if self.kind == "events" else self.keys)]
+        if not self.is_printed:
+            return tuple(found)
         return tuple(sorted(found, key=lambda f: (f.is_joined, f.is_stack, f.type == "user_stack")))
 
     @property
     def printed(self) -> tuple[Field, ...]:
         """The columns that a record carries; joined ones are filled in later."""
+        if not self.is_printed:
+            return ()
         return tuple(column for column in self.columns if not column.is_joined)
+
+    @property
+    def sources(self) -> list[str]:
+        """The outputs that it is made from."""
+        derived = self.derive
+        made = [derived.waits, derived.holds, derived.open] if derived else []
+        return [name for name in (self.behind, self.of, *made) if name]
 
     def cut(self, rest: str) -> dict[str, str] | None:
         """A record without its name -> text by column; None when there are too few."""
@@ -112,13 +167,13 @@ class Output(_Strict):
         if (self.kind == "events") != bool(self.fields):
             raise ValueError("events have `fields`; every other kind has `keys` or nothing")
         if (self.of is None) != (self.value is None) or (self.of and self.kind != "table"):
-            raise ValueError("a table `of` events names the field that is summed as its `value`")
-        if self.kind != "events" and self.of is None:
+            raise ValueError("a table `of` rows names the field that is summed as its `value`")
+        if self.kind != "events" and self.is_printed:
             self._check_keys()
         return self
 
     def _check_keys(self) -> None:
-        if any(f.type not in ("int", "hex", "enum") for f in self.columns):
+        if any(f.type not in ("int", "hex", "enum", "cgroup") for f in self.columns):
             raise ValueError("a key holds integers only: use a pid, or group events with `of`")
 
 
@@ -136,10 +191,20 @@ class Declaration(_Strict):
             if not _NAME.fullmatch(name):
                 raise ValueError(f"the name '{name}' must match {_NAME.pattern}")
         for name, output in self.outputs.items():
-            for other in filter(None, (output.behind, output.of)):
-                if other not in self.outputs or self.outputs[other].kind != "events":
-                    raise ValueError(f"outputs.{name} refers to no events output: {other}")
+            self._check_sources(name, output)
         return self
+
+    def _check_sources(self, name: str, output: Output) -> None:
+        before = list(self.outputs)[: list(self.outputs).index(name)]
+        for other in output.sources:
+            kind = self.outputs[other].kind if other in self.outputs else "none"
+            if kind != "events" and (other != output.of or kind != "table"):
+                raise ValueError(f"outputs.{name} refers to no events output: {other}")
+            if not self.outputs[other].is_printed and other not in before:
+                raise ValueError(f"outputs.{name} is made from {other}, which must stand before it")
+        for param in filter(None, (output.open.older, output.open.every)) if output.open else ():
+            if param not in self.params or self.params[param].type != "duration":
+                raise ValueError(f"outputs.{name}.open: {param} is no duration among the params")
 
 
 class Template(_Strict):
@@ -186,5 +251,5 @@ def parse(source: str, name: str, path: str) -> Template:
 def _column(item: str | CustomField) -> Field:
     if isinstance(item, str):
         field = STANDARD[item]
-        return Field(field.name, field.type, labels=LABELS) if field.name == "label" else field
+        return replace(field, labels=LABELS) if field.name == "label" else field
     return Field(item.name, "int", item.unit, item.expression)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ class Trial:
     program: str
     meaning: str
     shows: str = ""
+    finds: str = ""  # a pattern: the outcome is what it captures, '' when nothing
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -38,6 +40,24 @@ TRIALS = {
         "tracepoint:mmap_lock:mmap_lock_released "
         "{ $o = ((struct mm_struct *)args->mm)->owner; @x = (uint64)$o->tgid; }" + END,
         "mm->owner is readable (needs BTF; 0.17, libbpf before 1.0 cannot read newer BTF)",
+    ),
+    "memory_controller": Trial(
+        "BEGIN { $g = (uint64)((struct task_struct *)curtask)->cgroups; "
+        + " ".join(
+            f"$s = *(uint64 *)($g + {8 * i}); "
+            f'printf("css|{i}|%s|", str(((struct cgroup_subsys *)((struct cgroup_subsys_state *)$s)'
+            "->ss)->name));"
+            for i in range(16)
+        )
+        + " exit(); }",
+        "the memory controller's place in a task's css_set (its enum is the build's own)",
+        finds=r"css\|(\d+)\|memory\|",
+    ),
+    "rwsem_owner": Trial(
+        "tracepoint:mmap_lock:mmap_lock_released "
+        "{ $s = ((struct mm_struct *)args->mm)->mmap_lock; @x = (uint64)$s.count.counter; "
+        "@y = (uint64)$s.owner.counter; }" + END,
+        "the rwsem's count and owner are readable (not with PREEMPT_RT)",
     ),
     "raw_tracepoint": Trial(
         "rawtracepoint:mmap_lock_released { @x = (uint64)arg0; }" + END,
@@ -86,8 +106,10 @@ def kernel_functions() -> dict[str, bool]:
     return {name: b" %s\n" % function.encode() in symbols for name, function in FUNCTIONS.items()}
 
 
-def outcomes(path: str, *, fresh: bool = False) -> dict[str, bool]:
-    """Name of each trial and kernel function -> accepted, there. Remembered unless `fresh`.
+def outcomes(path: str, *, fresh: bool = False) -> dict[str, bool | str]:
+    """Name of each trial and kernel function -> accepted, there, or what a trial found.
+
+    Remembered unless `fresh`.
 
     The memory is keyed by the binary's path, size and time and by the kernel's release.
     """
@@ -96,7 +118,7 @@ def outcomes(path: str, *, fresh: bool = False) -> dict[str, bool]:
         with suppress(OSError, ValueError):
             known = json.loads(memory.read_text(encoding="utf-8"))
             if set(known) == {*TRIALS, *FUNCTIONS}:
-                return {name: bool(value) for name, value in known.items()}
+                return dict(known)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         tried = pool.map(lambda trial: _try(path, trial), TRIALS.values())
         found = dict(zip(TRIALS, tried, strict=True)) | kernel_functions()
@@ -127,8 +149,11 @@ def output(path: str, *options: str) -> tuple[int, str]:
     return process.returncode, text.decode(errors="replace")
 
 
-def _try(path: str, trial: Trial) -> bool:
+def _try(path: str, trial: Trial) -> bool | str:
     status, text = output(path, *trial.options)
+    if trial.finds:
+        found = re.search(trial.finds, text) if status == 0 else None
+        return found[1] if found else ""
     return status == 0 and trial.shows in text
 
 

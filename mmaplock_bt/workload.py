@@ -23,6 +23,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+_libc.mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
 _libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 
@@ -99,12 +100,80 @@ def hostile(count: int = 23) -> dict[str, int]:
     return {"munmaps": count}
 
 
+def convoy(rounds: int = 7, size_mib: int = 2048, readers: int = 3) -> dict[str, int]:
+    """`rounds` of: a child reads smaps_rollup, a thread maps, `readers` threads ask mincore.
+
+    Each round begins when the child says that it is about to read.
+    """
+    address = touched(size_mib * MIB)
+    going = True
+
+    def maps() -> None:
+        while going:
+            _libc.munmap(_libc.mmap(None, PAGE, 3, 0x22, -1, 0), PAGE)
+
+    def asks() -> None:
+        vector = ctypes.create_string_buffer(1)
+        while going:
+            _libc.mincore(address, PAGE, vector)
+
+    threads = [threading.Thread(target=work) for work in (maps, *[asks] * readers)]
+    code = (
+        "import sys,time\n"
+        "for _ in range(int(sys.argv[2])):\n"
+        "    open(f'/proc/{sys.argv[1]}/smaps_rollup').read()\n"
+        "    time.sleep(0.05)\n"
+    )
+    for thread in threads:
+        thread.start()
+    reader = subprocess.Popen([sys.executable, "-c", code, str(os.getpid()), str(rounds)])
+    reader.wait()
+    going = False
+    for thread in threads:
+        thread.join()
+    return {"reader": reader.pid, "rounds": rounds}
+
+
+def frozen(seconds: int = 3, size_mib: int = 1024) -> dict[str, int]:
+    """A SCHED_IDLE smaps_rollup reader that a SCHED_FIFO hog on its CPU keeps from running.
+
+    It reads on and on, the hog spins for `seconds`: the reader is caught with the lock held.
+    """
+    touched(size_mib * MIB)
+    cpu = max(os.sched_getaffinity(0))
+    code = (
+        "import os,sys\n"
+        f"os.sched_setaffinity(0, {{{cpu}}})\n"
+        "os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))\n"
+        "print('ready', flush=True)\n"
+        "while True: open(f'/proc/{sys.argv[1]}/smaps_rollup').read()\n"
+    )
+    hog = (
+        "import os,time\n"
+        f"os.sched_setaffinity(0, {{{cpu}}})\n"
+        "os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))\n"
+        f"end = time.monotonic() + {seconds}\n"
+        "while time.monotonic() < end: pass\n"
+    )
+    reader = subprocess.Popen(
+        [sys.executable, "-c", code, str(os.getpid())], stdout=subprocess.PIPE
+    )
+    assert reader.stdout is not None
+    reader.stdout.readline()
+    subprocess.run([sys.executable, "-c", hog], check=True)
+    reader.kill()
+    reader.wait()
+    return {"reader": reader.pid, "seconds": seconds}
+
+
 WORKLOADS: dict[str, Callable[..., dict[str, int]]] = {
     "forks": forks,
     "munmaps": munmaps,
     "smaps": smaps,
     "known": known,
     "hostile": hostile,
+    "convoy": convoy,
+    "frozen": frozen,
 }
 
 

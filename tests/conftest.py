@@ -1,8 +1,10 @@
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,20 +13,23 @@ from mmaplock_bt import target
 from mmaplock_bt.cli import default_bpftrace
 from mmaplock_bt.errors import TargetError
 from mmaplock_bt.result import Result, from_json
+from mmaplock_bt.tree import descendants
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+PR_SET_CHILD_SUBREAPER = 36
+ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)  # orphans of the tests' stay below this process
+
+
 def bpftrace_pids() -> set[str]:
-    """bpftrace processes of this machine, by /proc/PID/stat (which takes no lock)."""
+    """bpftrace processes below this one, by /proc/PID/stat (which takes no lock)."""
     found = set()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            text = stat.read_text(errors="replace")
-            if "(bpftrace) " in text and "(bpftrace) Z" not in text:
-                found.add(stat.parent.name)
-        except OSError:
-            continue
+    for pid in descendants(os.getpid()):
+        with suppress(OSError):
+            text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+            if "(bpftrace" in text and ") Z" not in text:
+                found.add(str(pid))
     return found
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmaplock_bt import analysis, blame, events, renderers
+from mmaplock_bt import analysis, blame, events, parties, renderers, rows
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.result import (
     Books,
@@ -32,15 +32,13 @@ def bucketed(values: list[int]) -> list[list[int]]:
         shift = max(0, value.bit_length() - 1 - 3)
         low = value >> shift << shift
         counts[low] = counts.get(low, 0) + 1
-    return [[low, analysis.upper(low), n] for low, n in sorted(counts.items())]
+    return [[low, rows.upper(low), n] for low, n in sorted(counts.items())]
 
 
-@given(st.lists(st.integers(0, 2**50), min_size=1), st.sampled_from(list(analysis.QUANTILES)))
+@given(st.lists(st.integers(0, 2**50), min_size=1), st.sampled_from(list(rows.QUANTILES)))
 def test_a_quantile_interval_holds_the_true_quantile(values, name):
-    numerator, denominator = analysis.QUANTILES[name]
-    low, high = analysis.quantile(
-        bucketed(values), len(values), max(values), numerator, denominator
-    )
+    numerator, denominator = rows.QUANTILES[name]
+    low, high = rows.quantile(bucketed(values), len(values), max(values), numerator, denominator)
     rank = -(-len(values) * numerator // denominator)
     assert low <= sorted(values)[max(0, rank - 1)] <= high
     assert Fraction(high - low) <= Fraction(max(low, 1), 8)
@@ -71,13 +69,13 @@ def test_dialects(line, record):
 
 
 def test_names_are_exact():
-    assert analysis._text("\\x61\\x22\\x2c\\x0a\\x1b\\x00\\x41") == 'a",\n\x1b'
-    assert analysis._text("\\xff\\x41\\x00") == "\\xffA"
+    assert parties.text("\\x61\\x22\\x2c\\x0a\\x1b\\x00\\x41") == 'a",\n\x1b'
+    assert parties.text("\\xff\\x41\\x00") == "\\xffA"
 
 
 def test_the_tracers_own_frames_are_dropped():
     text = "\n    bpf_prog_1234+1\n        __mmap_lock_do_trace_released+75\n    __vm_munmap+175\n"
-    assert analysis.frames(text) == ["__vm_munmap+175"]
+    assert rows.frames(text) == ["__vm_munmap+175"]
 
 
 def wait(**more):
@@ -123,7 +121,7 @@ ROW = {"time_ns": 1, "hold_ns": 2, "mode": "read", "tid": 1, "pid": 1, "comm": H
        "kernel_stack": [HOSTILE * 30], "user_stack": [HOSTILE]}  # fmt: skip
 KEY = {"mode": "read", "owner_pid": 1, "owner_comm": HOSTILE}
 HIST = {"key": KEY, "count": 2, "sum": 3, "max": 2, "buckets": [[0, 0, 1], [2, 2, 1]],
-        "quantiles": {q: [2, 2] for q in analysis.QUANTILES}}  # fmt: skip
+        "quantiles": {q: [2, 2] for q in rows.QUANTILES}}  # fmt: skip
 FULL = {
     "e": OutputData("events", "E", "ns", list(ROW), [ROW] * 12),
     "t": OutputData("table", "T", "ns", list(KEY), [{"key": KEY, "count": 1, "sum": 1, "max": 1}]),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mmaplock_bt import analysis, renderers
+from mmaplock_bt import analysis, renderers, stream
 from mmaplock_bt.commands import run
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.result import Result, from_json
@@ -28,7 +28,7 @@ def load(path: str) -> Result:
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     try:
-        if text.startswith(f'{{"type": "{analysis.HEADER}"'):
+        if text.startswith(f'{{"type": "{stream.HEADER}"'):
             return analysis.analyse(text.split("\n"))
         return from_json(text)
     except ValidationError as error:

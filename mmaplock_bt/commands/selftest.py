@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
-from mmaplock_bt import profile, target, workload
+from mmaplock_bt import profile, session, target, workload
 from mmaplock_bt.commands import run
 from mmaplock_bt.result import Result
 
@@ -30,7 +30,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _verdict(case: Case, machine: target.Target, *, told: bool) -> dict[str, object]:
-    result, died = run.trace(*_prepared(case, machine))
+    result, died = session.trace(*_prepared(case, machine))
     found, right = case.check(result)
     right = right and died is None and result.loss.complete
     verdict = {
@@ -112,9 +112,8 @@ def _starved(result: Result) -> tuple[str, bool]:
 
 def _prepared(
     case: Case, machine: target.Target
-) -> tuple[profile.Profile, target.Target, argparse.Namespace]:
+) -> tuple[profile.Profile, target.Target, session.Options]:
     chosen = profile.with_params(profile.load(case.profile), case.settings)
     if case.writes_only:
         chosen = replace(chosen, filter=profile.Filter(mode="write"))
-    options = argparse.Namespace(command=case.argv, system_wide=False, save_raw=None, quiet=True)
-    return chosen, machine, options
+    return chosen, machine, session.Options(command=case.argv, quiet=True)

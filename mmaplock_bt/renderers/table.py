@@ -14,9 +14,18 @@ from mmaplock_bt.units import format_ns, format_value
 WIDTH = 99
 SHOWN = 10
 BAR = 28
-_STACKS = ("kernel_stack", "user_stack")
-_HEADLINE = ("hold_ns", "wait_ns", "mode", "label")
-_PARTIES = ("pid", "tid", "comm", "owner_pid", "owner_comm", "owner_kind", "mm", "time_ns")
+CGROUP = 30
+_STACKS = ("current_stack", "kernel_stack", "user_stack")
+_LISTS = ("behind", "queued")
+_MEASURED = ("hold_ns", "wait_ns", "age_ns", "charged_ns")
+_HEADLINE = (*_MEASURED[:3], "mode", "label", "cause", "state", "ended")
+_PARTIES = (
+    *("pid", "tid", "comm", "actor_kind", "owner_pid", "owner_comm", "owner_kind", "cgroup"),
+    *("mm", "time_ns"),
+)
+_MARKS = {"user_stack": "-- user", "current_stack": "-- now"}
+_HEADS = {"sum": "total", "count_permille": "of all", "sum_permille": "of their time"}
+_WRITER = ("writer_tid", "writer_pid", "writer_comm", "writer_wait_ns")
 
 
 def render(result: Result, *, color: bool = False) -> str:
@@ -30,7 +39,9 @@ def render(result: Result, *, color: bool = False) -> str:
         if not output.hidden:
             console.print()
             console.print(Text(f"{output.title} ({name})", style="bold"))
-            console.print(_body(output), no_wrap=True, overflow="ellipsis")
+            console.print(
+                _body(output, result.window.duration_ns), no_wrap=True, overflow="ellipsis"
+            )
     console.print()
     console.print(Text(_books(result.books)), soft_wrap=False)
     console.print(
@@ -60,27 +71,28 @@ def _title(result: Result) -> Text:
     return text
 
 
-def _body(output: OutputData) -> RenderableType:
+def _body(output: OutputData, window_ns: int) -> RenderableType:
     if not output.rows:
         return Text("  none seen", style="dim")
     match output.kind:
         case "histogram":
-            return Group(*(_histogram(row, output.unit) for row in output.rows))
+            return Group(*(_histogram(row, output.unit, window_ns) for row in output.rows))
         case "events":
             return _events(output.rows)
         case _:
             return _table(output)
 
 
-def _histogram(row: Row, unit: str) -> RenderableType:
+def _histogram(row: Row, unit: str, window_ns: int) -> RenderableType:
     def shown(interval: list[int]) -> str:
         return f"{format_value(interval[0], unit)}–{format_value(interval[1], unit)}"
 
     quantiles = row["quantiles"]
     lines = [
         Text(
-            f"  {_key(row['key'])}  count {row['count']:,}  total {format_value(row['sum'], unit)}"
-            f"  max {format_value(row['max'], unit)}"
+            f"  {_key(row['key'])}  count {row['count']:,}{_rate(row['count'], window_ns)}"
+            f"  total {_number(row['sum'], unit)}{_share(row['sum'], unit, window_ns)}"
+            f"  max {_number(row['max'], unit)}"
         ),
         Text(f"    p50 {shown(quantiles['p50'])}   p99 {shown(quantiles['p99'])}", style="dim"),
     ]
@@ -96,6 +108,17 @@ def _histogram(row: Row, unit: str) -> RenderableType:
     return Group(*lines)
 
 
+def _rate(count: int, window_ns: int) -> str:
+    return f" ({count * 10**9 / window_ns:,.0f}/s)" if window_ns else ""
+
+
+def _share(total: int | None, unit: str, window_ns: int) -> str:
+    """Of the window; above 100 % where several threads or address spaces add up."""
+    if total is None or unit != "ns" or not window_ns:
+        return ""
+    return f" ({100 * total / window_ns:.2g} % of the window)"
+
+
 def _octaves(buckets: list[list[int]]) -> dict[int, int]:
     """Buckets summed per power of two: the picture needs no finer ones."""
     found: dict[int, int] = {}
@@ -107,84 +130,154 @@ def _octaves(buckets: list[list[int]]) -> dict[int, int]:
 
 def _table(output: OutputData) -> RenderableType:
     rows = output.rows[:SHOWN]
-    stacked = any(name in _STACKS for name in output.keys)
+    if any(name in _STACKS for row in rows for name in (*row, *row["key"])):
+        parts = [part for row in rows for part in _stacked(row, output.unit)]
+        return Group(*parts, *_more(output.rows))
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     grid.add_column("  ")
-    names = [name for name in rows[0]["key"] if name not in _STACKS]
-    for name in (*names, "count"):
-        grid.add_column(name, justify="left" if name in names else "right")
-    timed: list[str] = [name for name in ("sum", "max") if name in rows[0]]
-    for name in timed:
-        grid.add_column("total" if name == "sum" else name, justify="right")
-    parts: list[RenderableType] = [grid]
+    names = list(rows[0]["key"])
+    figures = [name for name in rows[0] if name != "key"]
+    for name in names:
+        grid.add_column(name)
+    for name in figures:
+        grid.add_column(_HEADS.get(name, name.removesuffix("_ns")), justify="right")
     for row in rows:
-        cells = [_cell(row["key"][name]) for name in names]
-        numbers = [f"{row['count']:,}", *(_number(row[name], output.unit) for name in timed)]
+        cells = [_key_cell(name, row["key"][name]) for name in names]
+        numbers = [_figure(name, row[name], output.unit) for name in figures]
         grid.add_row("", *(Text(cell) for cell in (*cells, *numbers)))
-    if stacked:
-        parts = [part for row in rows for part in _stacked(row, output.unit, timed)]
-    return Group(*parts, *_more(output.rows))
+    return Group(grid, *_more(output.rows))
 
 
-def _stacked(row: Row, unit: str, timed: list[str]) -> Iterable[RenderableType]:
-    plain = {k: v for k, v in row["key"].items() if k not in _STACKS}
-    figures = [f"count {row['count']:,}"]
-    figures += [f"{'total' if n == 'sum' else n} {_number(row[n], unit)}" for n in timed]
-    yield Text(f"  {_key(plain)}  {'  '.join(figures)}".rstrip())
-    yield from _frames(row["key"])
+def _key_cell(name: str, value: object) -> str:
+    """A cgroup's end says most."""
+    text = _cell(value)
+    return f"…{text[1 - CGROUP :]}" if name == "cgroup" and len(text) > CGROUP else text
+
+
+def _figure(name: str, value: Any, unit: str) -> str:
+    if name in ("sum", "max"):
+        return _number(value, unit)
+    if name.endswith("_ns"):
+        return _number(value, "ns")
+    if name.endswith("_permille"):
+        return "-" if value is None else f"{value / 10:.1f} %"
+    return f"{value:,}" if isinstance(value, int) else _cell(value)
+
+
+def _stacked(row: Row, unit: str) -> Iterable[RenderableType]:
+    """The figure, who and why; then the other figures; then the stack."""
+    flat = {**row, **row["key"]}
+    first = Text("  ")
+    first.append(_number(row["sum"], unit), style="bold")
+    if flat.get("cause"):
+        first.append(f"  {safe(flat['cause'])}", style="bold")
+    plain = {k: v for k, v in row["key"].items() if k not in (*_STACKS, *_PARTIES, "cause")}
+    yield first.append(f"  {_key(plain)}".rstrip())
+    if "comm" in flat or "owner_pid" in flat:
+        yield Text("    " + _parties(flat))
+    yield Text("    " + ", ".join(_figures(row, unit)), style="dim")
+    yield from _frames(flat)
+
+
+def _figures(row: Row, unit: str) -> list[str]:
+    known = (*_STACKS, *_PARTIES, "key", "sum", "period_ns", "period_error_ns")
+    found = [
+        f"{name.removesuffix('_ns')} {_figure(name, value, unit)}"
+        for name, value in row.items()
+        if name not in known
+    ]
+    if row.get("period_ns"):
+        error = format_ns(row["period_error_ns"])
+        found.append(f"every {format_ns(row['period_ns'])} ± {error}")
+    return found
 
 
 def _events(rows: list[Row]) -> RenderableType:
     parts: list[RenderableType] = []
     for row in rows[:SHOWN]:
-        parts.append(_headline(row))
-        parts.append(Text("    " + _parties(row)))
-        extra = _extra(row)
-        if extra:
+        if "why" in row:  # advice
+            parts.append(Text(f"  mmaplock-bt run {row['run']}", style="bold"))
+            parts.append(Text(f"    {safe(row['why'])}"))
+            continue
+        parts += [_headline(row), Text("    " + _parties(row))]
+        if extra := _extra(row):
             parts.append(Text("    " + extra, style="dim"))
-        for hold in row.get("behind") or []:
-            parts.append(
-                Text(
-                    f"    behind {format_ns(hold['overlap_ns'])} of a {hold['mode']} hold of "
-                    f"{format_ns(hold['hold_ns'])} by {_who(hold['comm'], hold['pid'])}",
-                    style="yellow",
-                )
-            )
-            parts += _frames({"kernel_stack": hold["kernel_stack"][:4]}, 8)
+        parts += _behind(row)
+        parts += _queued(row)
         parts += _frames(row)
     return Group(*parts, *_more(rows))
 
 
 def _headline(row: Row) -> Text:
     """The figure first, then what it is."""
-    measured = "hold_ns" if row.get("hold_ns") is not None else "wait_ns"
+    measured = next((name for name in _MEASURED if row.get(name) is not None), None)
     text = Text("  ")
-    if row.get(measured) is not None:
+    if measured is not None:
         text.append(format_ns(row[measured]), style="bold")
-        text.append(f" {row.get('mode') or 'write'} {measured.removesuffix('_ns')}")
+        what = row.get("state") or measured.removesuffix("_ns")
+        text.append(f" {row.get('mode') or 'write'} {what}")
+    if row.get("ended"):
+        text.append(", ended since" if row["ended"] == "yes" else ", still open", style="bold red")
     if row.get("label"):
         text.append(f": {row['label']}", style="bold yellow")
+    if row.get("cause"):
+        text.append(f"  {safe(row['cause'])}", style="bold")
     if "time_ns" in row:
         text.append(f"  at +{format_ns(row['time_ns'])}", style="dim")
     return text
 
 
+def _behind(row: Row) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    for hold in row.get("behind") or []:
+        text = (
+            f"    behind {format_ns(hold['overlap_ns'])} of a {hold['mode']} hold of "
+            f"{format_ns(hold['hold_ns'])} by {_who(hold['comm'], hold['pid'])}"
+        )
+        cause = f": {safe(hold['cause'])}" if hold.get("cause") else ""
+        lines.append(Text(text + cause, style="yellow"))
+        lines += _frames({"kernel_stack": hold["kernel_stack"][:4]}, 8)
+    return lines
+
+
+def _queued(row: Row) -> list[RenderableType]:
+    """A convoy's writer, then everybody who waited, longest first."""
+    if row.get("writer_tid") is None:
+        return []
+    writer = _who(row["writer_comm"], row["writer_pid"])
+    text = f"    writer {writer} waited {format_ns(row['writer_wait_ns'])} behind it"
+    lines: list[RenderableType] = [Text(text, style="yellow")]
+    for wait in row.get("queued") or []:
+        who = _who(wait["comm"], wait["pid"])
+        what = f"{wait['mode']:<5} wait of {format_ns(wait['wait_ns'])}"
+        lines.append(Text(f"      {what} by {who} thread {wait['tid']}", style="dim"))
+    return lines
+
+
 def _parties(row: Row) -> str:
     """actor and owner, once where they are the same process."""
-    actor = _who(row.get("comm"), row.get("pid"))
-    if row.get("tid") != row.get("pid"):
+    known = row.get("pid") is not None
+    actor = _who(row.get("comm"), row["pid"]) if known else "nobody recorded"
+    if row.get("actor_kind") == "kernel":
+        actor += " (kernel thread)"
+    if row.get("tid") not in (None, row.get("pid")):
         actor += f" thread {row.get('tid')}"
-    kind = row.get("owner_kind", "process")
+    kind = row.get("owner_kind") or "process"
     owner = _who(row.get("owner_comm"), row.get("owner_pid"))
     if kind == "process" and row.get("owner_pid") == row.get("pid"):
-        return f"by {actor}, on its own address space"
+        return f"by {actor}, on its own address space{_in_cgroup(row)}"
     what = {
         "process": f"on {owner}",
         "fork_child": f"on the newborn child of {owner}",
         "exec": f"on the new image of {owner}",
         "teardown": f"tearing down {owner}",
     }
-    return f"by {actor}, {what.get(str(kind), f'on {kind} memory')}"
+    return f"by {actor}, {what.get(str(kind), f'on {kind} memory')}{_in_cgroup(row)}"
+
+
+def _in_cgroup(row: Row) -> str:
+    cgroup = row.get("cgroup")
+    return f" in {safe(_key_cell('cgroup', cgroup))}" if cgroup and cgroup != "/" else ""
 
 
 def _who(comm: str | None, pid: int | None) -> str:
@@ -194,7 +287,7 @@ def _who(comm: str | None, pid: int | None) -> str:
 
 
 def _extra(row: Row) -> str:
-    known = {*_HEADLINE, *_PARTIES, *_STACKS, "behind"}
+    known = {*_HEADLINE, *_PARTIES, *_STACKS, *_LISTS, *_WRITER}
     found = []
     for name, value in row.items():
         if name not in known:
@@ -207,8 +300,8 @@ def _frames(row: Row, indent: int = 6) -> list[RenderableType]:
     lines: list[RenderableType] = []
     for name in _STACKS:
         stack = row.get(name) or []
-        if stack and name == "user_stack":
-            lines.append(Text(" " * indent + "-- user", style="dim"))
+        if stack and name in _MARKS:
+            lines.append(Text(" " * indent + _MARKS[name], style="dim"))
         lines += [
             Text(" " * indent + safe(frame), overflow="ellipsis", no_wrap=True, style="dim")
             for frame in stack

@@ -1,0 +1,54 @@
+"""Kernel stack -> cause, by the table in causes.yaml (data: other kernels need no code)."""
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from importlib.resources import files
+
+import yaml
+
+UNKNOWN_FRAMES = 3
+UNKNOWN = "unknown (no stack)"
+_SYS = r"(?:__(?:x64|ia32|arm64|riscv|s390x?|se|do|do_compat|se_compat)_?sys_|k?sys_)"
+_FUNCTION = re.compile(r"[\w.]+")
+_ENTRY = re.compile(
+    r"(entry_|do_syscall|x64_sys_call|invoke_syscall|el0|ret_from_fork|syscall_|asm_|kthread)"
+)
+Table = tuple[tuple[re.Pattern[str], str], ...]
+
+
+def classify(frames: list[str]) -> str:
+    """The cause, or other(function < caller < its caller); frames are innermost first."""
+    functions = [match[0] for match in map(_FUNCTION.match, frames) if match]
+    for tier in range(len(_tables())):
+        for function in functions:
+            cause = _cause(function, tier)
+            if cause is not None:
+                return cause
+    known = [name for name in functions if not _ENTRY.match(name)] or functions
+    return f"other({' < '.join(known[:UNKNOWN_FRAMES])})" if known else UNKNOWN
+
+
+def names() -> list[str]:
+    """Every cause that the table knows."""
+    return list(dict.fromkeys(cause for table in _tables() for _, cause in table))
+
+
+@cache
+def _tables() -> tuple[Table, Table]:
+    """What names a cause by itself, then what only hints at one."""
+    data = yaml.safe_load((files("mmaplock_bt") / "causes.yaml").read_text(encoding="utf-8"))
+    return _compiled(data["causes"]), _compiled(data["callers"])
+
+
+def _compiled(data: dict[str, Iterable[str]]) -> Table:
+    return tuple(
+        (re.compile("|".join(patterns).replace("SYS_", _SYS)), cause)
+        for cause, patterns in data.items()
+    )
+
+
+@cache
+def _cause(function: str, tier: int) -> str | None:
+    plain = re.sub(r"\.(isra|part|constprop|cold|llvm)\b.*", "", function)
+    return next((cause for pattern, cause in _tables()[tier] if pattern.fullmatch(plain)), None)

@@ -1,0 +1,131 @@
+"""bpftrace's own maps, read and written while it runs, through duplicates of its descriptors.
+
+bpftrace cannot do it on every version: printing a map that changes kills 0.17, loops came with
+0.21. bpf(2) and pidfd_getfd(2) (Linux 5.6) can: no version matters, bpftrace notices nothing.
+"""
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mmaplock_bt.errors import BpftraceError
+
+# include/uapi/linux/bpf.h
+_UPDATE, _INFO, _LOOKUP_BATCH = 2, 15, 24
+_ATTRIBUTES = 128
+_BPF = {"x86_64": 321, "i686": 357, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
+_PIDFD_GETFD = 438
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Map:
+    """One hash map of integers: keys are tuples of uint64, values are uint64."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        information = ctypes.create_string_buffer(88)
+        _call(_INFO, struct.pack("IIQ", descriptor, 88, ctypes.addressof(information)))
+        fields = struct.unpack_from("6I16s", information.raw)
+        self.key_bytes, self.value_bytes, self.size = fields[2:5]
+        self.name = fields[6].split(b"\0")[0].decode(errors="replace")
+
+    def items(self) -> dict[tuple[int, ...], int]:
+        """What is in it now, bucket by bucket (BPF_MAP_LOOKUP_BATCH, Linux 5.6)."""
+        found: dict[tuple[int, ...], int] = {}
+        keys = ctypes.create_string_buffer(self.key_bytes * self.size)
+        values = ctypes.create_string_buffer(self.value_bytes * self.size)
+        position, next_position = ctypes.create_string_buffer(8), ctypes.create_string_buffer(8)
+        start = 0
+        while True:
+            attributes = struct.pack(
+                "QQQQIIQQ", start, ctypes.addressof(next_position), ctypes.addressof(keys),
+                ctypes.addressof(values), self.size, self.descriptor, 0, 0,
+            )  # fmt: skip
+            with _not_preempted():
+                said, failed = _try(_LOOKUP_BATCH, attributes)
+            count = struct.unpack_from("I", said, 32)[0]
+            words = self.key_bytes // 8
+            for at in range(count):
+                key = struct.unpack_from(f"{words}Q", keys, at * self.key_bytes)
+                found[key] = struct.unpack_from("Q", values, at * self.value_bytes)[0]
+            if failed in (errno.ENOENT, 0) and (failed or not count):
+                return found
+            if failed:
+                raise BpftraceError(f"the map {self.name} cannot be read: {os.strerror(failed)}")
+            position, next_position = next_position, position
+            start = ctypes.addressof(position)
+
+    def put(self, key: int, value: int) -> None:
+        """Adds or replaces one entry."""
+        pair = ctypes.create_string_buffer(struct.pack("QQ", key, value), 16)
+        where = ctypes.addressof(pair)
+        _call(_UPDATE, struct.pack("I4xQQQ", self.descriptor, where, where + 8, 0))
+
+
+def of(pid: int) -> dict[str, Map]:
+    """The hash maps of a running bpftrace by their names in the script.
+
+    Raises BpftraceError where the kernel does not give them away.
+    """
+    found: dict[str, Map] = {}
+    try:
+        process = os.pidfd_open(pid)
+    except OSError as error:
+        raise BpftraceError(f"bpftrace is gone: {error.strerror}") from error
+    try:
+        for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
+            if "map_type:\t1\n" in entry.read_text():
+                one = Map(_duplicate(process, int(entry.name)))
+                found[one.name.removeprefix("AT_").removeprefix("@")] = one
+    except OSError as error:
+        raise BpftraceError(f"bpftrace's maps cannot be read: {error}") from error
+    finally:
+        os.close(process)
+    return found
+
+
+def close(found: dict[str, Map]) -> None:
+    for one in found.values():
+        os.close(one.descriptor)
+
+
+def _duplicate(process: int, descriptor: int) -> int:
+    made = int(_libc.syscall(_PIDFD_GETFD, process, descriptor, 0))
+    if made < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return made
+
+
+def _call(command: int, attributes: bytes) -> None:
+    _, failed = _try(command, attributes)
+    if failed:
+        raise OSError(failed, f"bpf({command}): {os.strerror(failed)}")
+
+
+def _try(command: int, attributes: bytes) -> tuple[bytes, int]:
+    """(the attributes as the kernel left them, errno or 0)."""
+    number = _BPF.get(platform.machine(), 280)
+    buffer = ctypes.create_string_buffer(attributes, _ATTRIBUTES)
+    done = int(_libc.syscall(number, command, buffer, _ATTRIBUTES))
+    return buffer.raw, ctypes.get_errno() if done < 0 else 0
+
+
+@contextmanager
+def _not_preempted() -> Iterator[None]:
+    """While a task is inside a map operation its CPU runs no tracing program (bpf_prog_active).
+
+    Preempted there it would make others' lock events go missing: for that moment it is real-time.
+    """
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.sched_setscheduler(0, policy, parameters)

@@ -1,0 +1,139 @@
+"""Waits and holds that have not ended: looked for while they last, in bpftrace's own maps."""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmaplock_bt import events, maps
+from mmaplock_bt.errors import BpftraceError
+from mmaplock_bt.fields import MODES
+from mmaplock_bt.parties import NAMES, Parties
+
+RECORD = "mmaplock-bt-open"
+STACK_PATIENCE_S = 0.2
+LATE = 8  # flag in a @holding value: asked for before the window
+_FRAME = re.compile(r"\[<\w+>\] ([^+]+)\+0x([0-9a-f]+)/0x[0-9a-f]+.*")
+Span = dict[str, Any]
+
+
+@dataclass
+class Outstanding:
+    """Polls a running bpftrace. `older_ns` 0 takes every span, `every_ns` None looks only last."""
+
+    older_ns: int
+    every_ns: int | None
+    say: Callable[[str], None]
+    parties: Parties = field(default_factory=Parties)
+    found: dict[str, maps.Map] | None = None
+    next_ns: int = 0
+    told: dict[tuple[int, int, int], int] = field(default_factory=dict)
+
+    def watch(self, lines: Iterable[str]) -> Iterator[str]:
+        """Passes the stream on and learns who is who."""
+        marks = tuple(f'"{name}|' for name in NAMES)
+        for line in lines:
+            if any(mark in line for mark in marks):
+                for record in events.parse([line]):
+                    if isinstance(record, events.Printed):
+                        self.parties.learn(record)
+            yield line
+
+    def poll(self, bpftrace_pid: int, *, last: bool = False) -> Iterator[str]:
+        """A line of the raw stream when it is time (or the last time); tells what is new."""
+        if not last and (self.every_ns is None or time.monotonic_ns() < self.next_ns):
+            return
+        try:
+            if self.found is None:
+                self.found = maps.of(bpftrace_pid)
+            now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)  # bpftrace's nsecs since 0.12
+            spans = list(_spans(self.found, now_ns, self.older_ns))
+        except (BpftraceError, OSError):
+            return  # bpftrace is going: its end is told elsewhere
+        spans += self._begun_before(spans, now_ns)
+        stacks = {span["tid"]: stack(span["tid"]) for span in spans}
+        yield json.dumps(
+            {"type": RECORD, "now_ns": now_ns, "last": last, "spans": spans, "stacks": stacks}
+        )
+        if self.every_ns is not None:
+            self.next_ns = time.monotonic_ns() + self.every_ns
+            for span in spans:
+                self._tell(span, now_ns, stacks[span["tid"]])
+
+    def close(self) -> None:
+        maps.close(self.found or {})
+
+    def _begun_before(self, spans: list[Span], now_ns: int) -> list[Span]:
+        """Holds of locks that are waited for, which nobody in the window took.
+
+        The rwsem's owner word was read when a waiter came, after the last hold that we know of.
+        """
+        held = {span["mm"] for span in spans if span["state"] == "hold"}
+        found = {}
+        for span in spans:
+            told = self.parties.holders.get(span["mm"])
+            if told and span["mm"] not in held and told["time_ns"] >= span["since_ns"]:
+                found[span["mm"]] = {
+                    "state": "hold begun before the window", "tid": told["tid"],
+                    "pid": told["pid"], "comm": told["comm"],
+                    "mm": span["mm"], "mode": told["mode"], "since_ns": span["since_ns"],
+                }  # fmt: skip
+        return list(found.values())
+
+    def _tell(self, span: Span, now_ns: int, frames: list[str]) -> None:
+        """One sentence when a span is first seen, and again whenever its age has doubled."""
+        age_ns = now_ns - span["since_ns"]
+        key = (span["tid"], span["mm"], span["since_ns"])
+        if age_ns < self.told.get(key, 0):
+            return
+        self.told[key] = 2 * age_ns
+        thread = self.parties.threads.get(span["tid"], {"pid": span.get("pid")})
+        space = self.parties.spaces.get(span["mm"], {})
+        actor = f"{span.get('comm') or thread.get('comm') or '?'}[{thread['pid'] or span['tid']}]"
+        owner = f"{space.get('owner_comm') or '?'}[{space.get('owner_pid') or '?'}]"
+        now = f"; now in {' < '.join(frames[:3])}" if frames else ""
+        self.say(
+            f"open for {age_ns / 1e9:.1f} s: {span['mode']} {span['state']} by {actor} thread "
+            f"{span['tid']} on the address space of {owner}{now}"
+        )
+
+
+def _spans(found: dict[str, maps.Map], now_ns: int, older_ns: int) -> Iterator[Span]:
+    for (tid, mm), value in found["holding"].items().items():
+        since_ns = value >> 4
+        if now_ns - since_ns >= older_ns:
+            yield {"state": "hold", "tid": tid, "mm": mm, "mode": MODES[value & 1],
+                   "since_ns": since_ns, "late": bool(value & LATE)}  # fmt: skip
+    for (tid, mm), value in found["waiting"].items().items():
+        if now_ns - (value >> 1) >= older_ns:
+            yield {"state": "wait", "tid": tid, "mm": mm, "mode": MODES[value & 1],
+                   "since_ns": value >> 1}  # fmt: skip
+
+
+def stack(tid: int) -> list[str]:
+    """A thread's kernel stack now, innermost first; [] where it is gone or cannot be read.
+
+    /proc/TID/stack takes no mmap_lock, but exec_update_lock, which a stuck exec holds: it is read
+    by a thread of its own that nobody waits for longer than a moment.
+    """
+    frames: list[str] = []
+
+    def read() -> None:
+        with suppress(OSError):
+            for line in Path(f"/proc/{tid}/stack").read_text(errors="replace").splitlines():
+                frames.append(_FRAME.sub(_as_printed, line))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(STACK_PATIENCE_S)
+    return list(frames)
+
+
+def _as_printed(frame: re.Match[str]) -> str:
+    """'[<0>] do_exit+0x1a/0xb0' as bpftrace writes it: 'do_exit+26'."""
+    return f"{frame[1]}+{int(frame[2], 16)}"

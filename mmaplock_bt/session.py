@@ -1,0 +1,289 @@
+"""One window of tracing: bpftrace and the traced command started, watched and ended; a Result."""
+
+import datetime
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import FrameType
+from typing import TextIO
+
+from mmaplock_bt import __version__, analysis, script, stream, tree
+from mmaplock_bt.cgroups import Cgroups
+from mmaplock_bt.errors import BpftraceError, Interrupted, RefusedError, UsageError
+from mmaplock_bt.outstanding import Outstanding
+from mmaplock_bt.profile import Profile
+from mmaplock_bt.result import ProfileInfo, Result, TargetInfo, Tool
+from mmaplock_bt.runner import HeldCommand, Tracer
+from mmaplock_bt.script import Script
+from mmaplock_bt.symbols import UserFrames
+from mmaplock_bt.target import Target
+from mmaplock_bt.units import format_ns
+
+LIMIT_BYTES = 512 << 20
+TICK_S = 0.1
+COMMAND_TICK_S = 0.01
+CLEAR = "\r\x1b[K"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to trace, beside what: the command line's part that is no profile."""
+
+    command: list[str] = field(default_factory=list)
+    system_wide: bool = False
+    save_raw: str | None = None
+    quiet: bool = False
+
+
+@dataclass
+class Stop:
+    """What may end the window; `reason` names what did."""
+
+    deadline_ns: int | None = None
+    pidfd: int | None = None
+    command: HeldCommand | None = None
+    interrupts: int = 0
+
+    def reason(self, tracer: Tracer) -> str | None:
+        if self.interrupts:
+            return "interrupt"
+        if self.command is not None and self.command.status is not None:
+            return "command"
+        if self.pidfd is not None and select.select([self.pidfd], [], [], 0)[0]:
+            return "target_exit"
+        if self.deadline_ns is not None and time.monotonic_ns() >= self.deadline_ns:
+            return "duration"
+        if tracer.received_bytes > LIMIT_BYTES:
+            return "limit"
+        return None if tracer.alive else "bpftrace_died"
+
+
+def trace(
+    chosen: Profile, machine: Target, options: Options
+) -> tuple[Result, BpftraceError | None]:
+    """Runs the whole window. The error is bpftrace's death, with what was collected before it."""
+    is_tree = bool(options.command) and not options.system_wide
+    rendered = script.render(chosen, machine, tree=is_tree)
+    try:
+        return _trace(chosen, machine, rendered, options)
+    except RefusedError:
+        if not rendered.is_raw:
+            raise
+    # 0.27 takes raw tracepoints only while some program with BTF is loaded: trials get outdated.
+    print("note: refused with raw tracepoints; trying once more without", file=sys.stderr)
+    machine = replace(machine, facts={**machine.facts, "raw_tracepoint": False})
+    return _trace(chosen, machine, script.render(chosen, machine, tree=is_tree), options)
+
+
+def _trace(
+    chosen: Profile, machine: Target, rendered: Script, options: Options
+) -> tuple[Result, BpftraceError | None]:
+    stop = Stop()
+    argv = list(options.command)
+    with ExitStack() as stack:
+        stack.callback(_restore, _catch(stop))
+        if chosen.filter.owner.pid is not None:
+            stop.pidfd = _pidfd(chosen.filter.owner.pid, stack)
+        raw = _raw(options.save_raw, stack)
+        if argv:
+            stop.command = HeldCommand(argv)
+            stack.callback(stop.command.end)
+        root = stop.command.pid if stop.command is not None else 0
+        tracer = stack.enter_context(Tracer(rendered, machine, root))
+        lines = _tee(_stream(tracer, stop, chosen, rendered, options), raw)
+        result = analysis.analyse(lines)
+        died = None
+        if result.window.ended_by == "bpftrace_died" or tracer.status not in (0, None):
+            died = BpftraceError(
+                f"bpftrace ended with status {tracer.status} before the window did; "
+                f"what it had printed is above. {' / '.join(tracer.diagnostics[-3:])}"
+            )
+        return result, died
+
+
+def _stream(
+    tracer: Tracer, stop: Stop, chosen: Profile, rendered: Script, options: Options
+) -> Iterator[str]:
+    """The raw stream: header, bpftrace's lines, trailer."""
+    _progress("compiling and attaching", options)
+    first = tracer.open_window(lambda: stop.interrupts > 0)
+    if stop.interrupts:
+        raise Interrupted("interrupted before the probes were live: there is no result")
+    start = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    opened_ns = time.monotonic_ns()
+    yield _header(chosen, tracer.target, rendered, start, options.command)
+    tree.add_descendants(_roots(chosen), tracer)
+    with closing(_Listeners.of(chosen, rendered, tracer.target)) as listeners:
+        yield from listeners.watch(first)
+        if chosen.duration_ns is not None:
+            stop.deadline_ns = opened_ns + chosen.duration_ns
+        if stop.command is not None:
+            stop.command.release()
+        while (reason := stop.reason(tracer)) is None:
+            _progress(_remaining(stop, opened_ns), options)
+            if stop.command is not None:
+                listeners.frames.remember(stop.command.pid)
+            yield from listeners.watch(tracer.read(_patience(stop)))
+            yield from listeners.look(tracer)
+        duration_ns = time.monotonic_ns() - opened_ns
+        _progress("", options)
+        yield from listeners.look(tracer, last=True)
+        yield from listeners.watch(tracer.close_window())
+        yield from listeners.records()
+    status = stop.command.status if stop.command is not None else None
+    yield stream.trailer(reason, duration_ns, status)
+
+
+@dataclass
+class _Listeners:
+    """Those who hear the stream to learn names while they exist, and add lines of their own."""
+
+    frames: UserFrames
+    cgroups: Cgroups
+    outstanding: list[Outstanding]
+
+    @classmethod
+    def of(cls, chosen: Profile, rendered: Script, machine: Target) -> "_Listeners":
+        return cls(
+            UserFrames.of(rendered.outputs if machine.facts.get("lockless_maps") else {}),
+            Cgroups.of(rendered.outputs),
+            [
+                Outstanding(
+                    chosen.params[output.open.older],
+                    chosen.params[output.open.every] if output.open.every else None,
+                    _say,
+                )
+                for output in rendered.outputs.values()
+                if output.open is not None
+            ],
+        )
+
+    def watch(self, lines: Iterable[str]) -> Iterator[str]:
+        lines = self.cgroups.watch(self.frames.watch(lines))
+        for one in self.outstanding:
+            lines = one.watch(lines)
+        yield from lines
+
+    def look(self, tracer: Tracer, *, last: bool = False) -> Iterator[str]:
+        if tracer.alive:
+            for one in self.outstanding:
+                yield from one.poll(tracer.pid, last=last)
+
+    def records(self) -> Iterator[str]:
+        yield from self.frames.records()
+        yield from self.cgroups.records()
+
+    def close(self) -> None:
+        for one in self.outstanding:
+            one.close()
+
+
+def _roots(chosen: Profile) -> dict[str, int]:
+    """The script's maps of descendants, by the process whose they are."""
+    sides = {"tree": chosen.filter.owner, "acting": chosen.filter.actor}
+    return {name: side.pid for name, side in sides.items() if side.descendants and side.pid}
+
+
+def _say(sentence: str) -> None:
+    """Tells what is seen while the window is open, over the countdown's line."""
+    clear = CLEAR if sys.stderr.isatty() else ""
+    sys.stderr.write(f"{clear}{sentence}\n")
+    sys.stderr.flush()
+
+
+def _header(chosen: Profile, machine: Target, rendered: Script, start: str, argv: list[str]) -> str:
+    info = ProfileInfo(
+        chosen.name,
+        chosen.template.name,
+        params_in_units(chosen),
+        chosen.filter.model_dump(exclude_none=True),
+        rendered.sha256,
+    )
+    facts = TargetInfo(
+        machine.kernel, machine.arch, machine.cpus, machine.bpftrace, dict(machine.facts)
+    )
+    tool = Tool("mmaplock-bt", __version__)
+    return stream.Head(
+        info, facts, tool, start, argv or None, rendered.outputs, rendered.probes
+    ).line()
+
+
+def params_in_units(chosen: Profile) -> dict[str, int]:
+    """Durations get their unit into the name: threshold -> threshold_ns."""
+    declared = chosen.template.declaration.params
+    suffix = {"duration": "_ns", "size": "_bytes", "int": ""}
+    return {name + suffix[declared[name].type]: value for name, value in chosen.params.items()}
+
+
+def _patience(stop: Stop) -> float:
+    """How long one read may wait: short near the deadline and for a command's end."""
+    if stop.command is not None:
+        return COMMAND_TICK_S
+    if stop.deadline_ns is None:
+        return TICK_S
+    return min(TICK_S, max(0.0, (stop.deadline_ns - time.monotonic_ns()) / 1e9))
+
+
+def _remaining(stop: Stop, opened_ns: int) -> str:
+    now = time.monotonic_ns()
+    if stop.deadline_ns is not None:
+        return f"tracing, {max(0, stop.deadline_ns - now) / 1e9:.1f} s left (Ctrl-C ends it)"
+    return f"tracing for {format_ns(now - opened_ns)} (Ctrl-C ends it)"
+
+
+def _progress(text: str, options: Options) -> None:
+    """One line that rewrites itself, on a terminal's stderr only."""
+    if sys.stderr.isatty() and not options.quiet:
+        sys.stderr.write(CLEAR + text)
+        sys.stderr.flush()
+
+
+def _raw(path: str | None, stack: ExitStack) -> TextIO | None:
+    if path is None:
+        return None
+    try:
+        return stack.enter_context(Path(path).open("w", encoding="utf-8", errors="surrogateescape"))
+    except OSError as error:
+        raise UsageError(f"cannot write --save-raw {path}: {error.strerror}") from error
+
+
+def _tee(lines: Iterator[str], raw: TextIO | None) -> Iterator[str]:
+    for line in lines:
+        if raw is not None and line.strip():
+            raw.write(line + "\n")
+        yield line
+
+
+def _pidfd(pid: int, stack: ExitStack) -> int:
+    try:
+        found = os.pidfd_open(pid)
+    except OSError as error:
+        raise UsageError(f"-p {pid}: no such process ({error.strerror})") from error
+    stack.callback(os.close, found)
+    return found
+
+
+Handler = Callable[[int, FrameType | None], object] | int | None
+
+
+def _catch(stop: Stop) -> dict[signal.Signals, Handler]:
+    """The first signal ends the window and keeps the result; the second ends at once."""
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        stop.interrupts += 1
+        if stop.interrupts > 1:
+            raise Interrupted("interrupted twice: the result is thrown away")
+
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return {number: signal.signal(number, note) for number in wanted}
+
+
+def _restore(handlers: dict[signal.Signals, Handler]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

@@ -1,0 +1,158 @@
+"""A raw stream: bpftrace's lines between a header and a trailer of ours, and what they say.
+
+The same reading serves a live run and a saved file.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmaplock_bt import cgroups, events, outstanding, symbols
+from mmaplock_bt.errors import UsageError
+from mmaplock_bt.parties import NAMES, Parties, text
+from mmaplock_bt.result import SCHEMA, ProfileInfo, TargetInfo, Tool
+from mmaplock_bt.template import Output
+
+HEADER, TRAILER = "mmaplock-bt", "mmaplock-bt-end"
+OWN = (TRAILER, symbols.RECORD, cgroups.RECORD, outstanding.RECORD)
+
+
+@dataclass
+class Collected:
+    """What the stream said, before it is put in order."""
+
+    printed: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    maps: dict[str, tuple[tuple[str, Any], ...]] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+    name_cgroups: dict[int, int] = field(default_factory=dict)
+    opened_ns: int | None = None
+    closed_ns: int | None = None
+    attached: int | None = None
+    lost: int = 0
+    map_full: int = 0
+    stack_errors: int = 0
+    unparsed: int = 0
+    trailer: dict[str, Any] = field(default_factory=dict)
+    user_frames: dict[tuple[int, str], str] = field(default_factory=dict)
+    cgroups: dict[int, str] = field(default_factory=dict)
+    parties: Parties = field(default_factory=Parties)
+    polls: list[dict[str, Any]] = field(default_factory=list)
+
+    def cgroup(self, identity: int) -> str | None:
+        """A cgroup's path; one that is gone keeps its number; 0 is none."""
+        return self.cgroups.get(identity, f"unknown({identity})") if identity else None
+
+
+@dataclass(frozen=True)
+class Head:
+    """First line of a raw stream: all that is needed to analyse the rest."""
+
+    profile: ProfileInfo
+    target: TargetInfo
+    tool: Tool
+    start: str
+    argv: list[str] | None
+    outputs: dict[str, Output]
+    probes: int
+
+    def line(self) -> str:
+        declared = {name: output.model_dump() for name, output in self.outputs.items()}
+        plain = {name: vars(getattr(self, name)) for name in ("profile", "target", "tool")}
+        rest = {"start": self.start, "argv": self.argv, "outputs": declared, "probes": self.probes}
+        return json.dumps({"type": HEADER, "schema": SCHEMA, **plain, **rest})
+
+    @classmethod
+    def parse(cls, line: str) -> "Head":
+        """Raises UsageError when the line heads no raw stream."""
+        try:
+            head = json.loads(line)
+            if head.pop("type") != HEADER or head.pop("schema") != SCHEMA:
+                raise ValueError
+            declared = head["outputs"].items()
+            head["outputs"] = {name: Output.model_validate(item) for name, item in declared}
+            for name, kind in (("profile", ProfileInfo), ("target", TargetInfo), ("tool", Tool)):
+                head[name] = kind(**head[name])
+            return cls(**head)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UsageError("no raw stream of mmaplock-bt: the first line is no header") from error
+
+
+def trailer(ended_by: str, duration_ns: int, status: int | None) -> str:
+    """Last line of a raw stream; `status` is the traced command's."""
+    return json.dumps(
+        {"type": TRAILER, "ended_by": ended_by, "duration_ns": duration_ns, "status": status}
+    )
+
+
+def collect(lines: Iterator[str]) -> Collected:
+    got = Collected()
+    for record in events.parse(_without_own(lines, got)):
+        match record:
+            case events.Printed():
+                _note_printed(got, record)
+            case events.MapDump(name=name, entries=entries):
+                got.maps[name] = entries
+            case events.Attached(probes=probes):
+                got.attached = probes
+            case events.Lost(events=lost):
+                got.lost += lost
+            case events.HelperError(helper=helper, retcode=retcode):
+                _note_error(got, helper, retcode)
+            case events.Unparsed():
+                got.unparsed += 1
+    return got
+
+
+def _note_printed(got: Collected, record: events.Printed) -> None:
+    name, rest = record.name, record.rest
+    try:
+        if name == "name":
+            pid, *cgroup, escaped = rest.split("|")
+            got.names[int(pid)] = text(escaped)
+            got.name_cgroups[int(pid)] = int(*cgroup)
+        elif name in NAMES:
+            got.parties.note(record)
+        elif name == "open":
+            got.opened_ns = int(rest)
+            got.unparsed = 0  # compile warnings: 0.24 to 0.26 print them among the JSON
+        elif name == "close":
+            got.closed_ns = int(rest)
+        else:
+            got.printed[name].append(rest)
+    except (ValueError, IndexError):
+        got.unparsed += 1
+
+
+def _without_own(lines: Iterator[str], got: Collected) -> Iterator[str]:
+    """bpftrace's lines; the tool's own ones are noted."""
+    marks = tuple(f'{{"type": "{kind}"' for kind in OWN)
+    for line in lines:
+        if line.startswith(marks):
+            _note_own(got, json.loads(line))
+        else:
+            yield line
+
+
+def _note_own(got: Collected, told: dict[str, Any]) -> None:
+    kind = told["type"]
+    if kind == TRAILER:
+        got.trailer = told
+    elif kind == cgroups.RECORD:
+        got.cgroups |= {int(identity): path for identity, path in told["paths"].items()}
+    elif kind == symbols.RECORD:
+        for address, name in told["frames"].items():
+            got.user_frames[told["pid"], address] = name
+    else:
+        for span in told["spans"]:  # as known now: addresses and thread ids are used again
+            span |= {**got.parties.spaces.get(span["mm"], {}),
+                     **got.parties.threads.get(span["tid"], {})}  # fmt: skip
+        got.polls.append(told)
+
+
+def _note_error(got: Collected, helper: str, retcode: int) -> None:
+    if "stack" in helper:
+        got.stack_errors += retcode != events.EFAULT  # kernel threads and exit have no user stack
+    elif helper.startswith("map_update") or retcode == events.E2BIG:
+        got.map_full += 1
