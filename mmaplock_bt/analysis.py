@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,12 +28,14 @@ from mmaplock_bt.script import SUB_BUCKET_BITS
 from mmaplock_bt.template import Output
 
 HEADER, TRAILER = "mmaplock-bt", "mmaplock-bt-end"
+Ends = list[int | None]  # a bucket: its inclusive ends (None: open) and, third, its count
 QUANTILES = {"p50": (1, 2), "p90": (9, 10), "p99": (99, 100), "p99.9": (999, 1000)}
 _TRACER_FRAME = re.compile(
     r"(bpf_prog_|bpf_trace_run|bpf_get_stack|__bpf_trace_|__traceiter_mmap_lock|__mmap_lock_do_trace"
     r"|perf_trace_|trace_call_bpf|perf_call_bpf|trace_event_raw)"
 )
 _LATE = 8  # flag in a @holding value: asked for before the window
+MESSAGES = 20  # different ones kept of what bpftrace said beside the outputs
 
 
 @dataclass
@@ -49,6 +52,9 @@ class Collected:
     map_full: int = 0
     stack_errors: int = 0
     unparsed: int = 0
+    hists: dict[str, events.HistDump] = field(default_factory=dict)
+    stats: dict[str, events.StatsDump] = field(default_factory=dict)
+    said: Counter[str] = field(default_factory=Counter)
     trailer: dict[str, Any] = field(default_factory=dict)
     user_frames: dict[tuple[int, str], str] = field(default_factory=dict)
 
@@ -122,6 +128,7 @@ def analyse(lines: Iterable[str]) -> Result:
         outputs=outputs,
         books=books,
         loss=_loss(got, head.probes, ended_by, books),
+        messages=_messages(head.outputs, got),
     )
 
 
@@ -131,43 +138,87 @@ def _collect(lines: Iterator[str]) -> Collected:
         match record:
             case events.Printed(name=name, rest=rest):
                 _note_printed(got, name, rest)
-            case events.MapDump(name=name, entries=entries):
-                got.maps[name] = entries
+            case events.MapDump() | events.HistDump() | events.StatsDump():
+                _keep(got, record)
             case events.Attached(probes=probes):
                 got.attached = probes
             case events.Lost(events=lost):
                 got.lost += lost
             case events.HelperError(helper=helper, retcode=retcode):
                 _note_error(got, helper, retcode)
-            case events.Unparsed():
-                got.unparsed += 1
+            case events.Said(kind=kind, text=text):
+                _note(got, f"{kind}: {text}")
+            case events.Unparsed(text=text):
+                _note_unparsed(got, text)
     return got
 
 
+def _keep(got: Collected, dump: events.MapDump | events.HistDump | events.StatsDump) -> None:
+    match dump:
+        case events.MapDump():
+            got.maps[dump.name] = dump.entries
+        case events.HistDump():
+            got.hists[dump.name] = dump
+        case events.StatsDump():
+            got.stats[dump.name] = dump
+
+
+def _note_unparsed(got: Collected, text: str) -> None:
+    got.unparsed += 1
+    _note(got, f"not understood: {text}")
+
+
+def _note(got: Collected, text: str) -> None:
+    known = text in got.said or len(got.said) < MESSAGES
+    got.said[text[:200] if known else "other messages"] += 1
+
+
+def _messages(outputs: dict[str, Output], got: Collected) -> list[str]:
+    """What bpftrace said beside the outputs, in its order, and maps that no output declares."""
+    fills = {name: output.kind for name, output in outputs.items()}
+    found = [f"{text} ({n} times)" if n > 1 else text for text, n in got.said.items()]
+    for dumps, kind in ((got.hists, "histogram"), (got.stats, "table")):
+        stray = sorted(n for n, dump in dumps.items() if dump.entries and fills.get(n) != kind)
+        found += [f"@{name}, filled by the template, is no output of kind {kind}" for name in stray]
+    return found
+
+
 def _note_printed(got: Collected, name: str, rest: str) -> None:
-    if name == "name":
-        pid, _, text = rest.partition("|")
-        got.names[int(pid)] = _text(text)
-    elif name == "open":
-        got.opened_ns = int(rest)
-        got.unparsed = 0  # compile warnings: 0.24 to 0.26 print them among the JSON
-    elif name == "close":
-        got.closed_ns = int(rest)
-    else:
-        got.printed[name].append(rest)
+    try:
+        if name == "name":
+            pid, _, text = rest.partition("|")
+            got.names[int(pid)] = _text(text)
+        elif name == "open":
+            got.opened_ns = int(rest)
+            got.unparsed = 0  # compile warnings: 0.24 to 0.26 print them among the JSON
+            got.said.clear()
+        elif name == "close":
+            got.closed_ns = int(rest)
+        else:
+            got.printed[name].append(rest)
+    except ValueError:
+        _note_unparsed(got, f"{name}|{rest}")
 
 
 def _without_own(lines: Iterator[str], got: Collected) -> Iterator[str]:
     """bpftrace's lines; the tool's own ones are noted."""
     for line in lines:
+        if not _is_own(line, got):
+            yield line
+
+
+def _is_own(line: str, got: Collected) -> bool:
+    """A line cut off (a full disk) is left to the parser, which counts it."""
+    with suppress(ValueError):
         if line.startswith(f'{{"type": "{TRAILER}"'):
             got.trailer = json.loads(line)
-        elif line.startswith(f'{{"type": "{symbols.RECORD}"'):
+            return True
+        if line.startswith(f'{{"type": "{symbols.RECORD}"'):
             told = json.loads(line)
             for address, name in told["frames"].items():
                 got.user_frames[told["pid"], address] = name
-        else:
-            yield line
+            return True
+    return False
 
 
 def _note_error(got: Collected, helper: str, retcode: int) -> None:
@@ -200,7 +251,7 @@ def _event(rest: str, output: Output, got: Collected) -> Row | None:
     except (ValueError, IndexError):
         values = None
     if values is None:
-        got.unparsed += 1
+        _note_unparsed(got, rest)
         return None
     if "time_ns" in values:
         values["time_ns"] = max(0, values["time_ns"] - (got.opened_ns or 0))
@@ -223,28 +274,44 @@ def _name_owner(values: Row, got: Collected) -> None:
 
 
 def _histogram(name: str, output: Output, got: Collected) -> list[Row]:
+    if name in got.hists:
+        return _native_histogram(got.hists[name], output, got)
     buckets: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
     for key, count in got.maps.get(name, ()):
         group, _, lower = key.rpartition(",")
-        buckets[group][int(lower)] += count
+        try:
+            buckets[group][events.integer(lower)] += count
+        except ValueError:
+            _note_unparsed(got, f"@{name}[{key}]")
     sums, maxima = _by_key(name + "_sum", got), _by_key(name + "_max", got)
     rows = []
     for group in sorted(buckets):
-        counts = sorted(buckets[group].items())
-        total = sum(n for _, n in counts)
-        top = maxima.get(group or "0", 0)
-        filled = [[low, upper(low), n] for low, n in counts]
-        rows.append(
-            {
-                "key": _row_key(group, output, got),
-                "count": total,
-                "sum": sums.get(group or "0", 0),
-                "max": top,
-                "buckets": filled,
-                "quantiles": {q: quantile(filled, total, top, *QUANTILES[q]) for q in QUANTILES},
-            }
-        )
-    return rows
+        filled: list[Ends] = [[low, upper(low), n] for low, n in sorted(buckets[group].items())]
+        measured = (sums.get(group or "0", 0), maxima.get(group or "0", 0))
+        rows.append(_histogram_row(_row_key(group, output, got), filled, *measured))
+    return [row for row in rows if row["key"] is not None]
+
+
+def _native_histogram(dump: events.HistDump, output: Output, got: Collected) -> list[Row]:
+    """Of a template that writes hist() or lhist() itself: no sum, no maximum, ends may be open."""
+    rows = []
+    for group, buckets in sorted(dump.entries, key=lambda entry: entry[0]):
+        filled: list[Ends] = [[b.low, b.high, b.count] for b in buckets if b.count]
+        if filled:
+            rows.append(_histogram_row(_row_key(group, output, got), filled, None, None))
+    return [row for row in rows if row["key"] is not None]
+
+
+def _histogram_row(key: Row | None, buckets: list[Ends], total: int | None, top: int | None) -> Row:
+    count = sum(n or 0 for _, _, n in buckets)
+    return {
+        "key": key,
+        "count": count,
+        "sum": total,
+        "max": top,
+        "buckets": buckets,
+        "quantiles": {q: quantile(buckets, count, top, *QUANTILES[q]) for q in QUANTILES},
+    }
 
 
 def upper(lower: int) -> int:
@@ -253,15 +320,19 @@ def upper(lower: int) -> int:
 
 
 def quantile(
-    buckets: list[list[int]], total: int, top: int, numerator: int, denominator: int
-) -> list[int]:
-    """The interval [lo, hi] in which the quantile lies: its bucket, cut at the exact maximum."""
+    buckets: list[Ends], total: int, top: int | None, numerator: int, denominator: int
+) -> Ends:
+    """The interval [lo, hi] in which the quantile lies: its bucket, cut at the maximum if known.
+
+    None is an open end.
+    """
     rank = max(1, -(-total * numerator // denominator))
     seen = 0
     for low, high, count in buckets:
-        seen += count
+        seen += count or 0
         if seen >= rank:
-            return [low, min(high, max(top, low))]
+            cut = high if low is None or high is None or top is None else min(high, max(top, low))
+            return [low, cut]
     return [0, 0]
 
 
@@ -273,7 +344,12 @@ def _table(name: str, output: Output, got: Collected) -> list[Row]:
         if output.kind == "table":
             row |= {"sum": sums.get(key), "max": maxima.get(key)}
         rows.append(row)
-    return rows
+    if output.kind == "table" and name in got.stats:  # stats() knows no maximum
+        for key, count, total in got.stats[name].entries:
+            rows.append(
+                {"key": _row_key(key, output, got), "count": count, "sum": total, "max": None}
+            )
+    return [row for row in rows if row["key"] is not None]
 
 
 def _grouped(output: Output, rows: list[Row]) -> list[Row]:
@@ -294,20 +370,34 @@ def _by_key(name: str, got: Collected) -> dict[str, int]:
     return dict(got.maps.get(name, ()))
 
 
-def _row_key(key: str, output: Output, got: Collected) -> Row:
+def _row_key(key: str, output: Output, got: Collected) -> Row | None:
+    """None, and noted, for a key that does not hold what the output declares."""
     columns = output.columns
     if not columns:
         return {}
     parts = key.split(",", len(columns) - 1)
+    try:
+        numbers = [events.integer(part) for part in parts]
+        found = [_key_value(c, number) for c, number in zip(columns, numbers, strict=True)]
+    except (ValueError, IndexError):
+        _note_unparsed(got, f"key [{key}]")
+        return None
     values: Row = {}
-    for column, part in zip(columns, parts, strict=False):
-        values[column.name] = _value(column, part)
+    for column, value in zip(columns, found, strict=True):
+        values[column.name] = value
         if column.name == "owner_pid":
             values["owner_comm"] = got.names.get(values["owner_pid"])
             values["owner_pid"] = values["owner_pid"] or None
         if column.name == "pid":
             values["comm"] = got.names.get(values["pid"])
     return values
+
+
+def _key_value(column: Field, number: int) -> Any:
+    """Up to 0.23 keys of 2^63 and above are printed as negative numbers."""
+    if column.type == "enum":
+        return column.labels[number]
+    return f"0x{number & (2**64 - 1):016x}" if column.type == "hex" else number
 
 
 def _value(column: Field, text: str) -> Any:

@@ -33,6 +33,8 @@ def render(result: Result, *, color: bool = False) -> str:
             console.print(_body(output), no_wrap=True, overflow="ellipsis")
     console.print()
     console.print(Text(_books(result.books)), soft_wrap=False)
+    for message in result.messages:
+        console.print(Text(f"bpftrace: {safe(message)}"), soft_wrap=True)
     console.print(
         Text(_loss(result.loss, result.books), style="" if result.loss.complete else "bold red")
     )
@@ -73,16 +75,16 @@ def _body(output: OutputData) -> RenderableType:
 
 
 def _histogram(row: Row, unit: str) -> RenderableType:
-    def shown(interval: list[int]) -> str:
-        return f"{format_value(interval[0], unit)}–{format_value(interval[1], unit)}"
-
     quantiles = row["quantiles"]
     lines = [
         Text(
-            f"  {_key(row['key'])}  count {row['count']:,}  total {format_value(row['sum'], unit)}"
-            f"  max {format_value(row['max'], unit)}"
+            f"  {_key(row['key'])}  count {row['count']:,}  total {_number(row['sum'], unit)}"
+            f"  max {_number(row['max'], unit)}"
         ),
-        Text(f"    p50 {shown(quantiles['p50'])}   p99 {shown(quantiles['p99'])}", style="dim"),
+        Text(
+            "    " + "   ".join(f"{q} {_interval(quantiles[q], unit)}" for q in ("p50", "p99")),
+            style="dim",
+        ),
     ]
     octaves = _octaves(row["buckets"])
     most = max(octaves.values())
@@ -96,11 +98,20 @@ def _histogram(row: Row, unit: str) -> RenderableType:
     return Group(*lines)
 
 
-def _octaves(buckets: list[list[int]]) -> dict[int, int]:
-    """Buckets summed per power of two: the picture needs no finer ones."""
+def _interval(ends: list[int | None], unit: str) -> str:
+    low, high = ends
+    if low is None:
+        return f"≤ {_number(high, unit)}"
+    if high is None:
+        return f"≥ {_number(low, unit)}"
+    return f"{_number(low, unit)}–{_number(high, unit)}"
+
+
+def _octaves(buckets: list[list[Any]]) -> dict[int, int]:
+    """Buckets summed per power of two: the picture needs no finer ones. Below 0 joins 0."""
     found: dict[int, int] = {}
     for low, _, count in buckets:
-        power = max(0, low.bit_length() - 1)
+        power = max(0, max(0, low or 0).bit_length() - 1)
         found[power] = found.get(power, 0) + count
     return found
 
