@@ -16,6 +16,9 @@ from mmaplock_bt.units import parse_duration
 SUFFIX = ".yaml"
 Mode = Literal["read", "write"]
 COMM_BYTES = 15  # TASK_COMM_LEN less its NUL
+MAP_KEYS = 16384  # per map; bpftrace's own default is 4096
+# Every map is preallocated: 4 Mi keys of 16 bytes are some 400 MiB for each map.
+MAP_KEYS_RANGE = range(64, 4 * 1024 * 1024 + 1)
 
 
 class _Strict(BaseModel):
@@ -66,6 +69,14 @@ class ProfileFile(_Strict):
     filter: Filter = Filter()
     params: dict[str, int | str] = {}
     gates: list[str] = []
+    map_keys: int | None = None
+
+    @field_validator("map_keys")
+    @classmethod
+    def _sized(cls, keys: int | None) -> int | None:
+        if keys is not None and keys not in MAP_KEYS_RANGE:
+            raise ValueError(f"a map holds {MAP_KEYS_RANGE[0]} to {MAP_KEYS_RANGE[-1]} keys")
+        return keys
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,7 @@ class Profile:
     filter: Filter = field(default_factory=Filter)
     params: dict[str, int] = field(default_factory=dict)
     gates: tuple[Gate, ...] = ()
+    map_keys: int = MAP_KEYS
 
 
 def names() -> list[str]:
@@ -154,6 +166,7 @@ def _resolve(name: str, text: str, folder: Path | None, seen: tuple[str, ...]) -
         filter=_merge(base.filter, file.filter),
         params=base.params | _params(file, source, base.template),
         gates=base.gates + _gates(file, source, base.template),
+        map_keys=file.map_keys or base.map_keys,
     )
     source.raise_faults()
     return profile

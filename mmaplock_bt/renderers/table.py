@@ -268,6 +268,8 @@ def _loss(loss: Loss, books: Books) -> str:
         return "loss:  none known"
     names = ("lost_events", "map_full", "stack_errors", "unparsed_lines")
     found = [f"{n.replace('_', ' ')} {getattr(loss, n):,}" for n in names if getattr(loss, n)]
+    if loss.map_full:
+        found.append("give the profile more map_keys")
     if loss.probes_attached != loss.probes_expected:
         found.append(f"probes attached {loss.probes_attached} of {loss.probes_expected}")
     if books.residue:
