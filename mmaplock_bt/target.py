@@ -3,20 +3,22 @@
 import os
 import platform
 import re
+import shlex
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmaplock_bt import trials
+from mmaplock_bt import distribution, trials
 from mmaplock_bt.errors import TargetError
 
 TRACEFS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 BTF = Path("/sys/kernel/btf/vmlinux")
-STATUS = Path("/proc/self/status")
 EVENT = "mmap_lock_released"
-# Bits of CapEff (include/uapi/linux/capability.h).
+NO_COMMAND = "no command mends it"
+# Bits of CapEff (include/uapi/linux/capability.h). bpftrace 0.25 and later asks for all four;
+# the DAC ones open tracefs, which is root's.
 CAPABILITIES = {"CAP_DAC_OVERRIDE": 1, "CAP_DAC_READ_SEARCH": 2, "CAP_PERFMON": 38, "CAP_BPF": 39}
-INSTALL = "apt-get install bpftrace (or dnf, zypper, pacman)"
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def probe(bpftrace: str = "bpftrace") -> Target:
     number = version(path)
     accepted = trials.outcomes(path)
     if not accepted["mm_owner"]:
-        raise TargetError(f"bpftrace {number} cannot read mm->owner on this kernel", mend_owner())
+        raise unable(path, number)
     return Target(
         kernel=platform.release(),
         arch=platform.machine(),
@@ -64,12 +66,18 @@ def privilege() -> str:
     """'root', or the capabilities that stand for it (bpftrace takes them from 0.25)."""
     if os.geteuid() == 0:
         return "root"
-    found = re.search(r"^CapEff:\s*([0-9a-f]+)", STATUS.read_text(encoding="utf-8"), re.MULTILINE)
-    held = int(found[1], 16) if found else 0
+    held = trials.capabilities()
     missing = [name for name, bit in CAPABILITIES.items() if not held >> bit & 1]
     if missing:
-        raise TargetError("tracing needs root", "run it again with sudo")
+        every = ", ".join(CAPABILITIES)
+        found = f"tracing needs root, or with bpftrace 0.25 or newer {every}"
+        raise TargetError(f"{found} (missing: {', '.join(missing)})", with_sudo())
     return ", ".join(CAPABILITIES)
+
+
+def with_sudo() -> str:
+    """This very command as root, whatever sudo's PATH is."""
+    return shlex.join(["sudo", sys.executable, "-m", "mmaplock_bt", *sys.argv[1:]])
 
 
 def tracefs() -> Path:
@@ -85,7 +93,7 @@ def tracepoints(root: Path) -> Path:
     if not folder.is_dir():
         raise TargetError(
             f"Linux {platform.release()} has no mmap_lock tracepoints (they came with 5.11)",
-            "boot Linux 5.11 or newer, built with CONFIG_TRACEPOINTS",
+            f"{NO_COMMAND}: boot Linux 5.11 or newer, built with CONFIG_TRACEPOINTS",
         )
     return folder
 
@@ -99,7 +107,7 @@ def memcg_field(folder: Path) -> str:
 def binary(bpftrace: str) -> str:
     path = shutil.which(bpftrace)
     if path is None:
-        raise TargetError(f"{bpftrace} is not installed", INSTALL)
+        raise TargetError(f"{bpftrace} is not installed", distribution.install())
     return path
 
 
@@ -107,15 +115,26 @@ def version(path: str) -> str:
     status, text = trials.output(path, "--version")
     found = re.match(r"bpftrace v?(\d+\.\d+\S*)", text.strip())
     if found is None:
-        said = text.strip().splitlines()[-1:] or ["nothing"]
+        said = trials.last_words(text)[-60:]
         raise TargetError(
-            f"{path} --version says '{said[0][:60]}' (status {status}), so it is not bpftrace",
-            trials.REINSTALL,
+            f"{path} --version says '{said}' (status {status}), so it is not bpftrace",
+            distribution.reinstall(),
         )
     return found[1]
 
 
+def unable(path: str, number: str) -> TargetError:
+    """Why this bpftrace cannot trace at all."""
+    said = trials.refusal(path)
+    if said is None:
+        return TargetError(f"bpftrace {number} cannot read mm->owner on this kernel", mend_owner())
+    if os.geteuid() != 0:
+        return TargetError(f"bpftrace {number} does not run without root ({said})", with_sudo())
+    mend = f"{distribution.reinstall()}, or install bpftrace 0.17 or newer"
+    return TargetError(f"bpftrace {number} does not run here ({said})", mend)
+
+
 def mend_owner() -> str:
     if not BTF.exists():
-        return f"boot a kernel built with CONFIG_DEBUG_INFO_BTF (there is no {BTF})"
+        return f"{NO_COMMAND}: boot a kernel built with CONFIG_DEBUG_INFO_BTF (there is no {BTF})"
     return "install bpftrace 0.17 or newer"
