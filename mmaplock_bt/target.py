@@ -1,11 +1,13 @@
 """What this machine offers: looked at or tried, never guessed from a version number."""
 
+import gzip
 import os
 import platform
 import re
 import shlex
 import shutil
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,9 @@ from mmaplock_bt.errors import TargetError
 
 TRACEFS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 BTF = Path("/sys/kernel/btf/vmlinux")
+MOUNTS = Path("/proc/mounts")
+CONFIG = Path("/proc/config.gz")
+REALTIME = Path("/sys/kernel/realtime")  # PREEMPT_RT
 EVENT = "mmap_lock_released"
 NO_COMMAND = "no command mends it"
 # Bits of CapEff (include/uapi/linux/capability.h). bpftrace 0.25 and later asks for all four;
@@ -102,6 +107,37 @@ def memcg_field(folder: Path) -> str:
     """memcg_path up to 6.13, memcg_id from 6.14 (mm: mmap_lock: optimize mmap_lock tracepoints)."""
     found = re.search(r"memcg_(?:id|path)", (folder / "format").read_text(encoding="utf-8"))
     return found[0] if found else "none"
+
+
+def memory_controller() -> Path | None:
+    """Where a memcg_id is the inode of a folder: the v1 hierarchy of `memory`, else the v2 one."""
+    for line in MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines():
+        _, folder, kind, options, *_ = line.split(" ")
+        if kind == "cgroup" and "memory" in options.split(","):
+            return Path(folder)
+        if kind == "cgroup2" and "memory" in _text(Path(folder, "cgroup.controllers")).split():
+            return Path(folder)
+    return None
+
+
+def hz() -> int | None:
+    """CONFIG_HZ, where the kernel's configuration can be read."""
+    with suppress(OSError):
+        text = gzip.decompress(CONFIG.read_bytes()).decode()
+        return _hz(text)
+    return _hz(_text(Path(f"/boot/config-{platform.release()}")))
+
+
+def _hz(config: str) -> int | None:
+    found = re.search(r"^CONFIG_HZ=(\d+)$", config, re.MULTILINE)
+    return int(found[1]) if found else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 def binary(bpftrace: str) -> str:

@@ -15,17 +15,26 @@ from mmaplock_bt.result import Result, from_json
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+# Inherited by all that the tests start: others may trace on this machine at the same time.
+OURS = f"MMAPLOCK_BT_TESTS={os.getpid()}"
+os.environ.update([OURS.split("=")])
+
+
 def bpftrace_pids() -> set[str]:
-    """bpftrace processes of this machine, by /proc/PID/stat (which takes no lock)."""
+    """bpftrace processes that the tests started."""
     found = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             text = stat.read_text(errors="replace")
-            if "(bpftrace) " in text and "(bpftrace) Z" not in text:
+            if "(bpftrace) " in text and "(bpftrace) Z" not in text and _is_ours(stat.parent):
                 found.add(stat.parent.name)
         except OSError:
             continue
     return found
+
+
+def _is_ours(process: Path) -> bool:
+    return OURS.encode() in (process / "environ").read_bytes().split(b"\0")
 
 
 @pytest.fixture
