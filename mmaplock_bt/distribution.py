@@ -38,7 +38,7 @@ def reinstall() -> str:
 
 def upgrade(release: str) -> str:
     """To bpftrace `release` or newer, like '0.20'."""
-    if _family() == "debian" and _numbers(_candidate()) < _numbers(release):
+    if _family() == "debian" and numbers(_candidate()) < numbers(release):
         return BESIDE
     return _command(1)
 
@@ -75,5 +75,5 @@ def _candidate() -> str:
     return found[1] if found else ""
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:2])

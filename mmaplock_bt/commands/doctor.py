@@ -3,6 +3,7 @@
 import argparse
 import os
 import platform
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -191,10 +192,19 @@ def _accepted(path: str, number: str, *, fresh: bool) -> Iterator[Check]:
         elif name == "mm_owner" and not target.BTF.exists():
             yield Check(name, state, f"refused: {meaning}", consequence, target.mend_owner())
         else:
-            mend = distribution.upgrade(release) if release else ""
+            mend = _newer(number, release, path) if release else ""
             yield Check(name, state, f"refused: {meaning}", consequence, mend)
     flag = "told with -k" if outcomes["helper_errors_flag"] else "told without a flag"
     yield Check("full maps", "ok", flag)
+
+
+def _newer(number: str, release: str, path: str) -> str:
+    """0.27 takes raw tracepoints only while some program with BTF is loaded."""
+    if distribution.numbers(number) >= distribution.numbers(release):
+        return (
+            f"mmaplock-bt doctor --fresh --bpftrace {shlex.quote(path)}  # refused once, not always"
+        )
+    return distribution.upgrade(release)
 
 
 def _show(checks: list[Check]) -> None:
