@@ -28,6 +28,7 @@ case "$*" in
   *) {then};;
 esac
 """
+STREAM = "for f in $*; do case $f in */stream) break; esac; done;"
 ALWAYS = "echo 'bpftrace v0.11.3'; {}"
 
 
@@ -118,13 +119,17 @@ def test_a_strange_bpftrace_is_a_sentence(fake, monkeypatch, body, said):
         ("echo Segmentation; kill -SEGV $$", "Segmentation"),
         ("echo compiling...; exec sleep 60", "were not live after"),
         ("while :; do echo garbage; sleep 0.01; done", "garbage"),
+        ("exec yes rubbish", "rubbish"),
+        (f"{STREAM} echo nonsense > $f; exit 3", "(status 3): \n  nonsense"),
+        (f"{STREAM} exec yes nonsense > $f", "without end: \n  nonsense"),
     ],
-    ids=["ends at once", "crashes", "hangs", "prints garbage"],
+    ids=["ends at once", "crashes", "hangs", "garbage", "flood", "no JSON", "flood of no JSON"],
 )
 @pytest.mark.kernel
 @pytest.mark.usefixtures("kernel")
 def test_a_strange_run_is_4_in_a_bounded_time(fake, monkeypatch, capsys, then, said):
     monkeypatch.setattr(runner, "LIVE_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(runner, "FLOOD_BYTES", 1 << 18)
     path = fake(WILLING.format(then=then))
     assert command_line.main(["run", "hold-times", "-d", "1s", "--bpftrace", path]) == 4
     told = capsys.readouterr()
