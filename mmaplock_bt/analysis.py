@@ -35,6 +35,7 @@ _TRACER_FRAME = re.compile(
     r"|perf_trace_|trace_call_bpf|perf_call_bpf|trace_event_raw)"
 )
 _LATE = 8  # flag in a @holding value: asked for before the window
+UNPARSED = "not understood: "
 MESSAGES = 20  # different ones kept of what bpftrace said beside the outputs
 
 
@@ -165,7 +166,13 @@ def _keep(got: Collected, dump: events.MapDump | events.HistDump | events.StatsD
 
 def _note_unparsed(got: Collected, text: str) -> None:
     got.unparsed += 1
-    _note(got, f"not understood: {text}")
+    _note(got, UNPARSED + text)
+
+
+def _forget_unparsed(got: Collected) -> None:
+    """Before the window these are compile warnings: 0.24 to 0.26 print them among the JSON."""
+    got.unparsed = 0
+    got.said = Counter({t: n for t, n in got.said.items() if not t.startswith(UNPARSED)})
 
 
 def _note(got: Collected, text: str) -> None:
@@ -190,8 +197,7 @@ def _note_printed(got: Collected, name: str, rest: str) -> None:
             got.names[int(pid)] = _text(text)
         elif name == "open":
             got.opened_ns = int(rest)
-            got.unparsed = 0  # compile warnings: 0.24 to 0.26 print them among the JSON
-            got.said.clear()
+            _forget_unparsed(got)
         elif name == "close":
             got.closed_ns = int(rest)
         else:

@@ -1,3 +1,4 @@
+import json
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +22,7 @@ from mmaplock_bt.result import (
     to_json,
 )
 from mmaplock_bt.template import Output
+from tests.test_events import JSON, KINDS
 
 HOSTILE = 'a",b\n\x1b[31m[bold]'
 
@@ -131,6 +133,33 @@ def test_nothing_vanishes_silently(line, said):
     assert result.messages in ([f"{said} (2 times)"], [said])
     assert (result.loss.unparsed_lines > 0) == said.startswith("not understood")
     assert f"bpftrace: {said}" in renderers.BY_NAME["table"](result)
+
+
+def test_compile_warnings_are_no_loss():
+    opened = '{"type": "printf", "data": "open|5\\n"}'
+    result = analysed({"kind": "counter"}, "a warning", '{"type": "value", "data": 1}', opened)
+    assert result.loss.unparsed_lines == 0 and result.messages == ["value: 1"]
+
+
+OUTPUTS = st.sampled_from(
+    [{"kind": "histogram", "keys": ["mode"]}, {"kind": "table", "keys": ["owner_pid", "mm"]},
+     {"kind": "events", "fields": ["time_ns", "mode", "comm", "kernel_stack"]}, {"kind": "counter"}]
+)  # fmt: skip
+
+
+@given(OUTPUTS, KINDS, JSON, st.sampled_from(["x", "x_sum", "x_max", "book_starts", "holding"]))
+def test_no_stream_breaks_the_report(output, kind, data, name):
+    entries = {"1": data, "true,5": 3, "": -1}
+    buckets = [{"min": data, "count": 3}, {"max": -3, "count": 1}]
+    messages = (
+        {"type": kind, "data": {f"@{name}": data}},
+        {"type": kind, "data": {f"@{name}": entries}},
+        {"type": "printf", "data": f"x|{data}\n"},
+        {"type": "hist", "data": {f"@{name}": {"1": buckets}}},
+    )
+    for message in messages:
+        result = analysed(output, json.dumps(message))
+        assert all(render(result) for render in renderers.BY_NAME.values())
 
 
 def test_a_flood_of_messages_is_bounded():
