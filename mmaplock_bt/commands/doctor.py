@@ -177,12 +177,10 @@ REFUSALS = {
 def _accepted(path: str, number: str, *, fresh: bool) -> Iterator[Check]:
     try:
         outcomes = trials.outcomes(path, fresh=fresh)
+        if not outcomes["mm_owner"] and trials.refusal(path) is not None:
+            raise target.unable(path, number)
     except TargetError as error:
         yield Check("trials", "missing", error.found, "nothing can be traced", error.mend)
-        return
-    if not outcomes["mm_owner"] and trials.refusal(path) is not None:
-        why = target.unable(path, number)
-        yield Check("trials", "missing", why.found, "nothing can be traced", why.mend)
         return
     for name, (consequence, release) in REFUSALS.items():
         meaning = trials.TRIALS[name].meaning
