@@ -178,6 +178,8 @@ def test_capabilities_without_root(kernel, tmp_path):
     """Enough from 0.25 on; before, bpftrace itself insists on root, and that is what is said."""
     user = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
     held = (f"--inh-caps={CAPABILITIES}", f"--ambient-caps={CAPABILITIES}")
+    if subprocess.run([*user, *held, kernel.path, "--version"], check=False).returncode:
+        pytest.skip("a wrapper that itself needs root")
     done = subprocess.run(
         [*user, *held, sys.executable, "-m", "mmaplock_bt", "run", "hold-times", "-d", "100ms"],
         env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)},
