@@ -52,6 +52,7 @@ def analyse(lines: Iterable[str]) -> Result:
         outputs=outputs,
         books=books,
         loss=_loss(got, head.probes, ended_by, books),
+        messages=got.messages(head.outputs),
     )
     return advice.given(result, head.outputs)
 

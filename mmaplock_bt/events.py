@@ -8,7 +8,14 @@ from typing import Any
 
 E2BIG = -7
 EFAULT = -14
-_BYTE = re.compile(r"(?<!\\)((?:\\\\)*)\\uffffff([89a-fA-F][0-9a-fA-F])")
+# A byte above 0x7f, sign-extended by 0.17 and later; behind an even number of backslashes.
+_BYTES = re.compile(r"(?<!\\)((?:\\\\)*)((?:\\uffffff[89a-fA-F][0-9a-fA-F])+)")
+# A pointer as 0.20 and 0.21 print it: bare, outside any string.
+_POINTER = re.compile(r'("(?:[^"\\]|\\.)*")|\b0x([0-9a-fA-F]+)')
+# The last bucket of hist() up to 0.19, which keeps 32 bits: 2^31 and all above.
+_OVERFLOW = (-(2**31), 0)
+# What a script may say beside its outputs; in `data` or, with a place in the script, in `msg`.
+_SAID = ("time", "cat", "join", "syscall", "value", "tseries", "errorf", "warnf", "runtime_error")
 
 
 @dataclass(frozen=True)
@@ -26,10 +33,35 @@ class Printed:
 
 @dataclass(frozen=True)
 class MapDump:
-    """A whole map as printed at the end: (key, value); a scalar's key is ''."""
+    """A whole map of integers as printed at the end: (key, value); a scalar's key is ''."""
 
     name: str
     entries: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Both ends inclusive; None is an open end."""
+
+    low: int | None
+    high: int | None
+    count: int
+
+
+@dataclass(frozen=True)
+class HistDump:
+    """A map of hist() or lhist()."""
+
+    name: str
+    entries: tuple[tuple[str, tuple[Bucket, ...]], ...]
+
+
+@dataclass(frozen=True)
+class StatsDump:
+    """A map of stats(): (key, count, total)."""
+
+    name: str
+    entries: tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -44,22 +76,41 @@ class HelperError:
 
 
 @dataclass(frozen=True)
+class Said:
+    """Whatever else bpftrace says on purpose: print(), errorf(), a map of text, ..."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Unparsed:
     text: str
 
 
-Record = Attached | Printed | MapDump | Lost | HelperError | Unparsed
+Record = Attached | Printed | MapDump | HistDump | StatsDump | Lost | HelperError | Said | Unparsed
 
 
 def parse(lines: Iterable[str]) -> Iterator[Record]:
-    """Never raises: what cannot be read becomes Unparsed."""
+    """At least one record for each line that is not blank. Never raises."""
     for line in lines:
         if not line.strip():
             continue
         try:
-            yield from _records(json.loads(_repair(line), object_pairs_hook=_Pairs))
-        except (ValueError, KeyError, TypeError, AttributeError):
+            yield from list(_records(_message(line))) or [Unparsed(line)]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             yield Unparsed(line)
+
+
+def integer(value: Any) -> int:
+    """From 0.24 what a double cannot hold is a string; from 0.25 a bool is true or false, also in
+    a key; a pointer in a key is 0x... up to 0.21 and from 0.24. Raises ValueError or TypeError.
+    """
+    if isinstance(value, str):
+        return int({"true": "1", "false": "0"}.get(value, value), 0)
+    if not isinstance(value, int):
+        raise TypeError(f"{value!r} is no integer")
+    return int(value)
 
 
 class _Pairs(dict[str, Any]):
@@ -70,42 +121,102 @@ class _Pairs(dict[str, Any]):
         self.pairs = pairs
 
 
+def _message(line: str) -> _Pairs:
+    text = _whole_bytes(line)
+    try:
+        found = json.loads(text, object_pairs_hook=_Pairs)
+    except ValueError:
+        found = json.loads(_POINTER.sub(_decimal, text), object_pairs_hook=_Pairs)
+    if not isinstance(found, _Pairs):
+        raise TypeError("no object")
+    return found
+
+
+def _decimal(match: re.Match[str]) -> str:
+    return match[1] or str(int(match[2], 16))
+
+
 def _records(message: _Pairs) -> Iterator[Record]:
     kind = message["type"]
     if kind == "printf":
         name, _, rest = message["data"].partition("|")
         yield Printed(name, rest.removesuffix("\n"))
-    elif kind == "map":
+    elif kind in ("map", "hist", "stats"):
         for name, value in message["data"].items():
-            yield MapDump(name.removeprefix("@"), _entries(value))
+            yield _dump(kind, name.removeprefix("@"), value)
     elif kind == "attached_probes":
-        yield Attached(int(message["data"]["probes"]))
+        yield Attached(integer(message["data"]["probes"]))
     elif kind == "lost_events":
-        yield Lost(int(message["data"]["events"]))
+        yield Lost(integer(message["data"]["events"]))
     elif kind == "helper_error":
-        yield HelperError(str(message["helper"]), int(message["retcode"]))
-    elif kind not in ("time", "cat", "join", "value", "hist", "stats", "tseries"):
-        yield Unparsed(json.dumps(message))
+        yield HelperError(str(message["helper"]), integer(message["retcode"]))
+    elif kind in _SAID:
+        yield Said(kind, _text(message["msg"] if "msg" in message else message["data"]))
 
 
-def _entries(value: Any) -> tuple[tuple[str, int], ...]:
+def _dump(kind: str, name: str, value: Any) -> Record:
+    try:
+        if kind == "hist":
+            return HistDump(name, tuple((k, _buckets(v)) for k, v in _entries(value)))
+        if kind == "stats":
+            return StatsDump(name, tuple((k, *_stats(v)) for k, v in _stats_entries(value)))
+        return MapDump(name, tuple((k, integer(v)) for k, v in _entries(value)))
+    except (ValueError, TypeError):  # text, tuples, stacks; avg(), which comes as stats
+        return Said(kind, f"@{name}: {_text(value)}")
+
+
+def _entries(value: Any) -> list[tuple[str, Any]]:
+    """A map's entries; one without keys has a single one, ''."""
+    return [(_key(k), v) for k, v in value.pairs] if isinstance(value, _Pairs) else [("", value)]
+
+
+def _stats_entries(value: Any) -> list[tuple[str, Any]]:
+    scalar = isinstance(value, _Pairs) and set(value) == {"count", "average", "total"}
+    return [("", value)] if scalar else _entries(value)
+
+
+def _stats(value: Any) -> tuple[int, int]:
     if not isinstance(value, _Pairs):
-        return (("", _integer(value)),)
-    return tuple((_key(key), _integer(item)) for key, item in value.pairs)
+        raise TypeError("avg() tells neither count nor total")
+    return integer(value["count"]), integer(value["total"])
 
 
-def _integer(value: Any) -> int:
-    """From 0.24 integers that a double cannot hold are strings; booleans from 0.25."""
-    return int(value, 0) if isinstance(value, str) else int(value)
+def _buckets(value: Any) -> tuple[Bucket, ...]:
+    return tuple(_bucket(item) for item in value)
+
+
+def _bucket(item: _Pairs) -> Bucket:
+    """Without `min`: all below; without `max`: all above (lhist)."""
+    ends = tuple(integer(item[end]) if end in item else None for end in ("min", "max"))
+    low, high = (-_OVERFLOW[0], None) if ends == _OVERFLOW else ends
+    return Bucket(low, high, integer(item["count"]))
 
 
 def _key(key: str) -> str:
-    """0.22 and 0.23 escape keys twice: a stack's line ends arrive as backslash and n."""
-    return str(json.loads(f'"{key}"')) if "\\n" in key else key
+    r"""0.22 and 0.23 escape keys twice: a line end arrives as backslash and n.
+
+    Elsewhere only a name that itself holds such an escape looks like that; no output has text in
+    its keys, so nothing hangs on it.
+    """
+    if "\\" not in key:
+        return key
+    try:
+        return str(json.loads(f'"{_whole_bytes(key)}"'))
+    except ValueError:
+        return key
 
 
-def _repair(line: str) -> str:
-    """From 0.17 a byte above 0x7f comes sign-extended, as \\uffffffXX: give it back as one byte."""
-    if "\\uffffff" not in line:
-        return line
-    return _BYTE.sub(lambda match: f"{match[1]}\\udc{match[2].lower()}", line)
+def _whole_bytes(text: str) -> str:
+    r"""\uffffffc3\uffffffa9 -> é. Bytes that are not UTF-8 become surrogates, as everywhere."""
+    return _BYTES.sub(_decoded, text) if "\\uffffff" in text else text
+
+
+def _decoded(match: re.Match[str]) -> str:
+    return match[1] + bytes.fromhex(match[2].replace("\\uffffff", "")).decode(
+        "utf-8", "surrogateescape"
+    )
+
+
+def _text(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text.removesuffix("\n")

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from mmaplock_bt.gates import QUANTILES, Gate
 from mmaplock_bt.result import OutputData, Result, Row
 from mmaplock_bt.rows import QUANTILES as RANKS
-from mmaplock_bt.rows import quantile
+from mmaplock_bt.rows import Ends, quantile
 
 
 @dataclass(frozen=True)
 class Observed:
-    """The metric lies in [low, high], in its own unit (ns for times); None is 'not measured'."""
+    """The metric lies in [low, high], in its own unit (ns for times).
+
+    None is an open end, or, both, 'not measured'.
+    """
 
     low: int | None
     high: int | None
@@ -55,12 +58,14 @@ def _quantile(name: str, found: list[Row], samples: int) -> Observed:
     """Of all the rows together: their buckets are one scale."""
     if not samples:
         return Observed(None, None, 0)
-    merged: dict[tuple[int, int], int] = {}
+    merged: dict[tuple[int | None, int | None], int] = {}
     for row in found:
         for low, high, count in row["buckets"]:
             merged[low, high] = merged.get((low, high), 0) + count
-    buckets = [[low, high, count] for (low, high), count in sorted(merged.items())]
-    top = max(int(row["max"]) for row in found)
+    ordered = sorted(merged.items(), key=lambda item: -1 if item[0][0] is None else item[0][0])
+    buckets: list[Ends] = [[low, high, count] for (low, high), count in ordered]
+    tops = [row["max"] for row in found]
+    top = None if None in tops else max(tops)
     low, high = quantile(buckets, samples, top, *RANKS[name])
     return Observed(low, high, samples)
 

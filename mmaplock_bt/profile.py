@@ -16,6 +16,9 @@ from mmaplock_bt.units import parse_duration
 SUFFIX = ".yaml"
 Mode = Literal["read", "write"]
 COMM_BYTES = 15  # TASK_COMM_LEN less its NUL
+MAP_KEYS = 16384  # per map; bpftrace's own default is 4096
+# Every map is preallocated: hold-times took 360 MiB for 256 Ki keys on 2 CPUs.
+MAP_KEYS_RANGE = range(64, 4 * 1024 * 1024 + 1)
 
 
 class _Strict(BaseModel):
@@ -77,6 +80,14 @@ class ProfileFile(_Strict):
     filter: Filter = Filter()
     params: dict[str, int | str] = {}
     gates: list[str] = []
+    map_keys: int | None = None
+
+    @field_validator("map_keys")
+    @classmethod
+    def _sized(cls, keys: int | None) -> int | None:
+        if keys is not None and keys not in MAP_KEYS_RANGE:
+            raise ValueError(f"a map holds {MAP_KEYS_RANGE[0]} to {MAP_KEYS_RANGE[-1]} keys")
+        return keys
 
 
 @dataclass(frozen=True)
@@ -90,6 +101,7 @@ class Profile:
     filter: Filter = field(default_factory=Filter)
     params: dict[str, int] = field(default_factory=dict)
     gates: tuple[Gate, ...] = ()
+    map_keys: int = MAP_KEYS
 
 
 def names() -> list[str]:
@@ -165,6 +177,7 @@ def _resolve(name: str, text: str, folder: Path | None, seen: tuple[str, ...]) -
         filter=merge(base.filter, file.filter.model_dump(exclude_unset=True)),
         params=base.params | _params(file, source, base.template),
         gates=base.gates + _gates(file, source, base.template),
+        map_keys=file.map_keys or base.map_keys,
     )
     source.raise_faults()
     return profile

@@ -100,6 +100,8 @@ class Loss:
 
 @dataclass(frozen=True)
 class Result:
+    """`messages` is what bpftrace said and no output holds: print(), errorf(), odd lines, ..."""
+
     schema: Literal[1]
     tool: Tool
     profile: ProfileInfo
@@ -109,6 +111,7 @@ class Result:
     books: Books
     loss: Loss
     verdicts: list[dict[str, Any]] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
 
 def to_json(result: Result) -> str:

@@ -4,13 +4,14 @@ import re
 from collections import defaultdict
 from typing import Any
 
-from mmaplock_bt import causes, parties, symbols
+from mmaplock_bt import causes, events, parties, symbols
 from mmaplock_bt.fields import Field
 from mmaplock_bt.result import Row
 from mmaplock_bt.script import SUB_BUCKET_BITS
 from mmaplock_bt.stream import Collected
 from mmaplock_bt.template import Output
 
+Ends = list[int | None]  # a bucket: its inclusive ends (None: open) and, third, its count
 QUANTILES = {"p50": (1, 2), "p90": (9, 10), "p99": (99, 100), "p99.9": (999, 1000)}
 _TRACER_FRAME = re.compile(
     r"(bpf_prog_|bpf_trace_run|bpf_get_stack|__bpf_trace_|__traceiter_mmap_lock|__mmap_lock_do_trace"
@@ -34,7 +35,7 @@ def event(rest: str, output: Output, got: Collected) -> Row | None:
     except (ValueError, IndexError):
         values = None
     if values is None:
-        got.unparsed += 1
+        got.note_unparsed(rest)
         return None
     if "time_ns" in values:
         values["time_ns"] = max(0, values["time_ns"] - (got.opened_ns or 0))
@@ -57,28 +58,44 @@ def _name_owner(values: Row, got: Collected) -> None:
 
 
 def _histogram(name: str, output: Output, got: Collected) -> list[Row]:
+    if name in got.hists:
+        return _native_histogram(got.hists[name], output, got)
     buckets: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
     for key, count in got.maps.get(name, ()):
         group, _, lower = key.rpartition(",")
-        buckets[group][int(lower)] += count
+        try:
+            buckets[group][events.integer(lower)] += count
+        except ValueError:
+            got.note_unparsed(f"@{name}[{key}]")
     sums, maxima = _by_key(name + "_sum", got), _by_key(name + "_max", got)
     rows = []
     for group in sorted(buckets):
-        counts = sorted(buckets[group].items())
-        total = sum(n for _, n in counts)
-        top = maxima.get(group or "0", 0)
-        filled = [[low, upper(low), n] for low, n in counts]
-        rows.append(
-            {
-                "key": _row_key(group, output, got),
-                "count": total,
-                "sum": sums.get(group or "0", 0),
-                "max": top,
-                "buckets": filled,
-                "quantiles": {q: quantile(filled, total, top, *QUANTILES[q]) for q in QUANTILES},
-            }
-        )
-    return rows
+        filled: list[Ends] = [[low, upper(low), n] for low, n in sorted(buckets[group].items())]
+        measured = (sums.get(group or "0", 0), maxima.get(group or "0", 0))
+        rows.append(_histogram_row(_row_key(group, output, got), filled, *measured))
+    return [row for row in rows if row["key"] is not None]
+
+
+def _native_histogram(dump: events.HistDump, output: Output, got: Collected) -> list[Row]:
+    """Of a template that writes hist() or lhist() itself: no sum, no maximum, ends may be open."""
+    rows = []
+    for group, buckets in sorted(dump.entries, key=lambda entry: entry[0]):
+        filled: list[Ends] = [[b.low, b.high, b.count] for b in buckets if b.count]
+        if filled:
+            rows.append(_histogram_row(_row_key(group, output, got), filled, None, None))
+    return [row for row in rows if row["key"] is not None]
+
+
+def _histogram_row(key: Row | None, buckets: list[Ends], total: int | None, top: int | None) -> Row:
+    count = sum(n or 0 for _, _, n in buckets)
+    return {
+        "key": key,
+        "count": count,
+        "sum": total,
+        "max": top,
+        "buckets": buckets,
+        "quantiles": {q: quantile(buckets, count, top, *QUANTILES[q]) for q in QUANTILES},
+    }
 
 
 def upper(lower: int) -> int:
@@ -87,15 +104,19 @@ def upper(lower: int) -> int:
 
 
 def quantile(
-    buckets: list[list[int]], total: int, top: int, numerator: int, denominator: int
-) -> list[int]:
-    """The interval [lo, hi] in which the quantile lies: its bucket, cut at the exact maximum."""
+    buckets: list[Ends], total: int, top: int | None, numerator: int, denominator: int
+) -> Ends:
+    """The interval [lo, hi] in which the quantile lies: its bucket, cut at the maximum if known.
+
+    None is an open end.
+    """
     rank = max(1, -(-total * numerator // denominator))
     seen = 0
     for low, high, count in buckets:
-        seen += count
+        seen += count or 0
         if seen >= rank:
-            return [low, min(high, max(top, low))]
+            cut = high if low is None or high is None or top is None else min(high, max(top, low))
+            return [low, cut]
     return [0, 0]
 
 
@@ -107,29 +128,54 @@ def _table(name: str, output: Output, got: Collected) -> list[Row]:
         if output.kind == "table":
             row |= {"sum": sums.get(key), "max": maxima.get(key)}
         rows.append(row)
-    return rows
+    if output.kind == "table" and name in got.stats:  # stats() knows no maximum
+        for key, count, total in got.stats[name].entries:
+            rows.append(
+                {"key": _row_key(key, output, got), "count": count, "sum": total, "max": None}
+            )
+    return [row for row in rows if row["key"] is not None]
 
 
 def _by_key(name: str, got: Collected) -> dict[str, int]:
     return dict(got.maps.get(name, ()))
 
 
-def _row_key(key: str, output: Output, got: Collected) -> Row:
+def _row_key(key: str, output: Output, got: Collected) -> Row | None:
+    """None, and noted, for a key that does not hold what the output declares."""
     columns = output.columns
     if not columns:
         return {}
     parts = key.split(",", len(columns) - 1)
-    values: Row = {}
-    for column, part in zip(columns, parts, strict=False):
-        values[column.name] = value(column, part, got)
-        if column.name == "owner_pid":
-            pid = values["owner_pid"]
-            values["owner_comm"] = got.names.get(pid)
-            values["cgroup"] = got.cgroup(got.name_cgroups.get(pid, 0))
-            values["owner_pid"] = pid or None
-        if column.name == "pid":
-            values["comm"] = got.names.get(values["pid"])
-    return values
+    try:
+        numbers = [events.integer(part) for part in parts]
+        found = [_key_value(c, number, got) for c, number in zip(columns, numbers, strict=True)]
+    except (ValueError, IndexError):
+        got.note_unparsed(f"key [{key}]")
+        return None
+    return _with_names(dict(zip((c.name for c in columns), found, strict=True)), got)
+
+
+def _with_names(values: Row, got: Collected) -> Row:
+    """Each pid is followed by what was learnt of it."""
+    named: Row = {}
+    for name, found in values.items():
+        named[name] = found
+        if name == "owner_pid":
+            named["owner_comm"] = got.names.get(found)
+            named["cgroup"] = got.cgroup(got.name_cgroups.get(found, 0))
+            named["owner_pid"] = found or None
+        if name == "pid":
+            named["comm"] = got.names.get(found)
+    return named
+
+
+def _key_value(column: Field, number: int, got: Collected) -> Any:
+    """Up to 0.23 keys of 2^63 and above are printed as negative numbers."""
+    if column.type == "enum":
+        return column.labels[number]
+    if column.type == "cgroup":
+        return got.cgroup(number)
+    return f"0x{number & (2**64 - 1):016x}" if column.type == "hex" else number
 
 
 def value(column: Field, text: str, got: Collected) -> Any:  # noqa: PLR0911  (a table of types)

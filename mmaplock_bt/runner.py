@@ -23,12 +23,15 @@ import pexpect
 from mmaplock_bt.errors import BpftraceError, RefusedError, TargetError
 from mmaplock_bt.script import Script
 from mmaplock_bt.target import Target
+from mmaplock_bt.trials import NOISE
 
 LIVE_TIMEOUT_S = 90.0
 STOP_GRACE_S = 20.0
 POLL_S = 0.02
 QUIET_S = 0.15
 DIAGNOSTIC_LINES = 12
+DIAGNOSTIC_BYTES = 256 << 10  # kept, the last ones
+FLOOD_BYTES = 4 << 20  # before the window opens: no script prints so much there
 BUFFER_BYTES = 16 << 20  # in all
 PR_SET_PDEATHSIG = 1
 _SGR = re.compile(r"\x1b\[[0-9;]*m")
@@ -101,11 +104,13 @@ class Tracer:
             _rename("mmaplock-bt/on")
             lines += self.read(POLL_S)
             if not alive:
-                raise RefusedError(self._refusal())
+                raise RefusedError(self._refusal(lines))
+            if self.received_bytes > FLOOD_BYTES:
+                raise BpftraceError(f"bpftrace prints without end: {self._last_words(lines)}")
             if time.monotonic() > deadline:
                 raise BpftraceError(
                     f"bpftrace's probes were not live after {LIVE_TIMEOUT_S:.0f} s; "
-                    f"its last words: {self._last_words()}"
+                    f"its last words: {self._last_words(lines)}"
                 )
         self._unlink()
         return lines
@@ -213,23 +218,25 @@ class Tracer:
         if self._child is None or self._child.closed:
             return
         with contextlib.suppress(pexpect.EOF, pexpect.TIMEOUT, OSError):
-            while True:
+            for _ in range(100):  # a flood must not hold up the rest
                 self._said += self._child.read_nonblocking(1 << 16, timeout=0)
+        self._said = self._said[-DIAGNOSTIC_BYTES:]
 
-    def _refusal(self) -> str:
+    def _refusal(self, lines: list[str]) -> str:
         """The sentence for a bpftrace that ended before its probes were live."""
         self._read_diagnostics()
         kept = Path(tempfile.gettempdir()) / f"mmaplock-bt-refused-{os.getpid()}.bt"
         shutil.copy(self._folder / "script.bt", kept)
         return (
             f"bpftrace {self.target.bpftrace} refused the script (status {self.status}): "
-            f"{self._last_words()}\nThe script is kept at {kept}"
+            f"{self._last_words(lines)}\nThe script is kept at {kept}"
         )
 
-    def _last_words(self) -> str:
-        noise = "RLIMIT_MEMLOCK"
-        lines = [line for line in self.diagnostics if noise not in line]
-        return "\n  ".join(["", *lines[-DIAGNOSTIC_LINES:]]) if lines else "(it said nothing)"
+    def _last_words(self, lines: list[str]) -> str:
+        """Of the terminal, and of the stream what is no JSON."""
+        stray = [line[:200] for line in lines[-DIAGNOSTIC_LINES:] if not line.startswith("{")]
+        said = [line for line in self.diagnostics + stray if line.strip() and NOISE not in line]
+        return "\n  ".join(["", *said[-DIAGNOSTIC_LINES:]]) if said else "(it said nothing)"
 
     def _unlink(self) -> None:
         """bpftrace has both files open: after this even SIGKILL leaves no file."""

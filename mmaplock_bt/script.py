@@ -17,7 +17,6 @@ from mmaplock_bt.template import SUFFIX, Output
 
 TRACER_FRAMES = 4  # frames on top of a stack that belong to the tracing itself
 SUB_BUCKET_BITS = 3  # 8 linear buckets in each power of two: none is wider than 1/8 of its value
-MAP_KEYS = 16384
 # Where none was looked up.
 NO_FACTS = dict.fromkeys([*trials.TRIALS, *trials.FUNCTIONS], False) | {
     "memcg_field": "none",
@@ -38,7 +37,7 @@ class Script:
     text: str
     outputs: dict[str, Output]
     probes: int
-    map_keys: int = MAP_KEYS
+    map_keys: int
 
     @property
     def is_raw(self) -> bool:
@@ -90,8 +89,8 @@ def render(profile: Profile, target: Target, *, tree: bool = False) -> Script:
         line = getattr(error, "lineno", None)
         where = f"{profile.template.name}{SUFFIX}{f':{line}' if line else ''}"
         raise UsageError(f"the template {where} does not render: {error.message}") from error
-    text = _header(profile, target) + _laid_out(rendered)
-    return Script(text, outputs, _probes(text))
+    text = _header(profile, target) + _config(profile, facts) + _laid_out(rendered)
+    return Script(text, outputs, _probes(text), profile.map_keys)
 
 
 def quote(text: str) -> str:
@@ -296,6 +295,19 @@ def _laid_out(rendered: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _config(profile: Profile, facts: dict[str, bool | str]) -> str:
+    """A script that is run by hand brings its map size along where bpftrace can read it."""
+    return f"\nconfig = {{ max_map_keys = {profile.map_keys} }}\n" if facts["config_block"] else ""
+
+
+def _usage(profile: Profile, target: Target) -> list[str]:
+    lines = [f"USAGE: sh -c 'exec bpftrace {profile.template.name}.bt $$'     (Ctrl-C ends it)"]
+    if not target.facts.get("config_block"):
+        names = ("BPFTRACE_MAP_KEYS_MAX", "BPFTRACE_MAX_MAP_KEYS")  # up to 0.19, from 0.20
+        lines.append(f"  after export {' '.join(f'{n}={profile.map_keys}' for n in names)}")
+    return lines
+
+
 def _header(profile: Profile, target: Target) -> str:
     declaration = profile.template.declaration
     facts = ", ".join(f"{k}={v}" for k, v in sorted(target.facts.items())) or "none looked up"
@@ -303,13 +315,14 @@ def _header(profile: Profile, target: Target) -> str:
     lines = [
         f"{profile.name}  {' '.join(profile.description.split())}",
         "",
-        f"USAGE: sh -c 'exec bpftrace {profile.template.name}.bt $$'     (Ctrl-C ends it)",
+        *_usage(profile, target),
         "",
         f"Rendered by mmaplock-bt {__version__} for Linux {target.kernel} {target.arch}, "
         f"bpftrace {target.bpftrace}.",
         *textwrap.wrap(f"Facts: {facts}.", 96, subsequent_indent="  "),
         f"Parameters (durations in ns): {settings}.",
         f"Filter: {profile.filter.model_dump_json(exclude_defaults=True)}.",
+        f"Maps: {profile.map_keys} keys each (map_keys in the profile).",
         "",
         "Output (mode 0 is read, 1 is write):",
         *(f"  {_legend(n, o)}" for n, o in declaration.outputs.items() if o.is_printed),

@@ -4,8 +4,9 @@ The same reading serves a live run and a saved file.
 """
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,8 @@ from mmaplock_bt.result import SCHEMA, ProfileInfo, TargetInfo, Tool
 from mmaplock_bt.template import Output
 
 HEADER, TRAILER = "mmaplock-bt", "mmaplock-bt-end"
+UNPARSED = "not understood: "
+MESSAGES = 20  # different ones kept of what bpftrace said beside the outputs
 OWN = (TRAILER, symbols.RECORD, cgroups.RECORD, outstanding.RECORD)
 
 
@@ -34,6 +37,9 @@ class Collected:
     map_full: int = 0
     stack_errors: int = 0
     unparsed: int = 0
+    hists: dict[str, events.HistDump] = field(default_factory=dict)
+    stats: dict[str, events.StatsDump] = field(default_factory=dict)
+    said: Counter[str] = field(default_factory=Counter)
     trailer: dict[str, Any] = field(default_factory=dict)
     user_frames: dict[tuple[int, str], str] = field(default_factory=dict)
     cgroups: dict[int, str] = field(default_factory=dict)
@@ -43,6 +49,29 @@ class Collected:
     def cgroup(self, identity: int) -> str | None:
         """A cgroup's path; one that is gone keeps its number; 0 is none."""
         return self.cgroups.get(identity, f"unknown({identity})") if identity else None
+
+    def note(self, text: str) -> None:
+        known = text in self.said or len(self.said) < MESSAGES
+        self.said[text[:200] if known else "other messages"] += 1
+
+    def note_unparsed(self, text: str) -> None:
+        self.unparsed += 1
+        self.note(UNPARSED + text)
+
+    def forget_unparsed(self) -> None:
+        """Before the window these are compile warnings: 0.24 to 0.26 print them among the JSON."""
+        self.unparsed = 0
+        kept = {t: n for t, n in self.said.items() if not t.startswith(UNPARSED)}
+        self.said = Counter(kept)
+
+    def messages(self, outputs: dict[str, Output]) -> list[str]:
+        """What bpftrace said beside the outputs, in its order, and maps that none declares."""
+        fills = {name: output.kind for name, output in outputs.items()}
+        found = [f"{text} ({n} times)" if n > 1 else text for text, n in self.said.items()]
+        for dumps, kind in ((self.hists, "histogram"), (self.stats, "table")):
+            stray = sorted(n for n, d in dumps.items() if d.entries and fills.get(n) != kind)
+            found += [f"@{n}, filled by the template, is no output of kind {kind}" for n in stray]
+        return found
 
 
 @dataclass(frozen=True)
@@ -92,17 +121,29 @@ def collect(lines: Iterator[str]) -> Collected:
         match record:
             case events.Printed():
                 _note_printed(got, record)
-            case events.MapDump(name=name, entries=entries):
-                got.maps[name] = entries
+            case events.MapDump() | events.HistDump() | events.StatsDump():
+                _keep(got, record)
             case events.Attached(probes=probes):
                 got.attached = probes
             case events.Lost(events=lost):
                 got.lost += lost
             case events.HelperError(helper=helper, retcode=retcode):
                 _note_error(got, helper, retcode)
-            case events.Unparsed():
-                got.unparsed += 1
+            case events.Said(kind=kind, text=said):
+                got.note(f"{kind}: {said}")
+            case events.Unparsed(text=line):
+                got.note_unparsed(line)
     return got
+
+
+def _keep(got: Collected, dump: events.MapDump | events.HistDump | events.StatsDump) -> None:
+    match dump:
+        case events.MapDump():
+            got.maps[dump.name] = dump.entries
+        case events.HistDump():
+            got.hists[dump.name] = dump
+        case events.StatsDump():
+            got.stats[dump.name] = dump
 
 
 def _note_printed(got: Collected, record: events.Printed) -> None:
@@ -116,23 +157,27 @@ def _note_printed(got: Collected, record: events.Printed) -> None:
             got.parties.note(record)
         elif name == "open":
             got.opened_ns = int(rest)
-            got.unparsed = 0  # compile warnings: 0.24 to 0.26 print them among the JSON
+            got.forget_unparsed()
         elif name == "close":
             got.closed_ns = int(rest)
         else:
             got.printed[name].append(rest)
     except (ValueError, IndexError):
-        got.unparsed += 1
+        got.note_unparsed(f"{name}|{rest}")
 
 
 def _without_own(lines: Iterator[str], got: Collected) -> Iterator[str]:
-    """bpftrace's lines; the tool's own ones are noted."""
+    """bpftrace's lines; the tool's own ones are noted.
+
+    One that is cut off (a full disk) is left to the parser, which counts it.
+    """
     marks = tuple(f'{{"type": "{kind}"' for kind in OWN)
     for line in lines:
         if line.startswith(marks):
-            _note_own(got, json.loads(line))
-        else:
-            yield line
+            with suppress(ValueError):
+                _note_own(got, json.loads(line))
+                continue
+        yield line
 
 
 def _note_own(got: Collected, told: dict[str, Any]) -> None:

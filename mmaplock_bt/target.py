@@ -1,24 +1,29 @@
 """What this machine offers: looked at or tried, never guessed from a version number."""
 
+import gzip
 import os
 import platform
 import re
+import shlex
 import shutil
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmaplock_bt import trials
+from mmaplock_bt import distribution, trials
 from mmaplock_bt.errors import TargetError, UsageError
 
 TRACEFS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 BTF = Path("/sys/kernel/btf/vmlinux")
-STATUS = Path("/proc/self/status")
-MOUNTINFO = Path("/proc/self/mountinfo")
+MOUNTS = Path("/proc/mounts")
+CONFIG = Path("/proc/config.gz")
+REALTIME = Path("/sys/kernel/realtime")  # PREEMPT_RT
 EVENT = "mmap_lock_released"
-# Bits of CapEff (include/uapi/linux/capability.h).
+NO_COMMAND = "no command mends it"
+# Bits of CapEff (include/uapi/linux/capability.h). bpftrace 0.25 and later asks for all four;
+# the DAC ones open tracefs, which is root's.
 CAPABILITIES = {"CAP_DAC_OVERRIDE": 1, "CAP_DAC_READ_SEARCH": 2, "CAP_PERFMON": 38, "CAP_BPF": 39}
-_CGROUPS = re.compile(r"\S+ \S+ \S+ (\S+) (\S+) .* - (cgroup2?) \S+ (\S+)")
-INSTALL = "apt-get install bpftrace (or dnf, zypper, pacman)"
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ def probe(bpftrace: str = "bpftrace") -> Target:
     number = version(path)
     accepted = trials.outcomes(path)
     if not accepted["mm_owner"]:
-        raise TargetError(f"bpftrace {number} cannot read mm->owner on this kernel", mend_owner())
+        raise unable(path, number)
     return Target(
         kernel=platform.release(),
         arch=platform.machine(),
@@ -66,12 +71,18 @@ def privilege() -> str:
     """'root', or the capabilities that stand for it (bpftrace takes them from 0.25)."""
     if os.geteuid() == 0:
         return "root"
-    found = re.search(r"^CapEff:\s*([0-9a-f]+)", STATUS.read_text(encoding="utf-8"), re.MULTILINE)
-    held = int(found[1], 16) if found else 0
+    held = trials.capabilities()
     missing = [name for name, bit in CAPABILITIES.items() if not held >> bit & 1]
     if missing:
-        raise TargetError("tracing needs root", "run it again with sudo")
+        every = ", ".join(CAPABILITIES)
+        found = f"tracing needs root, or with bpftrace 0.25 or newer {every}"
+        raise TargetError(f"{found} (missing: {', '.join(missing)})", with_sudo())
     return ", ".join(CAPABILITIES)
+
+
+def with_sudo() -> str:
+    """This very command as root, whatever sudo's PATH is."""
+    return shlex.join(["sudo", sys.executable, "-m", "mmaplock_bt", *sys.argv[1:]])
 
 
 def tracefs() -> Path:
@@ -87,7 +98,7 @@ def tracepoints(root: Path) -> Path:
     if not folder.is_dir():
         raise TargetError(
             f"Linux {platform.release()} has no mmap_lock tracepoints (they came with 5.11)",
-            "boot Linux 5.11 or newer, built with CONFIG_TRACEPOINTS",
+            f"{NO_COMMAND}: boot Linux 5.11 or newer, built with CONFIG_TRACEPOINTS",
         )
     return folder
 
@@ -99,16 +110,14 @@ def memcg_field(folder: Path) -> str:
 
 
 def cgroup_hierarchy() -> Path | None:
-    """Where the memory controller is: v1's own mount, else v2's. None where nothing is mounted."""
+    """Where a memory cgroup's id is the inode of a folder: v1's mount of `memory`, else v2's."""
     unified = None
-    for line in MOUNTINFO.read_text(encoding="utf-8").splitlines():
-        match = _CGROUPS.match(line)
-        if match is None:
-            continue
-        if match[3] == "cgroup" and "memory" in match[4].split(","):
-            return Path(match[2])
-        if match[3] == "cgroup2":
-            unified = unified or Path(match[2])
+    for line in MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines():
+        _, folder, kind, options, *_ = line.split(" ")
+        if kind == "cgroup" and "memory" in options.split(","):
+            return Path(folder)
+        if kind == "cgroup2":
+            unified = unified or Path(folder)
     return unified
 
 
@@ -126,10 +135,30 @@ def cgroup_id(path: str) -> int:
     raise UsageError(f"--cgroup {path}: no such cgroup under {root} (see /proc/PID/cgroup)")
 
 
+def hz() -> int | None:
+    """CONFIG_HZ, where the kernel's configuration can be read."""
+    with suppress(OSError):
+        text = gzip.decompress(CONFIG.read_bytes()).decode()
+        return _hz(text)
+    return _hz(_text(Path(f"/boot/config-{platform.release()}")))
+
+
+def _hz(config: str) -> int | None:
+    found = re.search(r"^CONFIG_HZ=(\d+)$", config, re.MULTILINE)
+    return int(found[1]) if found else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
 def binary(bpftrace: str) -> str:
     path = shutil.which(bpftrace)
     if path is None:
-        raise TargetError(f"{bpftrace} is not installed", INSTALL)
+        raise TargetError(f"{bpftrace} is not installed", distribution.install())
     return path
 
 
@@ -137,15 +166,26 @@ def version(path: str) -> str:
     status, text = trials.output(path, "--version")
     found = re.match(r"bpftrace v?(\d+\.\d+\S*)", text.strip())
     if found is None:
-        said = text.strip().splitlines()[-1:] or ["nothing"]
+        said = trials.last_words(text)[-60:]
         raise TargetError(
-            f"{path} --version says '{said[0][:60]}' (status {status}), so it is not bpftrace",
-            trials.REINSTALL,
+            f"{path} --version says '{said}' (status {status}), so it is not bpftrace",
+            distribution.reinstall(),
         )
     return found[1]
 
 
+def unable(path: str, number: str) -> TargetError:
+    """Why this bpftrace cannot trace at all."""
+    said = trials.refusal(path)
+    if said is None:
+        return TargetError(f"bpftrace {number} cannot read mm->owner on this kernel", mend_owner())
+    if os.geteuid() != 0:
+        return TargetError(f"bpftrace {number} does not run without root ({said})", with_sudo())
+    mend = f"{distribution.reinstall()}, or install bpftrace 0.17 or newer"
+    return TargetError(f"bpftrace {number} does not run here ({said})", mend)
+
+
 def mend_owner() -> str:
     if not BTF.exists():
-        return f"boot a kernel built with CONFIG_DEBUG_INFO_BTF (there is no {BTF})"
+        return f"{NO_COMMAND}: boot a kernel built with CONFIG_DEBUG_INFO_BTF (there is no {BTF})"
     return "install bpftrace 0.17 or newer"

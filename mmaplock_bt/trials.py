@@ -5,18 +5,23 @@ import json
 import os
 import platform
 import re
+import select
 import signal
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmaplock_bt import resources
+from mmaplock_bt import distribution, resources
 from mmaplock_bt.errors import TargetError
 
 TIMEOUT_S = 30.0
-REINSTALL = "reinstall bpftrace, or name another one with --bpftrace PATH"
+LIMIT_BYTES = 1 << 20  # of output: a program that prints without end is no bpftrace
+NOISE = "RLIMIT_MEMLOCK"  # said, and no failure, by every release without CAP_SYS_RESOURCE
+LAST_LINES = 6
+STATUS = Path("/proc/self/status")
 END = " BEGIN { exit(); }"
 
 
@@ -111,7 +116,8 @@ def outcomes(path: str, *, fresh: bool = False) -> dict[str, bool | str]:
 
     Remembered unless `fresh`.
 
-    The memory is keyed by the binary's path, size and time and by the kernel's release.
+    The memory is keyed by the binary's path, size and time, the kernel's release and the
+    privileges. What cannot trace at all is tried anew: the reason may be gone.
     """
     memory = _memory(path)
     if not fresh:
@@ -119,13 +125,35 @@ def outcomes(path: str, *, fresh: bool = False) -> dict[str, bool | str]:
             known = json.loads(memory.read_text(encoding="utf-8"))
             if set(known) == {*TRIALS, *FUNCTIONS}:
                 return dict(known)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        tried = pool.map(lambda trial: _try(path, trial), TRIALS.values())
-        found = dict(zip(TRIALS, tried, strict=True)) | kernel_functions()
-    with suppress(OSError):  # no memory is only slower
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        memory.write_text(json.dumps(found), encoding="utf-8")
+    found = _tried(path) | kernel_functions()
+    if found["mm_owner"]:
+        with suppress(OSError):  # no memory is only slower
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            memory.write_text(json.dumps(found), encoding="utf-8")
     return found
+
+
+def _tried(path: str) -> dict[str, bool | str]:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        running = {name: pool.submit(_try, path, trial) for name, trial in TRIALS.items()}
+        try:
+            return {name: future.result() for name, future in running.items()}
+        except TargetError:
+            pool.shutdown(cancel_futures=True)  # a bpftrace that hangs once hangs in all
+            raise
+
+
+def refusal(path: str) -> str | None:
+    """The last words of a bpftrace that runs not even an empty program; None when it does."""
+    status, text = output(path, "-f", "json", "-e", END)
+    return None if status == 0 else f"status {status}: {last_words(text)}"
+
+
+def last_words(text: str) -> str:
+    """Made harmless for a terminal."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and NOISE not in line]
+    shown = " / ".join(line[:200] for line in lines[-LAST_LINES:])
+    return "".join(c if c.isprintable() else "?" for c in shown) or "nothing"
 
 
 def output(path: str, *options: str) -> tuple[int, str]:
@@ -138,15 +166,36 @@ def output(path: str, *options: str) -> tuple[int, str]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        text, _ = process.communicate(timeout=TIMEOUT_S)
     except OSError as error:
-        raise TargetError(f"{path} does not start: {error.strerror}", REINSTALL) from error
-    except subprocess.TimeoutExpired as error:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        words = f"{path} {options[0]} does not answer within {TIMEOUT_S:.0f} s"
-        raise TargetError(words, REINSTALL) from error
-    return process.returncode, text.decode(errors="replace")
+        said = f"{path} does not start: {error.strerror}"
+        raise TargetError(said, distribution.reinstall()) from error
+    with process:
+        try:
+            return _until_end(process, time.monotonic() + TIMEOUT_S)
+        except TimeoutError as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            said = f"{path} {options[0]} {error}"
+            raise TargetError(said, distribution.reinstall()) from error
+
+
+def _until_end(process: subprocess.Popen[bytes], deadline: float) -> tuple[int, str]:
+    """Raises TimeoutError, which says what was printed so far."""
+    assert process.stdout is not None
+    text = b""
+    while select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        piece = os.read(process.stdout.fileno(), 1 << 16)
+        text += piece
+        if len(text) > LIMIT_BYTES:
+            raise TimeoutError(
+                f"prints without end: {last_words(text[-200:].decode(errors='replace'))}"
+            )
+        if not piece:
+            with suppress(subprocess.TimeoutExpired):
+                status = process.wait(max(0.0, deadline - time.monotonic()))
+                return status, text.decode(errors="replace")
+            break
+    said = last_words(text.decode(errors="replace"))
+    raise TimeoutError(f"does not answer within {TIMEOUT_S:.0f} s; it said {said}")
 
 
 def _try(path: str, trial: Trial) -> bool | str:
@@ -157,9 +206,22 @@ def _try(path: str, trial: Trial) -> bool | str:
     return status == 0 and trial.shows in text
 
 
+def capabilities() -> int:
+    """The effective ones of this process, as bits."""
+    found = re.search(r"^CapEff:\s*([0-9a-f]+)", STATUS.read_text(encoding="utf-8"), re.MULTILINE)
+    return int(found[1], 16) if found else 0
+
+
 def _memory(path: str) -> Path:
     real = Path(path).resolve()
     found = real.stat()
-    identity = (str(real), found.st_size, found.st_mtime_ns, platform.release())
+    identity = (
+        str(real),
+        found.st_size,
+        found.st_mtime_ns,
+        platform.release(),
+        os.geteuid(),
+        capabilities(),
+    )
     name = hashlib.sha256(repr((identity, TRIALS)).encode()).hexdigest()[:16]
     return resources.cache() / f"trials-{name}.json"

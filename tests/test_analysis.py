@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmaplock_bt import analysis, blame, events, parties, renderers, rows
+from mmaplock_bt import analysis, blame, parties, renderers, rows, stream
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.result import (
     Books,
@@ -21,6 +21,8 @@ from mmaplock_bt.result import (
     from_json,
     to_json,
 )
+from mmaplock_bt.template import Output
+from tests.test_events import JSON, KINDS
 
 HOSTILE = 'a",b\n\x1b[31m[bold]'
 
@@ -44,30 +46,6 @@ def test_a_quantile_interval_holds_the_true_quantile(values, name):
     assert Fraction(high - low) <= Fraction(max(low, 1), 8)
 
 
-@given(st.text())
-def test_no_line_breaks_the_parser(line):
-    list(events.parse([line, json.dumps({"type": line, "data": line}), f'{{"type": "{line}"']))
-
-
-@pytest.mark.parametrize(
-    ("line", "record"),
-    [
-        ('{"type": "attached_probes", "data": {"probes": 4}}', events.Attached(4)),
-        ('{"type": "attached_probes", "count": 4, "data": {"probes": 4}}', events.Attached(4)),
-        ('{"type": "lost_events", "count": 12, "data": {"events": 12}}', events.Lost(12)),
-        ('{"type": "map", "data": {"@c": 5}}', events.MapDump("c", (("", 5),))),
-        ('{"type": "map", "data": {"@c": {}}}', events.MapDump("c", ())),
-        (
-            '{"type": "map", "data": {"@c": {"1,2": "18446612682375452288", "1,2": 3}}}',
-            events.MapDump("c", (("1,2", 18446612682375452288), ("1,2", 3))),
-        ),
-        ("stdin:1:1-3: WARNING: something", events.Unparsed("stdin:1:1-3: WARNING: something")),
-    ],
-)
-def test_dialects(line, record):
-    assert list(events.parse([line])) == [record]
-
-
 def test_names_are_exact():
     assert parties.text("\\x61\\x22\\x2c\\x0a\\x1b\\x00\\x41") == 'a",\n\x1b'
     assert parties.text("\\xff\\x41\\x00") == "\\xffA"
@@ -76,6 +54,116 @@ def test_names_are_exact():
 def test_the_tracers_own_frames_are_dropped():
     text = "\n    bpf_prog_1234+1\n        __mmap_lock_do_trace_released+75\n    __vm_munmap+175\n"
     assert rows.frames(text) == ["__vm_munmap+175"]
+
+
+def analysed(output: dict[str, object], *lines: str) -> Result:
+    """The result of one declared output "x" and these lines of bpftrace's."""
+    head = stream.Head(
+        ProfileInfo("p", "p", {}, {}, "0"), TargetInfo("6", "x", 1, "0", {}), Tool("t", "0"),
+        "2026-01-01T00:00:00+00:00", None, {"x": Output.model_validate({"title": "X"} | output)}, 1,
+    )  # fmt: skip
+    return analysis.analyse([head.line(), *lines, stream.trailer("duration", 1, None)])
+
+
+DIALECTS = Path(__file__).parent / "data/dialects"
+
+
+@pytest.mark.parametrize(
+    ("version", "p90"), [("0.17.0", [2**31, None]), ("0.27.1", [2**32, 2**33 - 1])]
+)
+def test_a_templates_own_hist(version, p90):
+    text = (DIALECTS / version / "hist_5s.stdout").read_text().replace("@h", "@x")
+    result = analysed({"kind": "histogram", "unit": "ns"}, *text.splitlines())
+    (row,) = result.outputs["x"].rows
+    assert row["count"] == 3 and row["sum"] is None and row["max"] is None
+    assert sum(bucket[2] for bucket in row["buckets"]) == 3
+    assert row["quantiles"]["p90"] == p90
+    shown = renderers.BY_NAME["table"](result)
+    assert ("p99 ≥ 2.15 s" in shown) == (version == "0.17.0") and "total -" in shown
+    assert from_json(to_json(result)) == result
+
+
+@pytest.mark.parametrize("mode", ["true", "1"])
+def test_hist_and_stats_with_keys(mode):
+    line = f'{{"type": "hist", "data": {{"@x": {{"{mode}": [{{"max": -1, "count": 2}}]}}}}}}'
+    result = analysed({"kind": "histogram", "keys": ["mode"]}, line)
+    (row,) = result.outputs["x"].rows
+    assert row["key"] == {"mode": "write"} and row["quantiles"]["p50"] == [None, -1]
+    assert "≤ -1" in renderers.BY_NAME["table"](result)
+    stats = '{"count": 2, "average": 3, "total": "7"}'
+    line = f'{{"type": "stats", "data": {{"@x": {{"{mode}": {stats}}}}}}}'
+    result = analysed({"kind": "table", "keys": ["mode"]}, line)
+    (row,) = result.outputs["x"].rows
+    assert row == {"key": {"mode": "write"}, "count": 2, "sum": 7, "max": None}
+
+
+@pytest.mark.parametrize("key", ["-131386965681920", "18446612686743869696", "0xffff888116951900"])
+def test_an_address_in_a_key(key):
+    line = f'{{"type": "map", "data": {{"@x": {{"{key},-3": 1}}}}}}'
+    custom = {"name": "n", "expression": "$n"}
+    (row,) = analysed({"kind": "counter", "keys": ["mm", custom]}, line).outputs["x"].rows
+    assert row["key"] == {"mm": f"0x{int(key, 0) % 2**64:016x}", "n": -3}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"type": "runtime_error", "msg": "Divide by 0"}', "runtime_error: Divide by 0"),
+        ('{"type": "value", "data": [1, "a"]}', 'value: [1, "a"]'),
+        ('{"type": "stats", "data": {"@av": 3}}', "stats: @av: 3"),
+        (
+            '{"type": "hist", "data": {"@h": [{"min": 1, "max": 1, "count": 1}]}}',
+            "@h, filled by the template, is no output of kind histogram",
+        ),
+        ('{"type": "map", "data": {"@x": "text"}}', "map: @x: text"),
+        ("a warning", "not understood: a warning"),
+        ('{"type": "map", "data": {"@x": {"1,2": 3}}}', "not understood: key [1,2]"),
+        ('{"type": "map", "data": {"@x": {"7": 3}}}', "not understood: key [7]"),
+        ('{"type": "printf", "data": "open|soon"}', "not understood: open|soon"),
+        (
+            '{"type": "mmaplock-bt-end", "ended',
+            'not understood: {"type": "mmaplock-bt-end", "ended',
+        ),
+    ],
+)
+def test_nothing_vanishes_silently(line, said):
+    result = analysed({"kind": "counter", "keys": ["mode"]}, line, line)
+    assert result.messages in ([f"{said} (2 times)"], [said])
+    assert (result.loss.unparsed_lines > 0) == said.startswith("not understood")
+    assert f"bpftrace: {said}" in renderers.BY_NAME["table"](result)
+
+
+def test_compile_warnings_are_no_loss():
+    opened = '{"type": "printf", "data": "open|5\\n"}'
+    result = analysed({"kind": "counter"}, "a warning", '{"type": "value", "data": 1}', opened)
+    assert result.loss.unparsed_lines == 0 and result.messages == ["value: 1"]
+
+
+OUTPUTS = st.sampled_from(
+    [{"kind": "histogram", "keys": ["mode"]}, {"kind": "table", "keys": ["owner_pid", "mm"]},
+     {"kind": "events", "fields": ["time_ns", "mode", "comm", "kernel_stack"]}, {"kind": "counter"}]
+)  # fmt: skip
+
+
+@given(OUTPUTS, KINDS, JSON, st.sampled_from(["x", "x_sum", "x_max", "book_starts", "holding"]))
+def test_no_stream_breaks_the_report(output, kind, data, name):
+    entries = {"1": data, "true,5": 3, "": -1}
+    buckets = [{"min": data, "count": 3}, {"max": -3, "count": 1}]
+    messages = (
+        {"type": kind, "data": {f"@{name}": data}},
+        {"type": kind, "data": {f"@{name}": entries}},
+        {"type": "printf", "data": f"x|{data}\n"},
+        {"type": "hist", "data": {f"@{name}": {"1": buckets}}},
+    )
+    for message in messages:
+        result = analysed(output, json.dumps(message))
+        assert all(render(result) for render in renderers.BY_NAME.values())
+
+
+def test_a_flood_of_messages_is_bounded():
+    lines = [f'{{"type": "value", "data": {n}}}' for n in range(1000)]
+    messages = analysed({"kind": "counter"}, *lines).messages
+    assert len(messages) == 21 and messages[-1] == "other messages (980 times)"
 
 
 def wait(**more):

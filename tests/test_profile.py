@@ -132,3 +132,24 @@ def test_wrong_durations(text):
 @given(st.integers(0, 10**15))
 def test_formatted_times_are_short(ns):
     assert len(format_ns(ns)) <= 12
+
+
+@pytest.mark.parametrize(
+    ("base", "own", "keys"), [("", "", 16384), ("64", "", 64), ("64", "4194304", 4194304)]
+)
+def test_map_keys_are_inherited_and_reach_the_script(tmp_path, base, own, keys):
+    def line(keys):
+        return f"map_keys: {keys}\n" if keys else ""
+
+    (tmp_path / "base.yaml").write_text(f"extends: hold-times\n{line(base)}")
+    (tmp_path / "own.yaml").write_text(f"extends: ./base.yaml\n{line(own)}")
+    rendered = script.render(profile.load(str(tmp_path / "own.yaml")), target.offline())
+    assert rendered.map_keys == keys
+    assert f"BPFTRACE_MAX_MAP_KEYS={keys}" in rendered.text
+
+
+@pytest.mark.parametrize("keys", ["63", "4194305", "-1", "many"])
+def test_wrong_map_keys(tmp_path, keys):
+    (tmp_path / "own.yaml").write_text(f"extends: hold-times\nmap_keys: {keys}\n")
+    with pytest.raises(UsageError, match=r"own.yaml:2:1: map_keys"):
+        profile.load(str(tmp_path / "own.yaml"))

@@ -10,7 +10,9 @@ from mmaplock_bt.target import Target
 
 FACTS: dict[str, bool | str] = {"memcg_field": "memcg_id"}
 FIXED = Target("6.18.0", "x86_64", 2, "0.17.0", "bpftrace", FACTS)
-RAW = replace(FIXED, bpftrace="0.27.1", facts={**FACTS, "raw_tracepoint": True})
+RAW = replace(
+    FIXED, bpftrace="0.27.1", facts={**FACTS, "raw_tracepoint": True, "config_block": True}
+)
 
 
 class BpftraceSnapshot(SingleFileSnapshotExtension):

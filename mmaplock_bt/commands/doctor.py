@@ -1,7 +1,10 @@
 """What this machine offers to mmaplock-bt: a checklist with the consequence and the mending."""
 
 import argparse
+import os
 import platform
+import shlex
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,9 +12,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from mmaplock_bt import target, trials
+from mmaplock_bt import distribution, target, trials
 from mmaplock_bt.commands.run import dump
 from mmaplock_bt.errors import TargetError
+from mmaplock_bt.target import NO_COMMAND
 
 STYLES = {"ok": "green", "limited": "yellow", "missing": "bold red"}
 
@@ -47,11 +51,14 @@ def _checks(bpftrace: str, *, fresh: bool) -> Iterator[Check]:
             yield _memcg(target.memcg_field(Path(events.found)))
     yield _btf()
     yield from _kernel()
+    yield _cgroups()
+    yield _hand_off()
+    yield _channel()
     yield (path := _needed("bpftrace", lambda: target.binary(bpftrace)))
     if path.state == "ok":
         yield (number := _needed("version", lambda: target.version(path.found)))
         if number.state == "ok":
-            yield from _accepted(path.found, fresh=fresh)
+            yield from _accepted(path.found, number.found, fresh=fresh)
 
 
 def _needed(name: str, look: Callable[[], str]) -> Check:
@@ -68,7 +75,7 @@ def _memcg(field: str) -> Check:
             "limited",
             f"{field} (kernels before 6.14)",
             "while tracing, every event walks the cgroup path of its process: a higher overhead",
-            "boot Linux 6.14 or newer where that matters",
+            f"{NO_COMMAND}: boot Linux 6.14 or newer where that matters",
         )
     return Check("event fields", "ok", field)
 
@@ -89,6 +96,7 @@ def _kernel() -> Iterator[Check]:
             "limited",
             "this kernel has per-VMA locks (6.4 and newer)",
             "most page faults bypass mmap_lock: they are neither counted nor delayed by it",
+            f"{NO_COMMAND}: it is how the kernel works",
         )
     else:
         yield Check("page faults", "ok", "take mmap_lock")
@@ -100,56 +108,113 @@ def _kernel() -> Iterator[Check]:
             "limited",
             "reading /proc/PID/maps takes mmap_lock (before 6.17)",
             "the tool does not read it: user frames stay addresses",
+            f"{NO_COMMAND}: boot Linux 6.17 or newer where that matters",
         )
 
 
-# accepted -> nothing to say; refused -> (consequence, mend)
+def _cgroups() -> Check:
+    folder = target.cgroup_hierarchy()
+    if folder is not None:
+        return Check("memory cgroups", "ok", f"memcg ids are inodes under {folder}")
+    found = "no memory controller is mounted"
+    so = "an event's memcg id has no path"
+    mend = "mkdir -p /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup"
+    return Check("memory cgroups", "limited", found, so, mend)
+
+
+def _hand_off() -> Check:
+    """From when on a waiting writer can no longer be overtaken (RWSEM_WAIT_TIMEOUT)."""
+    hz, cpus = target.hz(), f"{os.cpu_count()} CPUs"
+    if target.REALTIME.exists():
+        so = "writers are never handed the lock: they can be overtaken without end"
+        return Check(
+            "hand-off", "limited", f"{cpus}, PREEMPT_RT", so, f"{NO_COMMAND}: boot another"
+        )
+    if hz is None:
+        so = "where HZ is below 250, writer-starvation's 4 ms are less than the hand-off period"
+        mend = "mmaplock-bt run writer-starvation --set threshold=10ms"
+        return Check("hand-off", "limited", f"{cpus}, HZ unknown", so, mend)
+    period_ms = -(-hz // 250) * 1000 // hz
+    found = f"{cpus}, HZ {hz}: a writer that waited {period_ms} ms is handed the lock"
+    if period_ms <= 4:
+        return Check("hand-off", "ok", found)
+    so = f"writer-starvation's threshold of 4 ms is below the {period_ms} ms that are normal here"
+    mend = f"mmaplock-bt run writer-starvation --set threshold={period_ms}ms"
+    return Check("hand-off", "limited", found, so, mend)
+
+
+def _channel() -> Check:
+    """The FIFO and the terminal that connect bpftrace with the tool."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            os.mkfifo(f"{folder}/fifo")
+            for end in os.openpty():
+                os.close(end)
+    except OSError as error:
+        mend = "mkdir -p /dev/pts && mount -t devpts devpts /dev/pts; TMPDIR=/run for the FIFO"
+        return Check("channel", "missing", str(error), "nothing can be traced", mend)
+    return Check("channel", "ok", f"terminals, and FIFOs in {tempfile.gettempdir()}")
+
+
+# refused -> the consequence, and the release that has it, '' where nothing is lost without
 REFUSALS = {
-    "mm_owner": ("nothing can be traced: owners are unreadable", ""),
-    "raw_tracepoint": (
-        "tracepoint: is used, which costs about 80 ns more per event",
-        "bpftrace 0.18 or newer",
-    ),
+    "mm_owner": ("nothing can be traced: owners are unreadable", "0.17"),
+    "raw_tracepoint": ("tracepoint: is used, which costs about 80 ns more per event", "0.18"),
     "ustack_raw": ("user symbols are switched off by BPFTRACE_NO_USER_SYMBOLS", ""),
     "hist_64bit": (
-        "hist() keeps 32 bits; shipped analyses count their own buckets, "
-        "a template of yours should give hist() microseconds",
-        "bpftrace 0.20 or newer",
+        "buckets are counted without it; hist() in a template of yours puts all from 2.15 s on in "
+        "one bucket: give it microseconds",
+        "0.20",
     ),
-    "hist_bits": (
-        "hist() of a template of yours has one bucket per power of two",
-        "bpftrace 0.20 or newer",
-    ),
-    "for_loop": ("a template of yours cannot loop over a map", "bpftrace 0.21 or newer"),
+    "hist_bits": ("hist() in a template of yours has one bucket per power of two", "0.20"),
+    "for_loop": ("a template of yours cannot loop over a map", "0.21"),
     "delete_key": ("templates write delete(@m[key])", ""),
-    "config_block": ("settings go through the environment", ""),
-    "tuple_print": ("a template of yours cannot print tuples", ""),
+    "config_block": ("map sizes go through the environment", ""),
+    "tuple_print": ("a template of yours cannot print tuples", "0.11"),
 }
 
 
-def _accepted(path: str, *, fresh: bool) -> Iterator[Check]:
+def _accepted(path: str, number: str, *, fresh: bool) -> Iterator[Check]:
     try:
         outcomes = trials.outcomes(path, fresh=fresh)
+        if not outcomes["mm_owner"] and trials.refusal(path) is not None:
+            raise target.unable(path, number)
     except TargetError as error:
         yield Check("trials", "missing", error.found, "nothing can be traced", error.mend)
         return
-    for name, (consequence, mend) in REFUSALS.items():
+    for name, (consequence, release) in REFUSALS.items():
         meaning = trials.TRIALS[name].meaning
+        state = "missing" if name == "mm_owner" else "limited" if release else "ok"
         if outcomes[name]:
             yield Check(name, "ok", meaning)
-        elif name == "mm_owner":
-            yield Check(name, "missing", f"refused: {meaning}", consequence, target.mend_owner())
+        elif name == "mm_owner" and not target.BTF.exists():
+            yield Check(name, state, f"refused: {meaning}", consequence, target.mend_owner())
         else:
-            yield Check(name, "limited", f"refused: {meaning}", consequence, mend)
+            mend = _newer(number, release, path) if release else ""
+            yield Check(name, state, f"refused: {meaning}", consequence, mend)
+    flag = "told with -k" if outcomes["helper_errors_flag"] else "told without a flag"
+    yield Check("full maps", "ok", flag)
+
+
+def _newer(number: str, release: str, path: str) -> str:
+    """0.27 takes raw tracepoints only while some program with BTF is loaded."""
+    if distribution.numbers(number) >= distribution.numbers(release):
+        return (
+            f"mmaplock-bt doctor --fresh --bpftrace {shlex.quote(path)}  # refused once, not always"
+        )
+    return distribution.upgrade(release)
 
 
 def _show(checks: list[Check]) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"Linux {platform.release()} {platform.machine()}")
+    told: set[str] = set()
     for check in checks:
         console.print(
             Text.assemble((f"{check.state:<8}", STYLES[check.state]), check.name, ": ", check.found)
         )
-        for word, text in (("so", check.consequence), ("mend", check.mend)):
+        mend = "the same command as above" if check.mend in told else check.mend
+        for word, text in (("so", check.consequence), ("mend", mend)):
             if text:
                 console.print(Text(f"         {word}: {text}"))
+        told |= {check.mend} - {""}

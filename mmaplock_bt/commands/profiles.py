@@ -21,6 +21,7 @@ def show_main(arguments: argparse.Namespace) -> int:
     chosen = profile.load(arguments.profile)
     print(f"{chosen.name}: {chosen.description}\n\ntemplate: {chosen.template.name}")
     print(f"filter:   {chosen.filter.model_dump(exclude_defaults=True) or 'none'}")
+    print(f"map keys: {chosen.map_keys}")
     if chosen.duration_ns is not None:
         print(f"duration: {format_ns(chosen.duration_ns)}")
     _show_params(chosen)

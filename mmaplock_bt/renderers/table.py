@@ -44,6 +44,8 @@ def render(result: Result, *, color: bool = False) -> str:
             )
     console.print()
     console.print(Text(_books(result.books)), soft_wrap=False)
+    for message in result.messages:
+        console.print(Text(f"bpftrace: {safe(message)}"), soft_wrap=True)
     console.print(
         Text(_loss(result.loss, result.books), style="" if result.loss.complete else "bold red")
     )
@@ -84,9 +86,6 @@ def _body(output: OutputData, window_ns: int) -> RenderableType:
 
 
 def _histogram(row: Row, unit: str, window_ns: int) -> RenderableType:
-    def shown(interval: list[int]) -> str:
-        return f"{format_value(interval[0], unit)}–{format_value(interval[1], unit)}"
-
     quantiles = row["quantiles"]
     lines = [
         Text(
@@ -94,7 +93,10 @@ def _histogram(row: Row, unit: str, window_ns: int) -> RenderableType:
             f"  total {_number(row['sum'], unit)}{_share(row['sum'], unit, window_ns)}"
             f"  max {_number(row['max'], unit)}"
         ),
-        Text(f"    p50 {shown(quantiles['p50'])}   p99 {shown(quantiles['p99'])}", style="dim"),
+        Text(
+            "    " + "   ".join(f"{q} {_interval(quantiles[q], unit)}" for q in ("p50", "p99")),
+            style="dim",
+        ),
     ]
     octaves = _octaves(row["buckets"])
     most = max(octaves.values())
@@ -119,11 +121,20 @@ def _share(total: int | None, unit: str, window_ns: int) -> str:
     return f" ({100 * total / window_ns:.2g} % of the window)"
 
 
-def _octaves(buckets: list[list[int]]) -> dict[int, int]:
-    """Buckets summed per power of two: the picture needs no finer ones."""
+def _interval(ends: list[int | None], unit: str) -> str:
+    low, high = ends
+    if low is None:
+        return f"≤ {_number(high, unit)}"
+    if high is None:
+        return f"≥ {_number(low, unit)}"
+    return f"{_number(low, unit)}–{_number(high, unit)}"
+
+
+def _octaves(buckets: list[list[Any]]) -> dict[int, int]:
+    """Buckets summed per power of two: the picture needs no finer ones. Below 0 joins 0."""
     found: dict[int, int] = {}
     for low, _, count in buckets:
-        power = max(0, low.bit_length() - 1)
+        power = max(0, max(0, low or 0).bit_length() - 1)
         found[power] = found.get(power, 0) + count
     return found
 
@@ -350,6 +361,8 @@ def _loss(loss: Loss, books: Books) -> str:
         return "loss:  none known"
     names = ("lost_events", "map_full", "stack_errors", "unparsed_lines")
     found = [f"{n.replace('_', ' ')} {getattr(loss, n):,}" for n in names if getattr(loss, n)]
+    if loss.map_full:
+        found.append("give the profile more map_keys")
     if loss.probes_attached != loss.probes_expected:
         found.append(f"probes attached {loss.probes_attached} of {loss.probes_expected}")
     if books.residue:

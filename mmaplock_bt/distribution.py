@@ -1,0 +1,79 @@
+"""The distribution's own commands for bpftrace, by os-release."""
+
+import os
+import platform
+import re
+import subprocess
+
+MANAGERS = {  # by ID, else by one of ID_LIKE: install, upgrade, reinstall
+    "debian": ("apt-get install", "apt-get install", "apt-get install --reinstall"),
+    "fedora": ("dnf install", "dnf upgrade", "dnf reinstall"),
+    "suse": ("zypper install", "zypper update", "zypper install --force"),
+    "arch": ("pacman -S", "pacman -Syu", "pacman -S"),
+    "alpine": ("apk add", "apk upgrade", "apk fix"),
+}
+ALIASES = {"ubuntu": "debian", "rhel": "fedora", "centos": "fedora", "opensuse": "suse"}
+UNKNOWN = "no command is known for this distribution: name another bpftrace with --bpftrace PATH"
+# Where the release itself has nothing newer: Debian 13's bpftrace 0.23 in a root of its own. exec
+# keeps the process id; the mounts end with the process.
+BESIDE = (
+    "apt-get install mmdebstrap debian-archive-keyring"
+    " && mmdebstrap --variant=apt --include=bpftrace trixie /opt/trixie"
+    " && printf '%s\\n' '#!/bin/sh'"
+    " 'cd /opt/trixie && exec unshare -m sh -c"
+    ' "for f in proc sys dev tmp; do mount --rbind /\\$f \\$f; done;'
+    ' exec chroot . bpftrace \\"\\$@\\"" sh "$@"\''
+    " > /usr/local/bin/bpftrace-trixie && chmod +x /usr/local/bin/bpftrace-trixie"
+    " && export MMAPLOCK_BPFTRACE=/usr/local/bin/bpftrace-trixie"
+)
+
+
+def install() -> str:
+    return _command(0)
+
+
+def reinstall() -> str:
+    return _command(2)
+
+
+def upgrade(release: str) -> str:
+    """To bpftrace `release` or newer, like '0.20'."""
+    if _family() == "debian" and numbers(_candidate()) < numbers(release):
+        return BESIDE
+    return _command(1)
+
+
+def _command(which: int) -> str:
+    family = _family()
+    return f"{MANAGERS[family][which]} bpftrace" if family else UNKNOWN
+
+
+def _family() -> str | None:
+    try:
+        found = platform.freedesktop_os_release()
+    except OSError:
+        return None
+    names = [found.get("ID", ""), *found.get("ID_LIKE", "").split()]
+    known = [ALIASES.get(name.partition("-")[0], name.partition("-")[0]) for name in names]
+    return next((name for name in known if name in MANAGERS), None)
+
+
+def _candidate() -> str:
+    """The version that apt would install; '' when it cannot say."""
+    try:
+        told = subprocess.run(
+            ["apt-cache", "policy", "bpftrace"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+            env={**os.environ, "LC_ALL": "C"},
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    found = re.search(r"Candidate: (\d\S*)", told)
+    return found[1] if found else ""
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
