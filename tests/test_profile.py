@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmaplock_bt import profile, script, target, template
+from mmaplock_bt import profile, resources, script, target, template
+from mmaplock_bt.commands import selftest
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.units import format_ns, parse_duration
 
@@ -132,3 +133,9 @@ def test_wrong_durations(text):
 @given(st.integers(0, 10**15))
 def test_formatted_times_are_short(ns):
     assert len(format_ns(ns)) <= 12
+
+
+def test_every_shipped_profile_has_a_case_in_the_self_test():
+    """The matrices of bpftraces and kernels run what the self-test runs."""
+    shipped = resources.shipped_names("profiles", ".yaml")
+    assert sorted({case.profile for case in selftest.cases()}) == shipped
