@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ def _timed(suite: str, run: Callable[[], Outcome]) -> tuple[Row | None, bool]:
     try:
         outcome = run()
         row, passed = outcome.row, outcome.passed
-    except BrokenError as error:
+    except (BrokenError, subprocess.SubprocessError) as error:
         print(error)
     verdict = "passed" if passed else "FAILED"
     print(f"== {suite}: {verdict} after {time.monotonic() - began:.0f} s", flush=True)

@@ -27,7 +27,9 @@ BOOTS = 2  # an emulated boot may go wrong; a second one is tried, and said
 TIMEOUT_S = 900
 MEMORY_MIB = 2048
 INIT = """\
-#!/bin/sh
+#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin:/usr/sbin:/usr/bin:/sbin
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 mkdir -p /dev/pts; mount -t devpts devpts /dev/pts
 for module in $(cat /modules/order); do insmod /modules/$module; done
@@ -89,7 +91,7 @@ def _booted(command: list[str], work: Path) -> Path:
     for attempt in range(1, BOOTS + 1):
         try:
             return _boot(command, work)
-        except (subprocess.SubprocessError, tarfile.TarError, EOFError) as error:
+        except (subprocess.SubprocessError, tarfile.TarError) as error:
             console = (work / "console").read_text(errors="replace")[-3000:]
             said = f"boot {attempt} of {BOOTS} brought nothing back ({type(error).__name__})"
             print(f"{said}; its console ends:\n{console}", flush=True)
@@ -103,6 +105,8 @@ def _boot(command: list[str], work: Path) -> Path:
     subprocess.run(command, check=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL)
     with tarfile.open(work / "results.disk") as archive:
         archive.extractall(results, filter="data")
+    if not (results / "rc").exists():  # an untouched disk is an empty archive
+        raise tarfile.ReadError("no results")
     return results
 
 
@@ -140,13 +144,12 @@ def _image(suite: str) -> Path:
 def _kernel_files(suite: str, work: Path) -> tuple[Path, Path]:
     """The kernel and an initramfs with the modules for the two disks."""
     tree = roots.kernel(suite)
-    (kernel,) = tree.glob("boot/vmlinuz-*")
-    release = kernel.name.removeprefix("vmlinuz-")
+    kernel, release = _kernel_in(tree)
     start = work / "initramfs"
     for folder in ("bin", "modules", "proc", "sys", "dev"):
         (start / folder).mkdir(parents=True)
     shutil.copy(shutil.which("busybox") or "", start / "bin/busybox")
-    (start / "init").write_text(INIT.replace("#!/bin/sh\n", BUSYBOX))
+    (start / "init").write_text(INIT)
     (start / "init").chmod(0o755)
     order = []
     for module in _with_dependencies(tree, release):
@@ -158,11 +161,13 @@ def _kernel_files(suite: str, work: Path) -> tuple[Path, Path]:
     return kernel, packed
 
 
-BUSYBOX = """\
-#!/bin/busybox sh
-/bin/busybox --install -s /bin
-export PATH=/bin:/usr/sbin:/usr/bin:/sbin
-"""
+def _kernel_in(tree: Path) -> tuple[Path, str]:
+    """The kernel and its release. Debian's packages from 7.x on fill /boot on installation only."""
+    for kernel in tree.glob("boot/vmlinuz-*"):
+        return kernel, kernel.name.removeprefix("vmlinuz-")
+    for kernel in tree.glob("usr/lib/modules/*/vmlinuz"):
+        return kernel, kernel.parent.name
+    raise compatibility.BrokenError(f"no kernel in {tree}")
 
 
 def _with_dependencies(tree: Path, release: str) -> list[Path]:
