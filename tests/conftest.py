@@ -15,17 +15,25 @@ from mmaplock_bt.result import Result, from_json
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+# In the environment of all that these tests start, orphans included.
+MARK = "MMAPLOCK_BT_TESTS"
+os.environ[MARK] = str(os.getpid())
+
+
 def bpftrace_pids() -> set[str]:
-    """bpftrace processes of this machine, by /proc/PID/stat (which takes no lock)."""
-    found = set()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            text = stat.read_text(errors="replace")
-            if "(bpftrace) " in text and "(bpftrace) Z" not in text:
-                found.add(stat.parent.name)
-        except OSError:
-            continue
-    return found
+    """The bpftrace processes that these tests started, not those of another run beside them."""
+    return {stat.parent.name for stat in Path("/proc").glob("[0-9]*/stat") if _is_ours(stat)}
+
+
+def _is_ours(stat: Path) -> bool:
+    try:
+        text = stat.read_text(errors="replace")
+        if "(bpftrace) " not in text or "(bpftrace) Z" in text:
+            return False
+        environment = (stat.parent / "environ").read_bytes().split(b"\0")
+        return f"{MARK}={os.getpid()}".encode() in environment
+    except OSError:
+        return False
 
 
 @pytest.fixture
