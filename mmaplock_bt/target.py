@@ -11,7 +11,6 @@ from mmaplock_bt import trials
 from mmaplock_bt.errors import TargetError
 
 TRACEFS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
-BTF = Path("/sys/kernel/btf/vmlinux")
 STATUS = Path("/proc/self/status")
 EVENT = "mmap_lock_released"
 # Bits of CapEff (include/uapi/linux/capability.h).
@@ -49,7 +48,7 @@ def probe(bpftrace: str = "bpftrace") -> Target:
         cpus=os.cpu_count() or 1,
         bpftrace=number,
         path=path,
-        facts={"memcg_field": memcg_field(folder), "btf": BTF.exists(), **accepted},
+        facts={"memcg_field": memcg_field(folder), "btf": trials.BTF.exists(), **accepted},
     )
 
 
@@ -116,6 +115,6 @@ def version(path: str) -> str:
 
 
 def mend_owner() -> str:
-    if not BTF.exists():
-        return f"boot a kernel built with CONFIG_DEBUG_INFO_BTF (there is no {BTF})"
+    if not trials.BTF.exists():
+        return f"boot a kernel built with CONFIG_DEBUG_INFO_BTF (there is no {trials.BTF})"
     return "install bpftrace 0.17 or newer"
