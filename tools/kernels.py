@@ -7,6 +7,7 @@ One virtual CPU: with two, emulated kernels do not survive switching tracepoints
 
 import json
 import lzma
+import os
 import re
 import shlex
 import shutil
@@ -134,8 +135,7 @@ def _image(suite: str) -> Path:
     if not image.exists():
         blocks = subprocess.run(["du", "-sm", root], check=True, capture_output=True, text=True)
         size = int(blocks.stdout.split()[0]) * 5 // 4 + 64
-        part = image.with_suffix(".part")
-        part.unlink(missing_ok=True)
+        part = image.with_suffix(f".{os.getpid()}")
         subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", root, part, f"{size}M"], check=True)
         part.rename(image)
     return image

@@ -13,9 +13,14 @@ import roots
 SUITES = ("bullseye", "bookworm", "trixie", "sid")
 TIMEOUT_S = 600
 # name -> profile, its settings, the workload: small, and each of another shape.
+SHORT = ("threshold=0", "kernel_stack=8", "user_stack=4")
 CAPTURES = {
     "munmaps": ("hold-times", [], ["munmaps", "23"]),
-    "forks": ("long-holds", ["--set", "threshold=0", "--mode", "write"], ["forks", "3", "8"]),
+    "forks": (
+        "long-holds",
+        ["--mode", "write", *(word for setting in SHORT for word in ("--set", setting))],
+        ["forks", "3", "8"],
+    ),
 }
 
 
