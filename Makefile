@@ -43,6 +43,7 @@ kernels-tools: matrix-tools
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy tools/*.py
 	$(BIN)/lint-imports
 
 # What pip cannot bring: bpftrace, venv, and tracefs mounted.
