@@ -71,10 +71,12 @@ def _tool(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def _run(*words: str) -> subprocess.CompletedProcess[str]:
+    # python3 of a traced workload is an interpreter, not a version manager's script.
+    path = f"{sys.base_prefix}/bin:{os.environ['PATH']}"
     try:
         return subprocess.run(
             [sys.executable, *words], cwd=compatibility.REPOSITORY, timeout=TIMEOUT_S,
-            capture_output=True, text=True, check=False,
+            capture_output=True, text=True, check=False, env=os.environ | {"PATH": path},
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise compatibility.BrokenError(f"{' '.join(words)} did not end: {error}") from error
