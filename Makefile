@@ -17,7 +17,7 @@ test: system $(VENV)/.dev lint
 	$(SUDO) $(abspath $(BIN))/python -m pytest
 
 # Long ones. The roots of the suites are kept in ~/.cache/mmaplock-bt.
-# MATRIX_FLAGS=--no-record leaves the README's table alone; --capture records tests/data again.
+# MATRIX_FLAGS=--no-record leaves the README's table alone; --capture only records tests/data.
 MATRIX_FLAGS ?=
 
 test-matrix: system $(VENV)/.dev matrix-tools

@@ -36,14 +36,14 @@ class BrokenError(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    row: Row
+    row: Row | None
     passed: bool
 
 
 def main(description: str, suites: tuple[str, ...], run: Callable[[str, bool], Outcome]) -> int:
-    """The command line of a matrix. `run` gets a suite and whether to record its streams."""
+    """The command line of a matrix. `run` gets a suite and whether only to record its streams."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--capture", action="store_true", help="record tests/data again")
+    parser.add_argument("--capture", action="store_true", help="only record tests/data again")
     parser.add_argument("--no-record", action="store_true", help="leave README and docs alone")
     parser.add_argument("suites", nargs="*", default=suites, metavar="SUITE")
     arguments = parser.parse_args()

@@ -63,7 +63,7 @@ def suite(name: str, capture: bool) -> compatibility.Outcome:
         if not told["can_trace"]:
             said = (results / "run.err").read_text()
             return compatibility.refusal(_code(results, "run"), said, number, shown, kernel)
-        return _judged(results, checks, shown, kernel)
+        return _captured(results) if capture else _judged(results, checks, shown, kernel)
 
 
 def _judged(
@@ -73,14 +73,18 @@ def _judged(
     if code not in (0, 1):
         raise compatibility.BrokenError((results / "selftest.err").read_text()[-2000:])
     faults = list(compatibility.doctor_faults(checks, kernel))
-    if _code(results, "captures"):
-        faults.append(f"captures: {(results / 'captures.err').read_text()[-2000:]}")
     print(*faults, sep="\n", end="\n" if faults else "")
-    for raw in results.glob("*.ndjson"):
-        shutil.copy(raw, compatibility.DATA)
     told = json.loads((results / "selftest.json").read_text())
     row = compatibility.from_selftest(told, shown, kernel, None)
     return compatibility.Outcome(row, code == 0 and not faults)
+
+
+def _captured(results: Path) -> compatibility.Outcome:
+    if _code(results, "captures"):
+        raise compatibility.BrokenError((results / "captures.err").read_text()[-2000:])
+    for raw in results.glob("*.ndjson"):
+        shutil.copy(raw, compatibility.DATA)
+    return compatibility.Outcome(None, True)
 
 
 def _code(results: Path, step: str) -> int:

@@ -18,8 +18,8 @@ CAPTURES = {
     "munmaps": ("hold-times", [], ["munmaps", "23"]),
     "forks": (
         "long-holds",
-        ["--mode", "write", *(word for setting in SHORT for word in ("--set", setting))],
-        ["forks", "3", "8"],
+        ["--comm", "known-thread", *(word for setting in SHORT for word in ("--set", setting))],
+        ["known", "5", "3", "8"],
     ),
 }
 
@@ -36,7 +36,7 @@ def suite(name: str, capture: bool) -> compatibility.Outcome:
         done = _tool("run", "hold-times", "-d", "1s")
         return compatibility.refusal(done.returncode, done.stderr, number, name, kernel)
     if capture:
-        _capture(number, kernel)
+        return _capture(number, kernel)
     return _judged(name, kernel, checks)
 
 
@@ -55,7 +55,7 @@ def _judged(
     return compatibility.Outcome(row, not (selftest.returncode or known.returncode or faults))
 
 
-def _capture(number: str, kernel: str) -> None:
+def _capture(number: str, kernel: str) -> compatibility.Outcome:
     """Raw streams, without this machine's paths."""
     series = ".".join(kernel.split(".")[:2])
     for name, (profile, settings, workload) in CAPTURES.items():
@@ -64,6 +64,7 @@ def _capture(number: str, kernel: str) -> None:
         done = _tool("run", profile, *settings, "--save-raw", str(path), "--", *argv)
         if done.returncode:
             raise compatibility.BrokenError(f"no capture of {name}: {done.stderr}")
+    return compatibility.Outcome(None, True)
 
 
 def _tool(*words: str) -> subprocess.CompletedProcess[str]:
