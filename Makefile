@@ -7,7 +7,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 SUITES ?= bullseye bookworm trixie sid
 KERNELS ?= bullseye bookworm trixie sid
 
-.PHONY: demo test test-matrix test-kernels lint system clean
+.PHONY: demo test test-matrix test-kernels captures matrix-tools kernels-tools lint system clean
 
 demo: system $(VENV)/.installed
 	$(SUDO) $(BIN)/mmaplock-bt run long-holds --set threshold=5ms -- \
@@ -17,20 +17,33 @@ test: system $(VENV)/.dev lint
 	$(SUDO) $(abspath $(BIN))/python -m pytest
 
 # Long ones. The roots of the suites are kept in ~/.cache/mmaplock-bt.
-test-matrix: system $(VENV)/.dev
+# MATRIX_FLAGS=--no-record leaves the README's table alone; --capture only records tests/data.
+MATRIX_FLAGS ?=
+
+test-matrix: system $(VENV)/.dev matrix-tools
+	$(SUDO) $(abspath $(BIN))/python -u tools/matrix.py $(MATRIX_FLAGS) $(SUITES)
+
+test-kernels: $(VENV)/.dev kernels-tools
+	$(SUDO) $(abspath $(BIN))/python -u tools/kernels.py $(MATRIX_FLAGS) $(KERNELS)
+
+# The streams in tests/data, from every bpftrace and every kernel that can trace.
+captures:
+	$(MAKE) test-matrix test-kernels MATRIX_FLAGS=--capture
+
+matrix-tools:
 	@command -v mmdebstrap >/dev/null || \
 	  { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq mmdebstrap; }
-	$(SUDO) $(abspath $(BIN))/python tools/matrix.py $(SUITES)
 
-test-kernels: $(VENV)/.dev
-	@command -v mmdebstrap qemu-system-x86_64 busybox cpio mke2fs modprobe zstd >/dev/null || \
+kernels-tools: matrix-tools
+	@(for tool in qemu-system-x86_64 busybox cpio mke2fs modprobe zstd; do \
+	  command -v $$tool >/dev/null || exit 1; done) || \
 	  { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends \
-	    mmdebstrap qemu-system-x86 busybox-static cpio e2fsprogs kmod zstd; }
-	$(SUDO) $(abspath $(BIN))/python tools/kernels.py $(KERNELS)
+	    qemu-system-x86 busybox-static cpio e2fsprogs kmod zstd; }
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy tools/*.py
 	$(BIN)/lint-imports
 
 # What pip cannot bring: bpftrace, venv, and tracefs mounted.

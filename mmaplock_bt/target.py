@@ -15,7 +15,6 @@ from mmaplock_bt import distribution, trials
 from mmaplock_bt.errors import TargetError, UsageError
 
 TRACEFS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
-BTF = Path("/sys/kernel/btf/vmlinux")
 MOUNTS = Path("/proc/mounts")
 CONFIG = Path("/proc/config.gz")
 REALTIME = Path("/sys/kernel/realtime")  # PREEMPT_RT
@@ -56,7 +55,7 @@ def probe(bpftrace: str = "bpftrace") -> Target:
         cpus=os.cpu_count() or 1,
         bpftrace=number,
         path=path,
-        facts={"memcg_field": memcg_field(folder), "btf": BTF.exists(), **accepted},
+        facts={"memcg_field": memcg_field(folder), "btf": trials.BTF.exists(), **accepted},
     )
 
 
@@ -186,6 +185,7 @@ def unable(path: str, number: str) -> TargetError:
 
 
 def mend_owner() -> str:
-    if not BTF.exists():
-        return f"{NO_COMMAND}: boot a kernel built with CONFIG_DEBUG_INFO_BTF (there is no {BTF})"
+    if not trials.BTF.exists():
+        path = trials.BTF
+        return f"{NO_COMMAND}: boot a kernel built with CONFIG_DEBUG_INFO_BTF (there is no {path})"
     return "install bpftrace 0.17 or newer"

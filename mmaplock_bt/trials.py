@@ -94,21 +94,29 @@ TRIALS = {
 }
 
 KALLSYMS = Path("/proc/kallsyms")
-# What a kernel does, by the function that does it.
+BTF = Path("/sys/kernel/btf/vmlinux")
+# What a kernel does, by a name in its tables: a function, or a variable in its BTF.
 FUNCTIONS = {
-    "per_vma_locks": "lock_vma_under_rcu",  # most page faults do without mmap_lock (6.4)
-    "lockless_maps": "lock_next_vma",  # so does reading /proc/PID/maps (6.17)
-    "dup_mmap": "dup_mmap",  # a frame of its own in a fork's stack; up to 6.12 it is inlined
+    "per_vma_locks": (KALLSYMS, b" lock_vma_under_rcu\n"),  # most page faults use them (6.4)
+    "lockless_maps": (KALLSYMS, b" lock_next_vma\n"),  # /proc/PID/maps without mmap_lock (6.17)
+    "dup_mmap": (KALLSYMS, b" dup_mmap\n"),  # a frame of its own; up to 6.12 it is inlined
+    # a46023d5616e (after 6.18; another use up to 6.12): programs on raw tracepoints are preempted,
+    # and the events of whoever comes in between are dropped. perf's way keeps preemption off.
+    "tracepoint_srcu": (BTF, b"\0tracepoint_srcu_srcu_data\0"),
 }
 
 
 def kernel_functions() -> dict[str, bool]:
-    """Looked for in kallsyms (0.2 s); all False when it cannot be read."""
+    """Looked for in kallsyms and BTF (0.2 s); False when these cannot be read."""
+    tables = {path: _bytes(path) for path in (KALLSYMS, BTF)}
+    return {name: wanted in tables[path] for name, (path, wanted) in FUNCTIONS.items()}
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        symbols = KALLSYMS.read_bytes()
+        return path.read_bytes()
     except OSError:
-        symbols = b""
-    return {name: b" %s\n" % function.encode() in symbols for name, function in FUNCTIONS.items()}
+        return b""
 
 
 def outcomes(path: str, *, fresh: bool = False) -> dict[str, bool | str]:

@@ -56,13 +56,16 @@ def munmaps(count: int = 1009, pages: int = 4) -> dict[str, int]:
 
 
 def smaps(rounds: int = 7, size_mib: int = 1024) -> dict[str, int]:
-    """A child reads this process's smaps over and over while this process maps and unmaps."""
+    """A child reads this process's smaps_rollup while this process maps and unmaps.
+
+    Reading smaps itself does without mmap_lock on kernels after 6.18.
+    """
     touched(size_mib * MIB)
     code = (
         "import os,sys\n"
         "print('ready', flush=True)\n"
         "for _ in range(int(sys.argv[2])):\n"
-        "    open(f'/proc/{sys.argv[1]}/smaps').read()\n"
+        "    open(f'/proc/{sys.argv[1]}/smaps_rollup').read()\n"
     )
     reader = subprocess.Popen(
         [sys.executable, "-c", code, str(os.getpid()), str(rounds)], stdout=subprocess.PIPE

@@ -245,7 +245,7 @@ def test_captured_streams(path):
 
 def test_missed_events_are_never_complete():
     """No counter of bpftrace's knows of a probe that did not run; the books do."""
-    (path,) = Path(__file__).parent.glob("data/*munmaps.ndjson")
+    path = min(Path(__file__).parent.glob("data/*munmaps.ndjson"))
     text = re.sub(
         r'("@book_acquires": )(\d+)', lambda m: m[1] + str(int(m[2]) - 1), path.read_text()
     )

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmaplock_bt import profile, script, target, template
+from mmaplock_bt import profile, resources, script, target, template
+from mmaplock_bt.commands import selftest
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.units import format_ns, parse_duration
 
@@ -153,3 +154,9 @@ def test_wrong_map_keys(tmp_path, keys):
     (tmp_path / "own.yaml").write_text(f"extends: hold-times\nmap_keys: {keys}\n")
     with pytest.raises(UsageError, match=r"own.yaml:2:1: map_keys"):
         profile.load(str(tmp_path / "own.yaml"))
+
+
+def test_every_shipped_profile_has_a_case_in_the_self_test():
+    """The matrices of bpftraces and kernels run what the self-test runs."""
+    shipped = resources.shipped_names("profiles", ".yaml")
+    assert sorted({case.profile for case in selftest.cases()}) == shipped

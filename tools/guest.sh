@@ -1,23 +1,26 @@
-# Runs inside an emulated kernel; everything goes to /out.
+# Runs inside an emulated kernel; everything goes to /out. Standard error is the console.
 cd /out
-uname -r > kernel
 export PYTHONPATH=/job/site HOME=/tmp PYTHONDONTWRITEBYTECODE=1
+say() { echo "guest, $(cut -d. -f1 /proc/uptime) s: $*" >&2; }
 tool() { python3 -m mmaplock_bt "$@"; }
+# Debian's release names an ABI, its version the upstream kernel.
+uname -v | sed -n 's/.*Debian \([0-9.]*\).*/\1/p' > kernel
 mount -t tracefs nodev /sys/kernel/tracing
+say doctor
 tool doctor --json > doctor.json 2> doctor.err; echo $? > doctor.rc
+say run
 tool run hold-times -d 1s > run.out 2> run.err; code=$?; echo $code > run.rc
 [ $code = 3 ] && exit 0
-tool selftest --json > selftest.json 2> selftest.err; echo $? > selftest.rc
+if [ ! -s /job/captures ]; then
+  say selftest
+  tool selftest --json > selftest.json 2> selftest.err; echo $? > selftest.rc
+  exit 0
+fi
+say captures
+stem=bpftrace-$(bpftrace --version | sed 's/.*v//')_linux-$(cut -d. -f1,2 kernel)
 capture() {
-  name=$1; shift
-  bpftrace=$(bpftrace --version | sed 's/.*v//')
-  series=$(uname -r | cut -d. -f1,2 | cut -d- -f1)
-  tool run "$@" --save-raw "bpftrace-${bpftrace}_linux-${series}_$name.ndjson" \
-    -- python3 mmaplock_bt/workload.py $work > /dev/null
+  to=/out/${stem}_$1.ndjson work=$2; shift 2
+  # In the package's folder: the stream names the workload without a path of this machine.
+  (cd /job/site && tool run "$@" --save-raw "$to" -- python3 mmaplock_bt/workload.py $work) > /dev/null
 }
-cd /job/site; out=/out
-work="munmaps 23"
-capture munmaps hold-times
-work="forks 3 8"
-capture forks long-holds --set threshold=0 --mode write
-mv /job/site/*.ndjson /out
+(set -e; . /job/captures) 2> captures.err; echo $? > captures.rc

@@ -1,16 +1,15 @@
-"""Debian's kernels under qemu: doctor, self-test and shipped profiles, with Debian's bpftrace.
-
-python tools/kernels.py [KERNEL-SUITE...]
+"""Debian's kernels under qemu: doctor and self-test of all profiles, with Debian's bpftrace.
 
 The kernel package is unpacked, never installed. One image of a suite's root serves as a read-only
 disk; the guest lays a tmpfs over it, runs tools/guest.sh and tars the results onto a second disk.
 One virtual CPU: with two, emulated kernels do not survive switching tracepoints on and off.
 """
 
-import argparse
 import json
 import lzma
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,14 +19,18 @@ from pathlib import Path
 
 import compatibility
 import roots
+from matrix import CAPTURES
 
 # kernel of -> bpftrace and Python of (bullseye's own Python is too old for the tool)
 PAIRS = {"bullseye": "bookworm", "bookworm": "bookworm", "trixie": "trixie", "sid": "sid"}
 MODULES = ("virtio_pci", "virtio_blk", "ext4", "overlay")
-TIMEOUT_S = 1500
+BOOTS = 2  # an emulated boot may go wrong; a second one is tried, and said
+TIMEOUT_S = 900
 MEMORY_MIB = 2048
 INIT = """\
-#!/bin/sh
+#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin:/usr/sbin:/usr/bin:/sbin
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 mkdir -p /dev/pts; mount -t devpts devpts /dev/pts
 for module in $(cat /modules/order); do insmod /modules/$module; done
@@ -39,87 +42,95 @@ for folder in proc sys dev; do mount --rbind /$folder /root/$folder; done
 ln -sf /proc/self/fd /root/dev/fd
 mkdir -p /root/job /root/out /root/tmp; cp -a /job/. /root/job/
 mount -t tmpfs tmpfs /root/tmp
-chroot /root sh /job/guest.sh >/root/out/guest.log 2>&1
+chroot /root sh /job/guest.sh >/root/out/guest.log 2>/dev/console
 echo $? > /root/out/rc
 tar -C /root/out -cf /dev/vdb .
 sync; poweroff -f
 """
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("suites", nargs="*", default=list(PAIRS))
-    suites = parser.parse_args().suites
-    failed = [suite for suite in suites if not _kernel(suite)]
-    compatibility.main()
-    print(f"{len(suites) - len(failed)} passed, {len(failed)} failed")
-    return 1 if failed else 0
-
-
-def _kernel(suite: str) -> bool:
+def suite(name: str, capture: bool) -> compatibility.Outcome:
     """Boots one kernel; whether what came back is as it should be."""
     with tempfile.TemporaryDirectory(prefix="mmaplock-bt-kernels-") as folder:
         work = Path(folder)
-        results = _boot(suite, PAIRS[suite], work)
-        version = (results / "kernel").read_text().strip()
-        doctor = json.loads((results / "doctor.json").read_text())
-        told = {check["name"]: check for check in doctor["checks"]}
-        number = told["version"]["found"]
-        print(f"== Linux {version}, bpftrace {number} ({PAIRS[suite]})", flush=True)
-        return _judged(results, doctor["can_trace"], number, f"{PAIRS[suite]}, qemu", version)
+        command = _prepared(name, PAIRS[name], work, capture=capture)
+        results = _booted(command, work)
+        told = json.loads((results / "doctor.json").read_text())
+        checks = {check["name"]: check for check in told["checks"]}
+        number, kernel = checks["version"]["found"], (results / "kernel").read_text().strip()
+        print(f"== {name}: bpftrace {number} ({PAIRS[name]}) on Linux {kernel}", flush=True)
+        shown = f"{PAIRS[name]}, emulated"
+        if not told["can_trace"]:
+            said = (results / "run.err").read_text()
+            return compatibility.refusal(_code(results, "run"), said, number, shown, kernel)
+        return _captured(results) if capture else _judged(results, checks, shown, kernel)
 
 
-def _judged(results: Path, can_trace: bool, number: str, suite: str, version: str) -> bool:
-    if not can_trace:
-        sentence = (results / "run.err").read_text().strip().removeprefix("mmaplock-bt: ")
-        code = int((results / "run.rc").read_text())
-        print(f"exit {code}: {sentence}")
-        compatibility.note(compatibility.refused(number, suite, version, sentence))
-        return code == 3 and "Traceback" not in sentence
-    if int((results / "selftest.rc").read_text()) not in (0, 1):
-        print(f"self-test: {(results / 'selftest.err').read_text()[-2000:]}")
-        return False
+def _judged(
+    results: Path, checks: dict[str, compatibility.Check], shown: str, kernel: str
+) -> compatibility.Outcome:
+    code = _code(results, "selftest")
+    if code not in (0, 1):
+        raise compatibility.BrokenError((results / "selftest.err").read_text()[-2000:])
+    faults = list(compatibility.doctor_faults(checks, kernel))
+    print(*faults, sep="\n", end="\n" if faults else "")
     told = json.loads((results / "selftest.json").read_text())
-    compatibility.note(compatibility.from_selftest(told, suite, version, "self-test"))
-    for case in told["cases"]:
-        print(f"{'pass' if case['pass'] else 'FAIL'}  {case['profile']:<18} {case['found']}")
-        if not case["pass"]:
-            print(f"      {case['books']}\n      {case['loss']}\n      {case['bpftrace_error']}")
+    row = compatibility.from_selftest(told, shown, kernel, None)
+    return compatibility.Outcome(row, code == 0 and not faults)
+
+
+def _captured(results: Path) -> compatibility.Outcome:
+    if _code(results, "captures"):
+        raise compatibility.BrokenError((results / "captures.err").read_text()[-2000:])
     for raw in results.glob("*.ndjson"):
-        shutil.copy(raw, compatibility.REPOSITORY / "tests/data")
-    return all(case["pass"] for case in told["cases"])
+        shutil.copy(raw, compatibility.DATA)
+    return compatibility.Outcome(None, True)
 
 
-def _boot(suite: str, root_suite: str, work: Path) -> Path:
-    image = _image(root_suite)
-    kernel, initramfs = _kernel_files(suite, work)
-    with initramfs.open("ab") as archive:
-        archive.write(_cpio(_job(root_suite, work)))
-    disk, console = work / "results.disk", work / "console"
-    with disk.open("wb") as empty:
+def _code(results: Path, step: str) -> int:
+    return int((results / f"{step}.rc").read_text())
+
+
+def _booted(command: list[str], work: Path) -> Path:
+    """What the guest brought back, at the second attempt if need be."""
+    for attempt in range(1, BOOTS + 1):
+        try:
+            return _boot(command, work)
+        except (subprocess.SubprocessError, tarfile.TarError) as error:
+            console = (work / "console").read_text(errors="replace")[-3000:]
+            said = f"boot {attempt} of {BOOTS} brought nothing back ({type(error).__name__})"
+            print(f"{said}; its console ends:\n{console}", flush=True)
+    raise compatibility.BrokenError("the emulated kernel did not do its job")
+
+
+def _boot(command: list[str], work: Path) -> Path:
+    results = work / "results"
+    with (work / "results.disk").open("wb") as empty:
         empty.truncate(64 << 20)
-    command = [
+    subprocess.run(command, check=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL)
+    with tarfile.open(work / "results.disk") as archive:
+        archive.extractall(results, filter="data")
+    if not (results / "rc").exists():  # an untouched disk is an empty archive
+        raise tarfile.ReadError("no results")
+    return results
+
+
+def _prepared(name: str, root_suite: str, work: Path, *, capture: bool) -> list[str]:
+    """The qemu command, all that it needs made."""
+    image = _image(root_suite)
+    kernel, initramfs = _kernel_files(name, work)
+    with initramfs.open("ab") as archive:
+        archive.write(_cpio(_job(root_suite, work, capture=capture)))
+    return [
         "qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,la57=off",
         "-smp", "1", "-m", str(MEMORY_MIB), "-nodefaults", "-no-user-config", "-display", "none",
-        "-no-reboot", "-serial", f"file:{console}", "-kernel", str(kernel),
+        "-no-reboot", "-serial", f"file:{work / 'console'}", "-kernel", str(kernel),
         "-initrd", str(initramfs),
         "-drive", f"file={image},format=raw,if=virtio,readonly=on",
-        "-drive", f"file={disk},format=raw,if=virtio",
+        "-drive", f"file={work / 'results.disk'},format=raw,if=virtio",
         "-append", "console=ttyS0 rdinit=/init panic=-1 mitigations=off no_timer_check "
         "tsc=reliable random.trust_cpu=on quiet",
     ]  # fmt: skip
-    results = roots.CACHE / "kernels" / f"results-{suite}"
-    shutil.rmtree(results, ignore_errors=True)
-    results.mkdir()
-    try:
-        subprocess.run(command, check=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL)
-        with tarfile.open(disk) as archive:
-            archive.extractall(results, filter="data")
-    except (subprocess.SubprocessError, tarfile.TarError) as error:
-        tail = console.read_text(errors="replace")[-3000:] if console.exists() else ""
-        said = f"the guest brought nothing back ({error}); its console ends:\n{tail}"
-        raise SystemExit(said) from error
-    return results
 
 
 def _image(suite: str) -> Path:
@@ -128,8 +139,7 @@ def _image(suite: str) -> Path:
     if not image.exists():
         blocks = subprocess.run(["du", "-sm", root], check=True, capture_output=True, text=True)
         size = int(blocks.stdout.split()[0]) * 5 // 4 + 64
-        part = image.with_suffix(".part")
-        part.unlink(missing_ok=True)
+        part = image.with_suffix(f".{os.getpid()}")
         subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", root, part, f"{size}M"], check=True)
         part.rename(image)
     return image
@@ -138,13 +148,12 @@ def _image(suite: str) -> Path:
 def _kernel_files(suite: str, work: Path) -> tuple[Path, Path]:
     """The kernel and an initramfs with the modules for the two disks."""
     tree = roots.kernel(suite)
-    (kernel,) = tree.glob("boot/vmlinuz-*")
-    release = kernel.name.removeprefix("vmlinuz-")
+    kernel, release = _kernel_in(tree)
     start = work / "initramfs"
     for folder in ("bin", "modules", "proc", "sys", "dev"):
         (start / folder).mkdir(parents=True)
     shutil.copy(shutil.which("busybox") or "", start / "bin/busybox")
-    (start / "init").write_text(INIT.replace("#!/bin/sh\n", BUSYBOX))
+    (start / "init").write_text(INIT)
     (start / "init").chmod(0o755)
     order = []
     for module in _with_dependencies(tree, release):
@@ -156,11 +165,13 @@ def _kernel_files(suite: str, work: Path) -> tuple[Path, Path]:
     return kernel, packed
 
 
-BUSYBOX = """\
-#!/bin/busybox sh
-/bin/busybox --install -s /bin
-export PATH=/bin:/usr/sbin:/usr/bin:/sbin
-"""
+def _kernel_in(tree: Path) -> tuple[Path, str]:
+    """The kernel and its release. Debian's packages from 7.x on fill /boot on installation only."""
+    for kernel in tree.glob("boot/vmlinuz-*"):
+        return kernel, kernel.name.removeprefix("vmlinuz-")
+    for kernel in tree.glob("usr/lib/modules/*/vmlinuz"):
+        return kernel, kernel.parent.name
+    raise compatibility.BrokenError(f"no kernel in {tree}")
 
 
 def _with_dependencies(tree: Path, release: str) -> list[Path]:
@@ -185,21 +196,33 @@ def _plain(module: Path) -> bytes:
     return module.read_bytes()
 
 
-def _job(root_suite: str, work: Path) -> Path:
+def _job(root_suite: str, work: Path, *, capture: bool) -> Path:
     """guest.sh and the wheel with its dependencies, built for the guest's Python."""
     start = work / "job"
     site = start / "job/site"
     site.mkdir(parents=True)
     shutil.copy(compatibility.REPOSITORY / "tools/guest.sh", start / "job")
+    (start / "job/captures").write_text(_captures() if capture else "")
     (python,) = (roots.root(root_suite) / "usr/bin").glob("python3.??")
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "wheel", "--no-deps", "-w", work, compatibility.REPOSITORY], check=True)
+    _pip("wheel", "--no-deps", "-w", str(work), str(compatibility.REPOSITORY))
     (wheel,) = work.glob("mmaplock_bt-*.whl")
-    subprocess.run(
-        [*pip, "install", "--target", site, "--only-binary=:all:", "--python-version",
-         python.name.removeprefix("python"), wheel], check=True,
-    )  # fmt: skip
+    number = python.name.removeprefix("python")
+    _pip("install", "--target", str(site), "--only-binary=:all:", "--python-version", number,
+         str(wheel))  # fmt: skip
     return start
+
+
+def _pip(*words: str) -> None:
+    argv = [sys.executable, "-m", "pip", "-qq", "--disable-pip-version-check", *words]
+    subprocess.run(argv, check=True, timeout=TIMEOUT_S)
+
+
+def _captures() -> str:
+    """A line for each: capture NAME WORKLOAD PROFILE [SETTING...]"""
+    return "".join(
+        shlex.join(["capture", name, " ".join(workload), profile, *settings]) + "\n"
+        for name, (profile, settings, workload) in CAPTURES.items()
+    )
 
 
 def _cpio(folder: Path) -> bytes:
@@ -213,4 +236,4 @@ def _cpio(folder: Path) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(compatibility.main(__doc__ or "", tuple(PAIRS), suite))

@@ -1,5 +1,6 @@
 """Minimal Debian roots, made once and kept: one suite's bpftrace beside the machine's own."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 from mmaplock_bt import resources
 
 CACHE = resources.cache()
+TIMEOUT_S = 600
 SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
 # In a mount namespace of its own: nothing is left mounted however bpftrace ends, and exec keeps
 # the pid that the tool knows.
@@ -42,9 +44,18 @@ def kernel(suite: str) -> Path:
 def _made(folder: Path, suite: str, variant: str, packages: str) -> Path:
     if folder.exists():
         return folder
-    part = folder.with_suffix(".part")
-    shutil.rmtree(part, ignore_errors=True)
+    part = folder.with_suffix(f".{os.getpid()}")  # another run may be making the same
     part.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _bootstrap(part, suite, variant, packages)
+        if not folder.exists():
+            part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return folder
+
+
+def _bootstrap(part: Path, suite: str, variant: str, packages: str) -> None:
     subprocess.run(
         [
             "mmdebstrap", "--quiet", f"--variant={variant}", f"--include={packages}", "--mode=root",
@@ -52,8 +63,8 @@ def _made(folder: Path, suite: str, variant: str, packages: str) -> Path:
             suite, str(part), f"deb {mirror()} {suite} main",
         ],
         check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True,
+        timeout=TIMEOUT_S,
     )  # fmt: skip
-    return part.rename(folder)
 
 
 def bpftrace(suite: str) -> Path:

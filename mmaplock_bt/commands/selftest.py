@@ -32,7 +32,7 @@ def main(arguments: argparse.Namespace) -> int:
 def _verdict(case: Case, machine: target.Target, *, told: bool) -> dict[str, object]:
     result, died = session.trace(*_prepared(case, machine))
     found, right = case.check(result)
-    right = right and died is None and result.loss.complete
+    right = right and died is None and _sound(result)
     verdict = {
         "profile": case.profile,
         "pass": right,
@@ -49,6 +49,14 @@ def _verdict(case: Case, machine: target.Target, *, told: bool) -> dict[str, obj
                 f"      {result.books}\n      {result.loss}\n      {died or 'bpftrace ended well'}"
             )
     return verdict
+
+
+def _sound(result: Result) -> bool:
+    """Complete, or all but stacks: 0.17 drops one whose hash is taken. Cases count their own."""
+    loss = result.loss
+    missing = loss.lost_events or loss.map_full or loss.unparsed_lines or result.books.residue
+    attached = loss.probes_attached == loss.probes_expected
+    return loss.complete or (loss.stack_errors > 0 and attached and not missing)
 
 
 def cases() -> list[Case]:
