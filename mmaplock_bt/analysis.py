@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from mmaplock_bt import advice, blame, causes, convoys, grouping, rows
+from mmaplock_bt import advice, blame, causes, convoys, grouping, rows, stacks
 from mmaplock_bt.outstanding import LATE
 from mmaplock_bt.result import (
     SCHEMA,
@@ -101,8 +101,8 @@ def _open(output: Output, got: Collected) -> list[Row]:
     latest: dict[tuple[int, int, int], Row] = {}
     for poll in got.polls:
         for span in poll["spans"]:
-            row = _span(span, poll, got)
-            latest[span["tid"], span["mm"], span["since_ns"]] = row
+            key = (span["tid"], span["mm"], span["since_ns"])
+            latest[key] = _span(span, poll, got, latest.get(key, {}))
     last = got.polls[-1]["now_ns"] if got.polls else 0
     at_acquisition = dict(got.maps.get("acquired_at", ()))
     columns = [column.name for column in output.columns]
@@ -110,12 +110,12 @@ def _open(output: Output, got: Collected) -> list[Row]:
         row["ended"] = "no" if row.pop("seen_ns") == last else "yes"
         stack = at_acquisition.get(f"{tid},{mm}")
         if stack is not None and row["ended"] == "no":
-            row["kernel_stack"] = rows.frames(str(stack))
+            row["kernel_stack"] = stacks.frames(str(stack))
     return [{name: row.get(name) for name in columns} for row in latest.values()]
 
 
-def _span(span: Row, poll: Row, got: Collected) -> Row:
-    stack = poll["stacks"].get(str(span["tid"])) or []
+def _span(span: Row, poll: Row, got: Collected, before: Row) -> Row:
+    stack = poll["stacks"].get(str(span["tid"])) or before.get("current_stack") or []
     return span | {
         "time_ns": max(0, poll["now_ns"] - (got.opened_ns or 0)),
         "age_ns": poll["now_ns"] - span["since_ns"],

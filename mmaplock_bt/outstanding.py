@@ -1,24 +1,18 @@
 """Waits and holds that have not ended: looked for while they last, in bpftrace's own maps."""
 
 import json
-import re
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from mmaplock_bt import events, maps
+from mmaplock_bt import events, maps, stacks
 from mmaplock_bt.errors import BpftraceError
 from mmaplock_bt.fields import MODES
 from mmaplock_bt.parties import NAMES, Parties
 
 RECORD = "mmaplock-bt-open"
-STACK_PATIENCE_S = 0.2
 LATE = 8  # flag in a @holding value: asked for before the window
-_FRAME = re.compile(r"\[<\w+>\] ([^+]+)\+0x([0-9a-f]+)/0x[0-9a-f]+.*")
 Span = dict[str, Any]
 
 
@@ -56,17 +50,23 @@ class Outstanding:
         except (BpftraceError, OSError):
             return  # bpftrace is going: its end is told elsewhere
         spans += self._begun_before(spans, now_ns)
-        stacks = {span["tid"]: stack(span["tid"]) for span in spans}
+        seen = {span["tid"]: self._stack(span) for span in spans}
         yield json.dumps(
-            {"type": RECORD, "now_ns": now_ns, "last": last, "spans": spans, "stacks": stacks}
+            {"type": RECORD, "now_ns": now_ns, "last": last, "spans": spans, "stacks": seen}
         )
         if self.every_ns is not None:
             self.next_ns = time.monotonic_ns() + self.every_ns
             for span in spans:
-                self._tell(span, now_ns, stacks[span["tid"]])
+                self._tell(span, now_ns, seen[span["tid"]])
 
     def close(self) -> None:
         maps.close(self.found or {})
+
+    def _stack(self, span: Span) -> list[str]:
+        """Of a running thread /proc shows none: there the script's own sample serves."""
+        sample = self.parties.running.get((span["tid"], span["mm"]))
+        fresh = sample is not None and sample["time_ns"] >= span["since_ns"]
+        return stacks.now(span["tid"]) or (sample["stack"] if sample and fresh else [])
 
     def _begun_before(self, spans: list[Span], now_ns: int) -> list[Span]:
         """Holds of locks that are waited for, which nobody in the window took.
@@ -113,27 +113,3 @@ def _spans(found: dict[str, maps.Map], now_ns: int, older_ns: int) -> Iterator[S
         if now_ns - (value >> 1) >= older_ns:
             yield {"state": "wait", "tid": tid, "mm": mm, "mode": MODES[value & 1],
                    "since_ns": value >> 1}  # fmt: skip
-
-
-def stack(tid: int) -> list[str]:
-    """A thread's kernel stack now, innermost first; [] where it is gone or cannot be read.
-
-    /proc/TID/stack takes no mmap_lock, but exec_update_lock, which a stuck exec holds: it is read
-    by a thread of its own that nobody waits for longer than a moment.
-    """
-    frames: list[str] = []
-
-    def read() -> None:
-        with suppress(OSError):
-            for line in Path(f"/proc/{tid}/stack").read_text(errors="replace").splitlines():
-                frames.append(_FRAME.sub(_as_printed, line))
-
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    reader.join(STACK_PATIENCE_S)
-    return list(frames)
-
-
-def _as_printed(frame: re.Match[str]) -> str:
-    """'[<0>] do_exit+0x1a/0xb0' as bpftrace writes it: 'do_exit+26'."""
-    return f"{frame[1]}+{int(frame[2], 16)}"

@@ -4,10 +4,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from mmaplock_bt import stacks
 from mmaplock_bt.events import Printed
 from mmaplock_bt.fields import ACTOR_KINDS, MODES, OWNER_KINDS
 
-NAMES = ("whose", "thread", "holder")
+NAMES = ("whose", "thread", "holder", "running")
 Facts = dict[str, Any]
 
 
@@ -17,6 +18,7 @@ class Parties:
 
     threads: dict[int, Facts] = field(default_factory=dict)  # by tid
     spaces: dict[int, Facts] = field(default_factory=dict)  # by mm
+    running: dict[tuple[int, int], Facts] = field(default_factory=dict)  # by tid and mm
     holders: dict[int, Facts] = field(default_factory=dict)  # by mm: the rwsem's owner word
 
     def note(self, record: Printed) -> None:
@@ -33,6 +35,10 @@ class Parties:
                 "owner_pid": pid or None, "owner_kind": OWNER_KINDS[kind], "cgroup": cgroup,
                 "owner_comm": text(words[4]) or None,
             }  # fmt: skip
+        elif record.name == "running":
+            tid, now = int(words[0]), int(words[2])
+            frames = stacks.frames(record.rest.split("|", 3)[3])
+            self.running[tid, int(words[1], 16)] = {"time_ns": now, "stack": frames}
         elif record.name == "holder":
             now, reader, tid, pid = map(int, words[1:5])
             self.holders[int(words[0], 16)] = {

@@ -1,10 +1,9 @@
 """What a script printed -> rows of the outputs that it filled itself."""
 
-import re
 from collections import defaultdict
 from typing import Any
 
-from mmaplock_bt import causes, events, parties, symbols
+from mmaplock_bt import causes, events, parties, stacks, symbols
 from mmaplock_bt.fields import Field
 from mmaplock_bt.result import Row
 from mmaplock_bt.script import SUB_BUCKET_BITS
@@ -13,10 +12,6 @@ from mmaplock_bt.template import Output
 
 Ends = list[int | None]  # a bucket: its inclusive ends (None: open) and, third, its count
 QUANTILES = {"p50": (1, 2), "p90": (9, 10), "p99": (99, 100), "p99.9": (999, 1000)}
-_TRACER_FRAME = re.compile(
-    r"(bpf_prog_|bpf_trace_run|bpf_get_stack|__bpf_trace_|__traceiter_mmap_lock|__mmap_lock_do_trace"
-    r"|perf_trace_|trace_call_bpf|perf_call_bpf|trace_event_raw)"
-)
 
 
 def of(name: str, output: Output, got: Collected) -> list[Row]:
@@ -193,13 +188,4 @@ def value(column: Field, text: str, got: Collected) -> Any:  # noqa: PLR0911  (a
         case "user_stack":
             return [f"0x{address:x}" for address in symbols.addresses(text)]
         case _:
-            return frames(text)
-
-
-def frames(text: str) -> list[str]:
-    """A stack as printed -> frames, innermost first, without those of the tracing itself."""
-    found = [line.strip() for line in text.split("\n")]
-    kept = [line for line in found if line]
-    while kept and _TRACER_FRAME.match(kept[0]):
-        kept.pop(0)
-    return kept
+            return stacks.frames(text)

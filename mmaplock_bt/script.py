@@ -26,6 +26,7 @@ CGROUP_DEPTH = 12  # levels that a cgroup filter looks up from a process
 RAW_PROBE = "rawtracepoint:"
 RESERVED = {
     *("on", "named", "tree", "acting", "waiting", "holding", "whose", "thread", "told"),
+    *("running", "holder", "elsewhere"),
     *("name", "open", "close"),
 }
 
@@ -66,6 +67,7 @@ def render(profile: Profile, target: Target, *, tree: bool = False) -> Script:
         "tree": tree or profile.filter.owner.descendants,
         "actors": profile.filter.actor.descendants,
         "opens": any(output.open for output in outputs.values()),
+        "polled": writer.polled,
         "in_cgroup": {
             side: cgroup_id(path) if path else 0
             for side, path in (
@@ -120,6 +122,15 @@ class _Writer:
             for f in o.columns
         )
 
+    @property
+    def polled(self) -> dict[str, int] | None:
+        """Of the spans that are looked for while they last: from which age, how often (ms)."""
+        for output in self.outputs.values():
+            if output.open is not None and output.open.every is not None:
+                every_ms = max(1, self.params[output.open.every] // 10**6)
+                return {"older_ns": self.params[output.open.older], "every_ms": every_ms}
+        return None
+
     def css(self, task: str) -> str:
         """A task's place in the hierarchy that has the memory controller; without one in v2's.
 
@@ -162,14 +173,14 @@ class _Writer:
             return self._event(name, output)
         lines = self._names(output)
         keys = [self._expression(f) for f in output.columns]
-        if output.kind == "histogram":
-            lines += [_bucket(value), f"@{name}[{', '.join([*keys, '$lower'])}] = count();"]
-        else:
-            lines.append(f"@{name}[{', '.join(keys) or '(uint64)0'}] = count();")
+        joined = ", ".join(keys) or "(uint64)0"
         if value and output.kind != "counter":
-            joined = ", ".join(keys) or "(uint64)0"
             lines.append(f"@{name}_sum[{joined}] = sum({value});")
             lines.append(f"@{name}_max[{joined}] = max({value});")
+        if output.kind == "histogram":  # last: each of its paths runs through all that follows
+            lines += [_bucket(value), f"@{name}[{', '.join([*keys, '$lower'])}] = count();"]
+        else:
+            lines.append(f"@{name}[{joined}] = count();")
         return "\n".join(lines)
 
     def _names(self, output: Output) -> list[str]:
@@ -276,7 +287,7 @@ def _check(profile: Profile) -> None:
 
 
 def _probes(text: str) -> int:
-    kinds = ("tracepoint:", RAW_PROBE, "BEGIN", "END")
+    kinds = ("tracepoint:", RAW_PROBE, "profile:", "BEGIN", "END")
     return sum(line.startswith(kinds) for line in text.splitlines())
 
 

@@ -137,6 +137,62 @@ def convoy(rounds: int = 7, size_mib: int = 2048, readers: int = 3) -> dict[str,
     return {"reader": reader.pid, "rounds": rounds}
 
 
+def shares(rounds: int = 7, size_mib: int = 1024) -> dict[str, int]:
+    """Two readers of smaps_rollup, one with twice the rounds, while a thread here maps.
+
+    Each tells how long its reads took; the mapping thread waits for just that long.
+    """
+    touched(size_mib * MIB)
+    going = True
+
+    def maps() -> None:
+        while going:
+            _libc.munmap(_libc.mmap(None, PAGE, 3, 0x22, -1, 0), PAGE)
+
+    code = (
+        "import sys,time\n"
+        "began = time.monotonic_ns()\n"
+        "for _ in range(int(sys.argv[2])): open(f'/proc/{sys.argv[1]}/smaps_rollup').read()\n"
+        "print(time.monotonic_ns() - began)\n"
+    )
+    thread = threading.Thread(target=maps)
+    thread.start()
+    told: dict[str, int] = {}
+    for name, count in (("a", 2 * rounds), ("b", rounds)):
+        reader = subprocess.Popen(
+            [sys.executable, "-c", code, str(os.getpid()), str(count)], stdout=subprocess.PIPE
+        )
+        told |= {f"{name}_pid": reader.pid, f"{name}_ns": int(reader.communicate()[0])}
+    going = False
+    thread.join()
+    return told
+
+
+def populate(size_mib: int = 1024, rounds: int = 1) -> dict[str, int]:
+    """`rounds` mmaps with MAP_POPULATE: each a read hold as long as its pages take."""
+    for _ in range(rounds):
+        address = _libc.mmap(None, size_mib * MIB, 3, 0x22 | mmap.MAP_POPULATE, -1, 0)
+        _libc.munmap(address, size_mib * MIB)
+    return {"populates": rounds}
+
+
+def foreign(rounds: int = 7, gap_ms: int = 250, size_mib: int = 64) -> dict[str, int]:
+    """A child reads smaps_rollup of this process every `gap_ms`, by the clock."""
+    touched(size_mib * MIB)
+    code = (
+        "import sys,time\n"
+        "began = time.monotonic()\n"
+        "for turn in range(int(sys.argv[2])):\n"
+        "    time.sleep(max(0, began + turn * int(sys.argv[3]) / 1000 - time.monotonic()))\n"
+        "    open(f'/proc/{sys.argv[1]}/smaps_rollup').read()\n"
+    )
+    reader = subprocess.Popen(
+        [sys.executable, "-c", code, str(os.getpid()), str(rounds), str(gap_ms)]
+    )
+    reader.wait()
+    return {"reader": reader.pid, "rounds": rounds}
+
+
 def frozen(seconds: int = 3, size_mib: int = 1024) -> dict[str, int]:
     """A SCHED_IDLE smaps_rollup reader that a SCHED_FIFO hog on its CPU keeps from running.
 
@@ -176,6 +232,9 @@ WORKLOADS: dict[str, Callable[..., dict[str, int]]] = {
     "known": known,
     "hostile": hostile,
     "convoy": convoy,
+    "shares": shares,
+    "populate": populate,
+    "foreign": foreign,
     "frozen": frozen,
 }
 

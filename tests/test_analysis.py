@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmaplock_bt import analysis, blame, parties, renderers, rows, stream
+from mmaplock_bt import analysis, blame, parties, renderers, rows, stacks, stream
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.result import (
     Books,
@@ -53,7 +53,7 @@ def test_names_are_exact():
 
 def test_the_tracers_own_frames_are_dropped():
     text = "\n    bpf_prog_1234+1\n        __mmap_lock_do_trace_released+75\n    __vm_munmap+175\n"
-    assert rows.frames(text) == ["__vm_munmap+175"]
+    assert stacks.frames(text) == ["__vm_munmap+175"]
 
 
 def analysed(output: dict[str, object], *lines: str) -> Result:

@@ -66,7 +66,7 @@ def cases() -> list[Case]:
         # Writes only: before 6.4 page faults take the lock, too often for a slow machine.
         Case(
             "long-holds",
-            ["threshold=0"],
+            ["threshold=0", "user_stack=0"],
             workload.command("forks", 23, 64),
             _forks,
             writes_only=True,
@@ -76,6 +76,16 @@ def cases() -> list[Case]:
             ["threshold=1ms", "behind=100us"],
             workload.command("smaps", 7, 512),
             _starved,
+        ),
+        Case("overview", [], workload.command("munmaps", 1009), _overview),
+        Case("foreign-holds", ["threshold=0"], workload.command("foreign", 7, 50), _foreign),
+        Case("blame", [], workload.command("shares", 7, 512), _blamed),
+        Case("convoys", [], workload.command("convoy", 7, 512), _convoys),
+        Case(
+            "stuck-locks",
+            ["limit=20ms", "poll=10ms"],
+            workload.command("populate", 512, 3),
+            _stuck,
         ),
     ]
 
@@ -116,6 +126,50 @@ def _starved(result: Result) -> tuple[str, bool]:
         if any(hold["pid"] != row["owner_pid"] and hold["mode"] == "read" for hold in row["behind"])
     ]
     return f"{len(blamed)} of {len(rows)} write waits behind the smaps reader", bool(blamed)
+
+
+def _overview(result: Result) -> tuple[str, bool]:
+    causes = {row["key"]["cause"] for row in result.outputs["causes"].rows}
+    books = result.books
+    holds = sum(row["count"] for row in result.outputs["hold"].rows)
+    ended = (books.releases or 0) + (books.downgrades or 0)
+    advised = len(result.outputs["next"].rows)
+    right = holds == ended and "munmap" in causes and advised == 1
+    return f"{holds:,} holds for {ended:,} ends of holds, causes {len(causes)}", right
+
+
+def _foreign(result: Result) -> tuple[str, bool]:
+    rows = [r for r in result.outputs["foreign"].rows if r["key"]["cause"].startswith("smaps")]
+    pairs = sum(row["count"] for row in result.outputs["pairs"].rows)
+    looked_at = sum(row["count"] for row in result.outputs["foreign"].rows)
+    read = sum(row["count"] for row in rows)
+    return f"{read} foreign smaps holds for 7 reads", read >= 7 and looked_at == pairs
+
+
+def _blamed(result: Result) -> tuple[str, bool]:
+    rows = result.outputs["blame"].rows
+    charged = sum(row["sum"] for row in rows)
+    ended = sum(row["sum"] for row in result.outputs["waited"].rows)
+    cut_off = sum(
+        row["age_ns"]
+        for row in result.outputs["still_open"].rows
+        if row["state"] == "wait" and row["ended"] == "no"
+    )
+    foreign = [row for row in rows if row["key"]["pid"] not in (None, row["key"]["owner_pid"])]
+    right = bool(foreign) and charged == ended + cut_off
+    return f"{charged:,} ns charged of {ended + cut_off:,} ns waited, {len(foreign)} actors", right
+
+
+def _convoys(result: Result) -> tuple[str, bool]:
+    rows = result.outputs["convoys"].rows
+    led = [row for row in rows if row["pid"] != row["owner_pid"]]
+    return f"{len(led)} of {len(rows)} convoys behind the smaps reader", bool(led)
+
+
+def _stuck(result: Result) -> tuple[str, bool]:
+    seen = [row for row in result.outputs["stuck"].rows if row["cause"] == "populate"]
+    named = [row for row in seen if row["owner_comm"] and row["state"] == "hold"]
+    return f"{len(named)} of 3 populates seen while they lasted", len(named) > 0
 
 
 def _prepared(

@@ -23,7 +23,7 @@ _PARTIES = (
     *("pid", "tid", "comm", "actor_kind", "owner_pid", "owner_comm", "owner_kind", "cgroup"),
     *("mm", "time_ns"),
 )
-_MARKS = {"user_stack": "-- user", "current_stack": "-- now"}
+_MARKS = {"user_stack": "-- user", "current_stack": "-- when last seen"}
 _HEADS = {"sum": "total", "count_permille": "of all", "sum_permille": "of their time"}
 _WRITER = ("writer_tid", "writer_pid", "writer_comm", "writer_wait_ns")
 
