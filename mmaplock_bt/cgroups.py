@@ -40,6 +40,7 @@ class Cgroups:
     outputs: dict[str, Output]
     known: dict[int, str] = field(default_factory=paths)
     wanted: set[int] = field(default_factory=set)
+    named: set[int] = field(default_factory=set)
     again_s: float = 0.0
 
     @classmethod
@@ -48,7 +49,7 @@ class Cgroups:
         return cls(named)
 
     def watch(self, lines: Iterable[str]) -> Iterator[str]:
-        """Passes the stream on."""
+        """Passes the stream on, with a line of ours after one that names a new cgroup."""
         marks = tuple(f'"{name}|' for name in ("name", "whose", *self.outputs))
         for line in lines:
             yield line
@@ -56,12 +57,15 @@ class Cgroups:
                 for record in events.parse([line]):
                     if isinstance(record, events.Printed):
                         self._note(record)
+                yield from self.records()
 
     def records(self) -> Iterator[str]:
-        """The line of the raw stream that names them."""
+        """The line of the raw stream that names those not named yet."""
         self._look()
-        named = {str(i): self.known[i] for i in sorted(self.wanted) if i in self.known}
-        yield json.dumps({"type": RECORD, "paths": named})
+        new = (self.wanted - self.named) & self.known.keys()
+        if new:
+            self.named |= new
+            yield json.dumps({"type": RECORD, "paths": {str(i): self.known[i] for i in new}})
 
     def _note(self, record: events.Printed) -> None:
         """A record that cannot be read is the analysis' to report."""
@@ -73,7 +77,6 @@ class Cgroups:
             else:
                 found = (self.outputs[record.name].cut(record.rest) or {})["cgroup"]
             self.wanted.add(int(found))
-            self._look()
 
     def _look(self) -> None:
         """Walks again for one that is new, unless it did so just now."""

@@ -105,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="with a COMMAND: trace every process, not its tree",
     )
+    _add_trap(made["run"])
     made["run"].add_argument("-q", "--quiet", action="store_true", help="no countdown")
     for name in ("selftest", "doctor"):
         made[name].add_argument("--bpftrace", default=default_bpftrace(), metavar="PATH")
@@ -131,6 +132,24 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     add("--bpftrace", default=default_bpftrace(), metavar="PATH", help="another bpftrace binary")
 
 
+def _add_trap(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the trap, for what happens once a week")
+    group.add_argument(
+        "--trigger", action="append", metavar="LIMIT",
+        help="stay armed with a cheap script; at 'hold > TIME' or 'wait > TIME' capture PROFILE",
+    )  # fmt: skip
+    for name, default, metavar, text in (
+        ("--capture", "10s", "TIME", "length of a capture"),
+        ("--captures", 5, "N", "end after so many"),
+        ("--max-disk", "256MiB", "SIZE", "end when the captures take so much"),
+        ("--keep", 200, "N", "holds and waits before it that are kept"),
+        ("--trap-dir", "mmaplock-bt-captures", "DIR", "where each capture gets a folder"),
+    ):
+        kind = type(default)
+        described = f"{text} ({default})"
+        group.add_argument(name, default=default, type=kind, metavar=metavar, help=described)
+
+
 def _add_rendering(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o",
@@ -140,7 +159,9 @@ def _add_rendering(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="also write FILE; its suffix chooses the format (.json, .txt); may be repeated",
     )
-    parser.add_argument("--format", choices=("table", "json"), default="table", help="on stdout")
+    parser.add_argument(
+        "--format", choices=("table", "json", "none"), default="table", help="on stdout"
+    )
 
 
 def default_bpftrace() -> str:

@@ -42,7 +42,7 @@ class Field:
 _STANDARD = (
     Field("mode", "enum", expression="$mode", labels=MODES),
     Field("tid", expression="$tid"),
-    Field("pid", expression="(uint64)pid"),
+    Field("pid", expression="pid"),  # the script's writer knows
     Field("comm", "text", expression="buf(comm, 16)"),
     Field("actor_kind", "enum", expression="$actor_kind", labels=ACTOR_KINDS),
     Field("owner_pid", expression="$owner_pid"),

@@ -23,6 +23,7 @@ class Outstanding:
     older_ns: int
     every_ns: int | None
     say: Callable[[str], None]
+    reads_stacks: bool = True
     parties: Parties = field(default_factory=Parties)
     found: dict[str, maps.Map] | None = None
     next_ns: int = 0
@@ -66,7 +67,8 @@ class Outstanding:
         """Of a running thread /proc shows none: there the script's own sample serves."""
         sample = self.parties.running.get((span["tid"], span["mm"]))
         fresh = sample is not None and sample["time_ns"] >= span["since_ns"]
-        return stacks.now(span["tid"]) or (sample["stack"] if sample and fresh else [])
+        now = stacks.now(span["tid"]) if self.reads_stacks else []
+        return now or (sample["stack"] if sample and fresh else [])
 
     def _begun_before(self, spans: list[Span], now_ns: int) -> list[Span]:
         """Holds of locks that are waited for, which nobody in the window took.

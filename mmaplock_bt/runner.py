@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pexpect
 
+from mmaplock_bt import pidns
 from mmaplock_bt.errors import BpftraceError, RefusedError, TargetError
 from mmaplock_bt.script import Script
 from mmaplock_bt.target import Target
@@ -175,8 +176,8 @@ class Tracer:
         self._stream = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         flags = ["-k"] if self.target.facts.get("helper_errors_flag") else []
         command = [self.target.path, *flags, "-f", "json", "-o", str(fifo), str(script)]
-        # $$ is the shell's pid and, after exec, bpftrace's: no version can name its own.
-        line = f'exec "$@" $$ {os.getpid()} {self.root_pid}'
+        # The shell's pid is, after exec, bpftrace's own, which no version can name.
+        line = 'IFS= read -r pids && exec "$@" $pids'
         try:
             self._child = pexpect.spawn(
                 "/bin/sh",
@@ -189,6 +190,9 @@ class Tracer:
         except OSError as error:
             mend = "mount -t devpts devpts /dev/pts, if that is not there"
             raise TargetError(f"no terminal for bpftrace ({error})", mend) from error
+        pids = [self.pid, os.getpid(), self.root_pid or os.getpid()]
+        known = pidns.translate(self.target.path, pids)
+        self._child.sendline(" ".join(map(str, known)))
         self._child.delayafterclose = self._child.delayafterterminate = 0.05
 
     def _environment(self) -> dict[str, str]:

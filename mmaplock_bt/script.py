@@ -18,9 +18,11 @@ from mmaplock_bt.template import SUFFIX, Output
 TRACER_FRAMES = 4  # frames on top of a stack that belong to the tracing itself
 SUB_BUCKET_BITS = 3  # 8 linear buckets in each power of two: none is wider than 1/8 of its value
 # Where none was looked up.
-NO_FACTS = dict.fromkeys([*trials.TRIALS, *trials.FUNCTIONS], False) | {
+NO_FACTS: dict[str, bool | str] = {
+    **dict.fromkeys([*trials.TRIALS, *trials.FUNCTIONS], False),
     "memcg_field": "none",
     "memory_controller": "",
+    "pid_namespace": False,
 }
 CGROUP_DEPTH = 12  # levels that a cgroup filter looks up from a process
 RAW_PROBE = "rawtracepoint:"
@@ -75,6 +77,8 @@ def render(profile: Profile, target: Target, *, tree: bool = False) -> Script:
                 ("actor", profile.filter.actor.cgroup),
             )
         },
+        "pid": writer.pid,
+        "tid": writer.tid,
         "css": writer.css,
         "css_id": css_id,
         "DEPTH": CGROUP_DEPTH,
@@ -112,6 +116,10 @@ class _Writer:
     ) -> None:
         self.outputs = outputs
         self.params = params
+        # In a PID namespace the builtins count from its own root from 0.23 on, owners never do.
+        task = "(uint64)((struct task_struct *)curtask)->"
+        self.pid = f"{task}tgid" if facts["pid_namespace"] else "(uint64)pid"
+        self.tid = f"{task}pid" if facts["pid_namespace"] else "(uint64)tid"
         self.memory_controller = str(facts["memory_controller"])
         # Addresses only, see symbols. Without raw mode the runner's environment says so.
         self.user_stack = "ustack(raw, {})" if facts["ustack_raw"] else "ustack({})"
@@ -153,7 +161,7 @@ class _Writer:
 
     def say_thread(self) -> str:
         return (
-            'printf("thread|%llu|%llu|%llu|%rx\\n", $tid, (uint64)pid, $actor_kind, buf(comm, 16));'
+            f'printf("thread|%llu|%llu|%llu|%rx\\n", $tid, {self.pid}, $actor_kind, buf(comm, 16));'
         )
 
     def say_holder(self) -> str:
@@ -187,7 +195,7 @@ class _Writer:
         """Learns name and cgroup of a pid once; names in keys could not be split from the rest."""
         sides = {
             "owner_pid": ("$owner_pid", "$whose", "$whose->comm", " && (uint64)$whose != 0"),
-            "pid": ("(uint64)pid", "((struct task_struct *)curtask)", "comm", ""),
+            "pid": (self.pid, "((struct task_struct *)curtask)", "comm", ""),
         }
         lines = []
         for column in output.columns:
@@ -214,6 +222,8 @@ class _Writer:
         return f'printf("{"|".join([name, *formats])}\\n", {", ".join(arguments)});'
 
     def _expression(self, field: Field) -> str:
+        if field.name == "pid":
+            return self.pid
         if field.type == "cgroup":
             return self.cgroup_id("$whose")
         if not field.is_stack:

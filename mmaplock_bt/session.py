@@ -11,13 +11,13 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
+from typing import TextIO, TypeVar
 
-from mmaplock_bt import __version__, analysis, script, stream, tree
+from mmaplock_bt import __version__, analysis, pidns, script, stream, tree
 from mmaplock_bt.cgroups import Cgroups
 from mmaplock_bt.errors import BpftraceError, Interrupted, RefusedError, UsageError
 from mmaplock_bt.outstanding import Outstanding
-from mmaplock_bt.profile import Profile
+from mmaplock_bt.profile import Profile, merge
 from mmaplock_bt.result import ProfileInfo, Result, TargetInfo, Tool
 from mmaplock_bt.runner import HeldCommand, Tracer
 from mmaplock_bt.script import Script
@@ -26,6 +26,7 @@ from mmaplock_bt.target import Target
 from mmaplock_bt.units import format_ns
 
 LIMIT_BYTES = 512 << 20
+Made = TypeVar("Made")
 TICK_S = 0.1
 COMMAND_TICK_S = 0.01
 CLEAR = "\r\x1b[K"
@@ -39,18 +40,26 @@ class Options:
     system_wide: bool = False
     save_raw: str | None = None
     quiet: bool = False
+    limit_bytes: int | None = LIMIT_BYTES
 
 
 @dataclass
 class Stop:
-    """What may end the window; `reason` names what did."""
+    """What may end the window; `ended_by` names what did."""
 
     deadline_ns: int | None = None
     pidfd: int | None = None
     command: HeldCommand | None = None
+    limit_bytes: int | None = LIMIT_BYTES
     interrupts: int = 0
+    ended_by: str | None = None
 
     def reason(self, tracer: Tracer) -> str | None:
+        """Notes and tells why the window ends; None while it does not."""
+        self.ended_by = self._reason(tracer)
+        return self.ended_by
+
+    def _reason(self, tracer: Tracer) -> str | None:
         if self.interrupts:
             return "interrupt"
         if self.command is not None and self.command.status is not None:
@@ -59,7 +68,7 @@ class Stop:
             return "target_exit"
         if self.deadline_ns is not None and time.monotonic_ns() >= self.deadline_ns:
             return "duration"
-        if tracer.received_bytes > LIMIT_BYTES:
+        if self.limit_bytes is not None and tracer.received_bytes > self.limit_bytes:
             return "limit"
         return None if tracer.alive else "bpftrace_died"
 
@@ -68,23 +77,45 @@ def trace(
     chosen: Profile, machine: Target, options: Options
 ) -> tuple[Result, BpftraceError | None]:
     """Runs the whole window. The error is bpftrace's death, with what was collected before it."""
+    return follow(chosen, machine, options, analysis.analyse)
+
+
+def follow(
+    chosen: Profile, machine: Target, options: Options, use: Callable[[Iterator[str]], Made]
+) -> tuple[Made, BpftraceError | None]:
+    """As trace(), for whoever wants the raw stream's lines while they come."""
     is_tree = bool(options.command) and not options.system_wide
-    rendered = script.render(chosen, machine, tree=is_tree)
+    known = _as_machine_counts(chosen, machine)
+    rendered = script.render(known, machine, tree=is_tree)
     try:
-        return _trace(chosen, machine, rendered, options)
+        return _follow(chosen, machine, rendered, options, use)
     except RefusedError:
         if not rendered.is_raw:
             raise
     # 0.27 takes raw tracepoints only while some program with BTF is loaded: trials get outdated.
     print("note: refused with raw tracepoints; trying once more without", file=sys.stderr)
     machine = replace(machine, facts={**machine.facts, "raw_tracepoint": False})
-    return _trace(chosen, machine, script.render(chosen, machine, tree=is_tree), options)
+    rendered = script.render(known, machine, tree=is_tree)
+    return _follow(chosen, machine, rendered, options, use)
 
 
-def _trace(
-    chosen: Profile, machine: Target, rendered: Script, options: Options
-) -> tuple[Result, BpftraceError | None]:
-    stop = Stop()
+def _as_machine_counts(chosen: Profile, machine: Target) -> Profile:
+    """The profile with its filter's pids as the kernel counts them."""
+    sides = {"owner": chosen.filter.owner, "actor": chosen.filter.actor}
+    ours = {name: side.pid for name, side in sides.items() if side.pid is not None}
+    known = pidns.translate(machine.path, list(ours.values())) if ours else []
+    given = {name: {"pid": pid} for name, pid in zip(ours, known, strict=True)}
+    return replace(chosen, filter=merge(chosen.filter, given))
+
+
+def _follow(
+    chosen: Profile,
+    machine: Target,
+    rendered: Script,
+    options: Options,
+    use: Callable[[Iterator[str]], Made],
+) -> tuple[Made, BpftraceError | None]:
+    stop = Stop(limit_bytes=options.limit_bytes)
     argv = list(options.command)
     with ExitStack() as stack:
         stack.callback(_restore, _catch(stop))
@@ -96,15 +127,14 @@ def _trace(
             stack.callback(stop.command.end)
         root = stop.command.pid if stop.command is not None else 0
         tracer = stack.enter_context(Tracer(rendered, machine, root))
-        lines = _tee(_stream(tracer, stop, chosen, rendered, options), raw)
-        result = analysis.analyse(lines)
+        made = use(_tee(_stream(tracer, stop, chosen, rendered, options), raw))
         died = None
-        if result.window.ended_by == "bpftrace_died" or tracer.status not in (0, None):
+        if stop.ended_by == "bpftrace_died" or tracer.status not in (0, None):
             died = BpftraceError(
                 f"bpftrace ended with status {tracer.status} before the window did; "
                 f"what it had printed is above. {' / '.join(tracer.diagnostics[-3:])}"
             )
-        return result, died
+        return made, died
 
 
 def _stream(
@@ -150,14 +180,17 @@ class _Listeners:
 
     @classmethod
     def of(cls, chosen: Profile, rendered: Script, machine: Target) -> "_Listeners":
+        facts = machine.facts
+        is_ours = not facts.get("pid_namespace")  # else /proc/PID is another process
         return cls(
-            UserFrames.of(rendered.outputs if machine.facts.get("lockless_maps") else {}),
+            UserFrames.of(rendered.outputs if is_ours and facts.get("lockless_maps") else {}),
             Cgroups.of(rendered.outputs),
             [
                 Outstanding(
                     chosen.params[output.open.older],
                     chosen.params[output.open.every] if output.open.every else None,
                     _say,
+                    reads_stacks=is_ours,
                 )
                 for output in rendered.outputs.values()
                 if output.open is not None

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmaplock_bt import distribution, trials
+from mmaplock_bt import distribution, pidns, trials
 from mmaplock_bt.errors import TargetError, UsageError
 
 TRACEFS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
@@ -55,7 +55,12 @@ def probe(bpftrace: str = "bpftrace") -> Target:
         cpus=os.cpu_count() or 1,
         bpftrace=number,
         path=path,
-        facts={"memcg_field": memcg_field(folder), "btf": trials.BTF.exists(), **accepted},
+        facts={
+            "memcg_field": memcg_field(folder),
+            "btf": trials.BTF.exists(),
+            "pid_namespace": not pidns.is_initial(),
+            **accepted,
+        },
     )
 
 

@@ -230,6 +230,11 @@ def load(name: str, beside: Path | None = None) -> Template:
     names = resources.shipped_names("templates", SUFFIX)
     if name not in names:
         raise UsageError(f"unknown template '{name}', shipped: {', '.join(names)}; or give ./FILE")
+    return shipped(name)
+
+
+def shipped(name: str) -> Template:
+    """One that comes with the tool, also those with '_' that no profile can name."""
     entry = resources.shipped("templates") / (name + SUFFIX)
     return parse(entry.read_text(encoding="utf-8"), name, f"templates/{name}{SUFFIX}")
 

@@ -3,21 +3,24 @@
 from contextlib import suppress
 from pathlib import Path
 
-from mmaplock_bt import maps
+from mmaplock_bt import maps, pidns
 from mmaplock_bt.runner import Tracer
+
+ROUNDS = 3
 
 
 def add_descendants(roots: dict[str, int], tracer: Tracer) -> None:
     """Map name -> root pid. The fork probe is live: what it cannot have seen is found in /proc.
 
-    Looks again until nothing is new: a child may fork between its finding and its entry.
+    Looks again: a child may fork between its finding and its entry.
     """
     found = maps.of(tracer.pid) if roots else {}
     try:
         for name, root in roots.items():
             known: set[int] = set()
-            while new := descendants(root) - known:
-                for pid in new:
+            for _ in range(ROUNDS):
+                new = descendants(root) - known
+                for pid in pidns.translate(tracer.target.path, list(new), gone=True):
                     found[name].put(pid, 1)
                 known |= new
     finally:

@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mmaplock_bt import document, profile, renderers, session, target
+from mmaplock_bt.commands import trigger
 from mmaplock_bt.errors import COMMAND_FAILED, UsageError
 from mmaplock_bt.profile import Filter, Profile, Side
 from mmaplock_bt.renderers import table
@@ -25,7 +26,10 @@ DEFAULT = "overview"
 
 def main(arguments: argparse.Namespace) -> int:
     writers = [(path, renderers.for_file(path)) for path in arguments.output]
+    arguments.profile = arguments.profile or DEFAULT
     chosen = chosen_profile(arguments)
+    if arguments.trigger:
+        return trigger.main(arguments, chosen)
     check_command(arguments.command)
     machine = target.probe(arguments.bpftrace)
     result, died = session.trace(chosen, machine, options(arguments))
@@ -46,7 +50,7 @@ def options(arguments: argparse.Namespace) -> Options:
 
 def chosen_profile(arguments: argparse.Namespace) -> Profile:
     """The profile with the command line's own settings over it. Raises UsageError."""
-    chosen = profile.with_params(profile.load(arguments.profile or DEFAULT), arguments.set or [])
+    chosen = profile.with_params(profile.load(arguments.profile), arguments.set or [])
     try:
         chosen = replace(chosen, filter=_filter(arguments, chosen.filter))
     except ValidationError as error:
@@ -79,6 +83,8 @@ def check_command(argv: list[str]) -> None:
 
 def show(result: Result, name: str) -> None:
     """Payload on stdout; colour only for a terminal."""
+    if name == "none":
+        return
     if name == "table":
         sys.stdout.write(table.render(result, color=sys.stdout.isatty()))
     else:
