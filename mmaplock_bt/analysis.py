@@ -104,14 +104,19 @@ def _open(output: Output, got: Collected) -> list[Row]:
             key = (span["tid"], span["mm"], span["since_ns"])
             latest[key] = _span(span, poll, got, latest.get(key, {}))
     last = got.polls[-1]["now_ns"] if got.polls else 0
-    at_acquisition = dict(got.maps.get("acquired_at", ()))
+    acquired = {_span_key(key): text for key, text in got.acquired.items()}
     columns = [column.name for column in output.columns]
     for (tid, mm, _), row in latest.items():
         row["ended"] = "no" if row.pop("seen_ns") == last else "yes"
-        stack = at_acquisition.get(f"{tid},{mm}")
+        stack = acquired.get((tid, mm))
         if stack is not None and row["ended"] == "no":
-            row["kernel_stack"] = stacks.frames(str(stack))
+            row["kernel_stack"] = stacks.frames(stack)
     return [{name: row.get(name) for name in columns} for row in latest.values()]
+
+
+def _span_key(key: str) -> tuple[int, ...]:
+    """'tid,mm' as any version prints it, mm perhaps as a negative number."""
+    return tuple(int(part, 0) & (2**64 - 1) for part in key.split(","))
 
 
 def _span(span: Row, poll: Row, got: Collected, before: Row) -> Row:

@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 
-from mmaplock_bt.blame import Holds, overlap_ns
+from mmaplock_bt.blame import EXPLAINS, Holds, overlap_ns
 from mmaplock_bt.result import Row
 
 SHOWN = 8
@@ -34,9 +34,10 @@ def began(wait: Row) -> int:
 
 
 def _queued_behind(wait: Row, holds: list[Row]) -> Row | None:
-    """The read hold that was on when the writer came and covers most of its wait."""
-    there = [hold for hold in holds if hold["time_ns"] - hold["hold_ns"] <= began(wait)]
-    return max(there, key=lambda hold: overlap_ns(wait, hold), default=None)
+    """The read hold that covers most of the wait, and at least half of it."""
+    hold = max(holds, key=lambda hold: overlap_ns(wait, hold), default=None)
+    enough = EXPLAINS * wait["wait_ns"]
+    return hold if hold is not None and overlap_ns(wait, hold) >= enough else None
 
 
 def _convoy(hold: Row, writers: list[Row], waits: list[Row]) -> Row | None:

@@ -40,6 +40,14 @@ class MapDump:
 
 
 @dataclass(frozen=True)
+class TextDump:
+    """A map whose values are no numbers: stacks, names."""
+
+    name: str
+    entries: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class Bucket:
     """Both ends inclusive; None is an open end."""
 
@@ -88,7 +96,8 @@ class Unparsed:
     text: str
 
 
-Record = Attached | Printed | MapDump | HistDump | StatsDump | Lost | HelperError | Said | Unparsed
+Dump = MapDump | TextDump | HistDump | StatsDump
+Record = Attached | Printed | Dump | Lost | HelperError | Said | Unparsed
 
 
 def parse(lines: Iterable[str]) -> Iterator[Record]:
@@ -162,7 +171,7 @@ def _dump(kind: str, name: str, value: Any) -> Record:
             return StatsDump(name, tuple((k, *_stats(v)) for k, v in _stats_entries(value)))
         return MapDump(name, tuple((k, integer(v)) for k, v in _entries(value)))
     except (ValueError, TypeError):  # text, tuples, stacks; avg(), which comes as stats
-        return Said(kind, f"@{name}: {_text(value)}")
+        return TextDump(name, tuple((k, _text(v)) for k, v in _entries(value)))
 
 
 def _entries(value: Any) -> list[tuple[str, Any]]:

@@ -12,6 +12,7 @@ from mmaplock_bt.fields import MODES
 from mmaplock_bt.parties import NAMES, Parties
 
 RECORD = "mmaplock-bt-open"
+ACQUIRED = "acquired_at"  # a template's map of stacks by (tid, mm), kept while the hold lasts
 LATE = 8  # flag in a @holding value: asked for before the window
 Span = dict[str, Any]
 

@@ -281,7 +281,9 @@ def _raw(path: str | None, stack: ExitStack) -> TextIO | None:
     if path is None:
         return None
     try:
-        return stack.enter_context(Path(path).open("w", encoding="utf-8", errors="surrogateescape"))
+        # Line by line: what came is kept however this process ends.
+        file = Path(path).open("w", 1, encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
+        return stack.enter_context(file)
     except OSError as error:
         raise UsageError(f"cannot write --save-raw {path}: {error.strerror}") from error
 

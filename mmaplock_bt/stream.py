@@ -44,6 +44,7 @@ class Collected:
     user_frames: dict[tuple[int, str], str] = field(default_factory=dict)
     cgroups: dict[int, str] = field(default_factory=dict)
     parties: Parties = field(default_factory=Parties)
+    acquired: dict[str, str] = field(default_factory=dict)
     polls: list[dict[str, Any]] = field(default_factory=list)
 
     def cgroup(self, identity: int) -> str | None:
@@ -121,7 +122,7 @@ def collect(lines: Iterator[str]) -> Collected:
         match record:
             case events.Printed():
                 _note_printed(got, record)
-            case events.MapDump() | events.HistDump() | events.StatsDump():
+            case events.MapDump() | events.TextDump() | events.HistDump() | events.StatsDump():
                 _keep(got, record)
             case events.Attached(probes=probes):
                 got.attached = probes
@@ -136,10 +137,15 @@ def collect(lines: Iterator[str]) -> Collected:
     return got
 
 
-def _keep(got: Collected, dump: events.MapDump | events.HistDump | events.StatsDump) -> None:
+def _keep(got: Collected, dump: events.Dump) -> None:
     match dump:
         case events.MapDump():
             got.maps[dump.name] = dump.entries
+        case events.TextDump(name=outstanding.ACQUIRED):
+            got.acquired = dict(dump.entries)
+        case events.TextDump():
+            for key, value in dump.entries:
+                got.note(f"@{dump.name}[{key}]: {value}" if key else f"@{dump.name}: {value}")
         case events.HistDump():
             got.hists[dump.name] = dump
         case events.StatsDump():

@@ -110,12 +110,12 @@ def test_an_address_in_a_key(key):
     [
         ('{"type": "runtime_error", "msg": "Divide by 0"}', "runtime_error: Divide by 0"),
         ('{"type": "value", "data": [1, "a"]}', 'value: [1, "a"]'),
-        ('{"type": "stats", "data": {"@av": 3}}', "stats: @av: 3"),
+        ('{"type": "stats", "data": {"@av": 3}}', "@av: 3"),
         (
             '{"type": "hist", "data": {"@h": [{"min": 1, "max": 1, "count": 1}]}}',
             "@h, filled by the template, is no output of kind histogram",
         ),
-        ('{"type": "map", "data": {"@x": "text"}}', "map: @x: text"),
+        ('{"type": "map", "data": {"@x": "text"}}', "@x: text"),
         ("a warning", "not understood: a warning"),
         ('{"type": "map", "data": {"@x": {"1,2": 3}}}', "not understood: key [1,2]"),
         ('{"type": "map", "data": {"@x": {"7": 3}}}', "not understood: key [7]"),
