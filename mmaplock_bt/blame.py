@@ -89,7 +89,8 @@ def charges(waits: list[Row], holds: list[Row]) -> list[Row]:
         rest = int(wait["wait_ns"])
         for hold, ns in _shares(wait, known.over(wait)).values():
             rest -= ns
-            rows.append(_charge(wait, ns, hold, numbers[id(hold)]))
+            if ns:
+                rows.append(_charge(wait, ns, hold, numbers[id(hold)]))
         if rest:
             rows.append(_charge(wait, rest, {"cause": "unexplained", "kernel_stack": []}, None))
     return rows

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -193,10 +194,11 @@ def foreign(rounds: int = 7, gap_ms: int = 250, size_mib: int = 64) -> dict[str,
     return {"reader": reader.pid, "rounds": rounds}
 
 
-def frozen(seconds: int = 3, size_mib: int = 1024) -> dict[str, int]:
+def frozen(seconds: int = 3, size_mib: int = 1024, maps: int = 0) -> dict[str, int]:
     """A SCHED_IDLE smaps_rollup reader that a SCHED_FIFO hog on its CPU keeps from running.
 
-    It reads on and on, the hog spins for `seconds`: the reader is caught with the lock held.
+    It reads on and on, the hog spins for `seconds`: the reader is caught with the lock held. With
+    `maps` a new thread maps every 100 ms meanwhile, and queues.
     """
     touched(size_mib * MIB)
     cpu = max(os.sched_getaffinity(0))
@@ -219,9 +221,17 @@ def frozen(seconds: int = 3, size_mib: int = 1024) -> dict[str, int]:
     )
     assert reader.stdout is not None
     reader.stdout.readline()
-    subprocess.run([sys.executable, "-c", hog], check=True)
+    spinning = subprocess.Popen([sys.executable, "-c", hog])
+    threads: list[threading.Thread] = []
+    while maps and spinning.poll() is None:
+        threads.append(threading.Thread(target=munmaps, args=(1, 1)))
+        threads[-1].start()
+        time.sleep(0.1)
+    spinning.wait()
     reader.kill()
     reader.wait()
+    for thread in threads:
+        thread.join()
     return {"reader": reader.pid, "seconds": seconds}
 
 

@@ -127,6 +127,41 @@ def test_a_lock_that_is_not_released_in_the_window_is_in_the_result(cli, kernel)
     assert any("smaps" in frame for frame in held[0]["kernel_stack"]), "at its acquisition"
 
 
+def test_who_holds_a_lock_that_was_taken_before_the_window(kernel, tmp_path):
+    """The freeze is there already: a new waiter meets it, and the rwsem says who holds it."""
+    for attempt in range(5):  # the window must open while the populate lasts
+        raw = tmp_path / f"raw-{attempt}"
+        os.mkfifo(raw)
+        with running("populate", 10240) as process:
+            run = subprocess.Popen(
+                [sys.executable, "-m", "mmaplock_bt", "run", "stuck-locks", "--format", "json",
+                 "--set", "limit=100ms", "--set", "poll=50ms", "-p", str(process.pid),
+                 "--save-raw", str(raw)],
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            )  # fmt: skip
+            with raw.open() as lines:
+                asked, seen = None, False
+                for line in lines:
+                    if '"open|' in line:
+                        asked = subprocess.Popen(
+                            ["sh", "-c", f"echo 1 > /proc/{process.pid}/clear_refs"],
+                            stderr=subprocess.DEVNULL,
+                        )
+                    if "begun before" in line and not seen:
+                        run.send_signal(signal.SIGINT)
+                        seen = True
+            out = run.communicate(timeout=60)[0]
+        if asked is not None:
+            asked.wait()
+        rows = json.loads(out)["outputs"]["stuck"]["rows"] if out else []
+        before = [row for row in rows if row["state"] == "hold begun before the window"]
+        if before:
+            break
+    assert before[0]["pid"] == before[0]["owner_pid"] == process.pid
+    assert before[0]["mode"] == "read"
+    assert {row["cause"] for row in rows if row["state"] == "wait"} == {"clear_refs"}
+
+
 def _says(run: "subprocess.Popen[str]", words: str) -> bool:
     """Whether it says so on standard error before it ends."""
     assert run.stderr is not None

@@ -224,6 +224,8 @@ def _headline(row: Row) -> Text:
     measured = next((name for name in _MEASURED if row.get(name) is not None), None)
     text = Text("  ")
     if measured is not None:
+        if "before" in str(row.get("state")):
+            text.append("at least ")
         text.append(format_ns(row[measured]), style="bold")
         what = row.get("state") or measured.removesuffix("_ns")
         text.append(f" {row.get('mode') or 'write'} {what}")
