@@ -7,11 +7,11 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 SUITES ?= bullseye bookworm trixie sid
 KERNELS ?= bullseye bookworm trixie sid
 
-.PHONY: demo test test-matrix test-kernels captures matrix-tools kernels-tools lint system clean
+.PHONY: overhead demo test test-matrix test-kernels captures matrix-tools kernels-tools lint system clean
 
 demo: system $(VENV)/.installed
-	$(SUDO) $(BIN)/mmaplock-bt run long-holds --set threshold=5ms -- \
-	  $(abspath $(BIN))/python -m mmaplock_bt.workload forks 5 512
+	$(SUDO) $(BIN)/mmaplock-bt run blame -- \
+	  $(abspath $(BIN))/python -m mmaplock_bt.workload smaps 7 1024
 
 test: system $(VENV)/.dev lint
 	$(SUDO) $(abspath $(BIN))/python -m pytest
@@ -39,6 +39,10 @@ kernels-tools: matrix-tools
 	  command -v $$tool >/dev/null || exit 1; done) || \
 	  { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends \
 	    qemu-system-x86 busybox-static cpio e2fsprogs kmod zstd; }
+
+# What each profile costs per lock on this machine.
+overhead: system $(VENV)/.dev
+	$(SUDO) $(abspath $(BIN))/python tools/overhead.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

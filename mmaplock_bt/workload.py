@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+# What a child runs first: a reader that reports do not take for this process.
+AGENT = "open('/proc/self/comm', 'w').write('agent')\n"
 PAGE = mmap.PAGESIZE
 MIB = 1 << 20
 PR_SET_NAME = 15
@@ -62,7 +64,7 @@ def smaps(rounds: int = 7, size_mib: int = 1024) -> dict[str, int]:
     Reading smaps itself does without mmap_lock on kernels after 6.18.
     """
     touched(size_mib * MIB)
-    code = (
+    code = AGENT + (
         "import os,sys\n"
         "print('ready', flush=True)\n"
         "for _ in range(int(sys.argv[2])):\n"
@@ -122,7 +124,7 @@ def convoy(rounds: int = 7, size_mib: int = 2048, readers: int = 3) -> dict[str,
             _libc.mincore(address, PAGE, vector)
 
     threads = [threading.Thread(target=work) for work in (maps, *[asks] * readers)]
-    code = (
+    code = AGENT + (
         "import sys,time\n"
         "for _ in range(int(sys.argv[2])):\n"
         "    open(f'/proc/{sys.argv[1]}/smaps_rollup').read()\n"
@@ -150,7 +152,7 @@ def shares(rounds: int = 7, size_mib: int = 1024) -> dict[str, int]:
         while going:
             _libc.munmap(_libc.mmap(None, PAGE, 3, 0x22, -1, 0), PAGE)
 
-    code = (
+    code = AGENT + (
         "import sys,time\n"
         "began = time.monotonic_ns()\n"
         "for _ in range(int(sys.argv[2])): open(f'/proc/{sys.argv[1]}/smaps_rollup').read()\n"
@@ -180,7 +182,7 @@ def populate(size_mib: int = 1024, rounds: int = 1) -> dict[str, int]:
 def foreign(rounds: int = 7, gap_ms: int = 250, size_mib: int = 64) -> dict[str, int]:
     """A child reads smaps_rollup of this process every `gap_ms`, by the clock."""
     touched(size_mib * MIB)
-    code = (
+    code = AGENT + (
         "import sys,time\n"
         "began = time.monotonic()\n"
         "for turn in range(int(sys.argv[2])):\n"
@@ -202,7 +204,7 @@ def frozen(seconds: int = 3, size_mib: int = 1024, maps: int = 0) -> dict[str, i
     """
     touched(size_mib * MIB)
     cpu = max(os.sched_getaffinity(0))
-    code = (
+    code = AGENT + (
         "import os,sys\n"
         f"os.sched_setaffinity(0, {{{cpu}}})\n"
         "os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))\n"
@@ -235,12 +237,23 @@ def frozen(seconds: int = 3, size_mib: int = 1024, maps: int = 0) -> dict[str, i
     return {"reader": reader.pid, "seconds": seconds}
 
 
+def mincores(count: int = 100_000) -> dict[str, int]:
+    """`count` uncontended read locks in a row, and how long they took: what tracing costs."""
+    address = touched(PAGE)
+    vector = ctypes.create_string_buffer(1)
+    began = time.monotonic_ns()
+    for _ in range(count):
+        _libc.mincore(address, PAGE, vector)
+    return {"mincores": count, "ns": time.monotonic_ns() - began}
+
+
 WORKLOADS: dict[str, Callable[..., dict[str, int]]] = {
     "forks": forks,
     "munmaps": munmaps,
     "smaps": smaps,
     "known": known,
     "hostile": hostile,
+    "mincores": mincores,
     "convoy": convoy,
     "shares": shares,
     "populate": populate,
