@@ -1,7 +1,7 @@
 """What tracing costs: one read lock (three events), untraced and under each shipped profile.
 
-python tools/overhead.py [ROUNDS]: the profiles take turns; the fastest of the rounds counts, as ns more
-per lock and as a ratio to the first profile of the same run. Other machines have other figures.
+python tools/overhead.py [ROUNDS]: the profiles take turns; the fastest of the rounds counts, as ns
+more per lock and as a ratio to hold-times in the same run. Other machines have other figures.
 """
 
 import json

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from mmaplock_bt import distribution, target, trials
+from mmaplock_bt import distribution, pidns, target, trials
 from mmaplock_bt.commands.run import dump
 from mmaplock_bt.errors import TargetError
 from mmaplock_bt.target import NO_COMMAND
@@ -50,6 +50,7 @@ def _checks(bpftrace: str, *, fresh: bool) -> Iterator[Check]:
         if events.state == "ok":
             yield from _fields(target.memcg_field(Path(events.found)))
     yield _btf()
+    yield _namespace()
     yield from _kernel()
     yield _cgroups()
     yield _hand_off()
@@ -86,6 +87,18 @@ def _fields(field: str) -> Iterator[Check]:
                 "their programs can be preempted on this kernel, which drops events",
                 "tracepoint: is used, which costs about 80 ns more per event",
             )
+
+
+def _namespace() -> Check:
+    if pidns.is_initial():
+        return Check("process ids", "ok", "the machine's own")
+    return Check(
+        "process ids",
+        "limited",
+        "this is a PID namespace",
+        "reports count processes as the machine does; stacks of holders and user frames are not read",
+        "run it with the machine's PID namespace (docker run --pid=host, hostPID: true)",
+    )
 
 
 def _btf() -> Check:
@@ -182,6 +195,13 @@ REFUSALS = {
 }
 
 
+# Refused where the kernel, not bpftrace, has no such thing.
+KERNEL_REFUSALS = {
+    "memory_controller": "cgroups are told by the v2 hierarchy, which may not have the memory ones",
+    "rwsem_owner": "who holds a lock since before the window is not told",
+}
+
+
 def _accepted(path: str, number: str, *, fresh: bool) -> Iterator[Check]:
     try:
         outcomes = trials.outcomes(path, fresh=fresh)
@@ -200,6 +220,12 @@ def _accepted(path: str, number: str, *, fresh: bool) -> Iterator[Check]:
         else:
             mend = _newer(number, release, path) if release else ""
             yield Check(name, state, f"refused: {meaning}", consequence, mend)
+    for name, consequence in KERNEL_REFUSALS.items():
+        meaning = trials.TRIALS[name].meaning
+        if outcomes[name]:
+            yield Check(name, "ok", meaning)
+        else:
+            yield Check(name, "limited", f"no: {meaning}", consequence, target.NO_COMMAND)
     flag = "told with -k" if outcomes["helper_errors_flag"] else "told without a flag"
     yield Check("full maps", "ok", flag)
 
