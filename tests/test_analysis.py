@@ -210,10 +210,27 @@ ROW = {"time_ns": 1, "hold_ns": 2, "mode": "read", "tid": 1, "pid": 1, "comm": H
 KEY = {"mode": "read", "owner_pid": 1, "owner_comm": HOSTILE}
 HIST = {"key": KEY, "count": 2, "sum": 3, "max": 2, "buckets": [[0, 0, 1], [2, 2, 1]],
         "quantiles": {q: [2, 2] for q in rows.QUANTILES}}  # fmt: skip
+SPAN = ROW | {"age_ns": 5, "state": "hold begun before the window", "ended": "no",
+              "cause": HOSTILE, "cgroup": HOSTILE * 9, "actor_kind": "kernel",
+              "current_stack": [HOSTILE], "kernel_stack": None}  # fmt: skip
+WAIT = {"mode": "read", "tid": 1, "pid": 1, "comm": HOSTILE, "wait_ns": 3}
+CONVOY = ROW | {"writer_tid": 1, "writer_pid": 1, "writer_comm": HOSTILE, "writer_wait_ns": 4,
+                "readers": 2, "queued": [WAIT]}  # fmt: skip
+BEHIND = ROW | {"wait_ns": 9, "label": "one long hold",
+                "behind": [ROW | {"overlap_ns": 3, "cause": HOSTILE}]}  # fmt: skip
+BLAMED = {"key": {"pid": None, "comm": None, "cause": HOSTILE, "kernel_stack": [HOSTILE]},
+          "count": 1, "sum": 5, "max": 5, "victims": 2, "read_ns": 5, "cgroup": None,
+          "period_ns": 30, "period_error_ns": 1}  # fmt: skip
+SHARE = {"key": {"mode": "read", "cgroup": HOSTILE * 9}, "count": 1, "sum": None, "max": None,
+         "count_permille": 3, "sum_permille": None}  # fmt: skip
 FULL = {
     "e": OutputData("events", "E", "ns", list(ROW), [ROW] * 12),
     "t": OutputData("table", "T", "ns", list(KEY), [{"key": KEY, "count": 1, "sum": 1, "max": 1}]),
     "c": OutputData("counter", "C", "count", [], [{"key": {}, "count": 1}]),
+    "s": OutputData("events", "S", "ns", list(SPAN), [SPAN, CONVOY, BEHIND]),
+    "n": OutputData("events", "N", "", ["run", "why"], [{"run": "blame", "why": HOSTILE}]),
+    "b": OutputData("table", "B", "ns", list(BLAMED["key"]), [BLAMED]),
+    "p": OutputData("table", "P", "ns", list(SHARE["key"]), [SHARE]),
     "h": OutputData("histogram", "H", "ns", list(KEY), [HIST]),
 }
 EMPTY = {name: OutputData(o.kind, o.title, o.unit, o.keys, []) for name, o in FULL.items()}

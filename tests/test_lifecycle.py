@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mmaplock_bt import workload
+from mmaplock_bt.commands import selftest
 from tests.conftest import bpftrace_pids
 
 pytestmark = pytest.mark.kernel
@@ -74,11 +75,19 @@ def test_a_failing_command_is_6_and_its_status_is_in_the_result(traced):
     assert result.window.ended_by == "command"
 
 
-def test_a_raw_stream_gives_the_identical_result(cli, kernel, tmp_path):
+@pytest.mark.parametrize(
+    ("words", "argv"),
+    [
+        ("long-holds --set threshold=0", ("munmaps", 23)),
+        ("stuck-locks --set limit=10ms --set poll=10ms", ("populate", 256)),
+        ("blame", ("smaps", 3, 512)),
+        ("overview", ("forks", 3, 64)),
+    ],
+)
+def test_a_raw_stream_gives_the_identical_result(cli, kernel, tmp_path, words, argv):
     raw, saved = tmp_path / "raw", tmp_path / "a.json"
-    argv = workload.command("munmaps", 23)
-    done = cli("run", "long-holds", "--set", "threshold=0", "--save-raw", str(raw),
-               "-o", str(saved), "--", *argv)  # fmt: skip
+    done = cli("run", *words.split(), "--save-raw", str(raw), "-o", str(saved),
+               "--", *workload.command(*argv))  # fmt: skip
     assert done.returncode == 0, done.stderr
     again = cli("report", str(raw), "--format", "json")
     assert again.stdout == saved.read_text()
@@ -103,4 +112,4 @@ def test_the_window_ends_with_the_target(cli, kernel):
 def test_selftest_passes(cli, kernel):
     done = cli("selftest")
     assert done.returncode == 0, done.stdout
-    assert done.stdout.count("pass") == 4
+    assert done.stdout.count("pass") == len(selftest.cases())

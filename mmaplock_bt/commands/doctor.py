@@ -96,7 +96,7 @@ def _namespace() -> Check:
         "process ids",
         "limited",
         "this is a PID namespace",
-        "reports count processes as the machine does; stacks of holders and user frames are not read",
+        "reports count processes as the machine does; holders' stacks and user frames are not read",
         "run it with the machine's PID namespace (docker run --pid=host, hostPID: true)",
     )
 
