@@ -22,6 +22,7 @@ from mmaplock_bt.units import format_ns, parse_duration
 
 NEAR = 10  # what is remembered is at least a tenth as long as what springs the trap
 PARTIES = 16384  # records of who is who that are kept
+MARKS = ('"attached_probes"', *(f'"{name}|' for name in ("open", *parties.NAMES)))
 _LIMIT = re.compile(r"\s*(hold|wait)\s*>=?\s*(\S.*?)\s*")
 _VALUES = {"holds": ("hold", "hold_ns"), "waits": ("wait", "wait_ns")}
 
@@ -77,6 +78,7 @@ class Trap:
     running: "subprocess.Popen[bytes] | None" = None
     sprung: list[Path] = field(default_factory=list)
     header: str = ""
+    armed_ns: int = field(default_factory=time.monotonic_ns)
 
     def watch(self, lines: Iterator[str]) -> list[Path]:
         """The folders of the captures, when the armed window has ended or a bound is reached."""
@@ -97,9 +99,7 @@ class Trap:
         """Remembers a line; says why it springs the trap, if it does."""
         if line.startswith(f'{{"type": "{outstanding.RECORD}"'):
             return self._open(line)
-        if line.startswith(f'{{"type": "{cgroups.RECORD}"') or any(
-            f'"{name}|' in line for name in ("open", *parties.NAMES)
-        ):
+        if line.startswith(f'{{"type": "{cgroups.RECORD}"') or any(mark in line for mark in MARKS):
             self.names.append(line)
         for name in _VALUES:
             if f'"{name}|' in line:
@@ -152,7 +152,7 @@ class Trap:
         (place / "trigger.txt").write_text(reason + "\n", encoding="utf-8")
 
     def _before(self) -> Result:
-        end = stream.trailer("limit", 0, None)
+        end = stream.trailer("limit", time.monotonic_ns() - self.armed_ns, None)
         return analysis.analyse([self.header, *self.names, *self.recent, end])
 
     def _end(self) -> None:

@@ -20,7 +20,8 @@ def main(arguments: argparse.Namespace, chosen: Profile) -> int:
     if arguments.command:
         raise UsageError("--trigger waits for what happens by itself: it takes no COMMAND")
     by_kind = trap.parse(arguments.trigger)
-    parse_duration(arguments.capture)
+    if parse_duration(arguments.capture) == 0 or min(arguments.captures, arguments.keep) < 1:
+        raise UsageError("--capture, --captures and --keep: nothing would be captured")
     limits = trap.Limits(
         by_kind, arguments.keep, arguments.captures, parse_size(arguments.max_disk)
     )
