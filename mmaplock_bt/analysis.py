@@ -170,6 +170,7 @@ def _loss(got: Collected, probes: int, ended_by: str, books: Books) -> Loss:
         probes_expected=probes,
         probes_attached=got.attached,
         complete=nothing_missing
+        and not got.blind
         and balanced
         and drained
         and got.attached == probes

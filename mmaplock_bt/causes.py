@@ -29,11 +29,6 @@ def classify(frames: list[str]) -> str:
     return f"other({' < '.join(known[:UNKNOWN_FRAMES])})" if known else UNKNOWN
 
 
-def names() -> list[str]:
-    """Every cause that the table knows."""
-    return list(dict.fromkeys(cause for table in _tables() for _, cause in table))
-
-
 @cache
 def _tables() -> tuple[Table, Table]:
     """What names a cause by itself, then what only hints at one."""

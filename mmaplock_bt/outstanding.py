@@ -49,8 +49,10 @@ class Outstanding:
                 self.found = maps.of(bpftrace_pid)
             now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)  # bpftrace's nsecs since 0.12
             spans = list(_spans(self.found, now_ns, self.older_ns))
-        except (BpftraceError, OSError):
-            return  # bpftrace is going: its end is told elsewhere
+        except (BpftraceError, OSError) as error:
+            yield json.dumps({"type": RECORD, "failed": str(error)})
+            self.next_ns = time.monotonic_ns() + (self.every_ns or 0)
+            return
         spans += self._begun_before(spans, now_ns)
         seen = {span["tid"]: self._stack(span) for span in spans}
         yield json.dumps(

@@ -44,6 +44,7 @@ class Collected:
     user_frames: dict[tuple[int, str], str] = field(default_factory=dict)
     cgroups: dict[int, str] = field(default_factory=dict)
     parties: Parties = field(default_factory=Parties)
+    blind: bool = False  # a look at open waits and holds failed
     acquired: dict[str, str] = field(default_factory=dict)
     polls: list[dict[str, Any]] = field(default_factory=list)
 
@@ -195,6 +196,9 @@ def _note_own(got: Collected, told: dict[str, Any]) -> None:
     elif kind == symbols.RECORD:
         for address, name in told["frames"].items():
             got.user_frames[told["pid"], address] = name
+    elif "failed" in told:
+        got.blind = True
+        got.note(f"open waits and holds were not looked at: {told['failed']}")
     else:
         for span in told["spans"]:  # as known now: addresses and thread ids are used again
             span |= {**got.parties.spaces.get(span["mm"], {}),

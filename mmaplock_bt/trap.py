@@ -109,9 +109,9 @@ class Trap:
 
     def _open(self, line: str) -> str | None:
         told: dict[str, Any] = json.loads(line)
-        if told["spans"]:
+        if told.get("spans"):
             self.recent.append(line)
-        for span in told["spans"]:
+        for span in told.get("spans", ()):
             kind = "wait" if span["state"] == "wait" else "hold"
             age_ns = told["now_ns"] - span["since_ns"]
             if age_ns >= self.limits.by_kind.get(kind, 2**63):

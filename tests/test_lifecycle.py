@@ -113,3 +113,11 @@ def test_selftest_passes(cli, kernel):
     done = cli("selftest")
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("pass") == len(selftest.cases())
+
+
+def test_open_spans_that_cannot_be_looked_at_are_no_complete_result(traced, monkeypatch):
+    """Not every kernel gives another process's descriptors away; a silent 'none seen' would lie."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "blind"))
+    result = traced("stuck-locks", "--", *workload.command("munmaps", 23))
+    assert not result.loss.complete
+    assert any("not looked at" in message for message in result.messages)

@@ -1,0 +1,10 @@
+"""In front of everything: a kernel that refuses pidfd_getfd(2)."""
+
+from mmaplock_bt import maps
+
+
+def refused(_process: int, _descriptor: int) -> int:
+    raise PermissionError(1, "Operation not permitted")
+
+
+maps._duplicate = refused
