@@ -6,7 +6,6 @@ from collections import defaultdict
 from mmaplock_bt.blame import EXPLAINS, Holds, overlap_ns
 from mmaplock_bt.result import Row
 
-SHOWN = 8
 _WAITER = ("mode", "tid", "pid", "comm", "wait_ns")
 
 
@@ -60,5 +59,5 @@ def _convoy(hold: Row, writers: list[Row], waits: list[Row]) -> Row | None:
         "readers": len(readers),
         "readers_wait_ns": sum(int(wait["wait_ns"]) for wait in readers),
         "readers_max_ns": max(int(wait["wait_ns"]) for wait in readers),
-        "queued": [{key: wait[key] for key in _WAITER} for wait in queued[:SHOWN]],
+        "queued": [{key: wait[key] for key in _WAITER} for wait in queued],
     }  # fmt: skip

@@ -15,6 +15,7 @@ WIDTH = 99
 SHOWN = 10
 BAR = 28
 CGROUP = 30
+QUEUED = 8
 _STACKS = ("current_stack", "kernel_stack", "user_stack")
 _LISTS = ("behind", "queued")
 _MEASURED = ("hold_ns", "wait_ns", "age_ns", "charged_ns")
@@ -260,10 +261,13 @@ def _queued(row: Row) -> list[RenderableType]:
     writer = _who(row["writer_comm"], row["writer_pid"])
     text = f"    writer {writer} waited {format_ns(row['writer_wait_ns'])} behind it"
     lines: list[RenderableType] = [Text(text, style="yellow")]
-    for wait in row.get("queued") or []:
+    queued = row.get("queued") or []
+    for wait in queued[:QUEUED]:
         who = _who(wait["comm"], wait["pid"])
         what = f"{wait['mode']:<5} wait of {format_ns(wait['wait_ns'])}"
         lines.append(Text(f"      {what} by {who} thread {wait['tid']}", style="dim"))
+    if len(queued) > QUEUED:
+        lines.append(Text(f"      … and {len(queued) - QUEUED:,} more", style="dim"))
     return lines
 
 
