@@ -28,6 +28,7 @@ class Outstanding:
     parties: Parties = field(default_factory=Parties)
     found: dict[str, maps.Map] | None = None
     next_ns: int = 0
+    seen_held: dict[int, int] = field(default_factory=dict)  # mm -> when a look saw a holder
     told: dict[tuple[int, int, int], int] = field(default_factory=dict)
 
     def watch(self, lines: Iterable[str]) -> Iterator[str]:
@@ -48,12 +49,14 @@ class Outstanding:
             if self.found is None:
                 self.found = maps.of(bpftrace_pid)
             now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)  # bpftrace's nsecs since 0.12
-            spans = list(_spans(self.found, now_ns, self.older_ns))
+            holding, waiting = (self.found[name].items() for name in ("holding", "waiting"))
         except (BpftraceError, OSError) as error:
             yield json.dumps({"type": RECORD, "failed": str(error)})
             self.next_ns = time.monotonic_ns() + (self.every_ns or 0)
             return
-        spans += self._begun_before(spans, now_ns)
+        spans = list(_spans(holding, waiting, now_ns - self.older_ns))
+        self.seen_held |= dict.fromkeys((mm for _, mm in holding), now_ns)
+        spans += self._begun_before(spans)
         seen = {span["tid"]: self._stack(span) for span in spans}
         yield json.dumps(
             {"type": RECORD, "now_ns": now_ns, "last": last, "spans": spans, "stacks": seen}
@@ -73,16 +76,19 @@ class Outstanding:
         now = stacks.now(span["tid"]) if self.reads_stacks else []
         return now or (sample["stack"] if sample and fresh else [])
 
-    def _begun_before(self, spans: list[Span], now_ns: int) -> list[Span]:
-        """Holds of locks that are waited for, which nobody in the window took.
+    def _begun_before(self, waits: list[Span]) -> list[Span]:
+        """Holds of locks that are waited for, of which no look saw a holder since it was named.
 
-        The rwsem's owner word was read when a waiter came, after the last hold that we know of.
+        The rwsem's owner word is read when a waiter comes, where no hold of the window's is known.
         """
-        held = {span["mm"] for span in spans if span["state"] == "hold"}
         found = {}
-        for span in spans:
+        for span in waits:
             told = self.parties.holders.get(span["mm"])
-            if told and span["mm"] not in held and told["time_ns"] >= span["since_ns"]:
+            if (
+                told
+                and span["state"] == "wait"
+                and told["time_ns"] >= max(span["since_ns"], self.seen_held.get(span["mm"], 0))
+            ):
                 found[span["mm"]] = {
                     "state": "hold begun before the window", "tid": told["tid"],
                     "pid": told["pid"], "comm": told["comm"],
@@ -108,13 +114,16 @@ class Outstanding:
         )
 
 
-def _spans(found: dict[str, maps.Map], now_ns: int, older_ns: int) -> Iterator[Span]:
-    for (tid, mm), value in found["holding"].items().items():
-        since_ns = value >> 4
-        if now_ns - since_ns >= older_ns:
+Entries = dict[tuple[int, ...], int]
+
+
+def _spans(holding: Entries, waiting: Entries, until_ns: int) -> Iterator[Span]:
+    """Those that began by then; see the base template for what the values hold."""
+    for (tid, mm), value in holding.items():
+        if value >> 4 <= until_ns:
             yield {"state": "hold", "tid": tid, "mm": mm, "mode": MODES[value & 1],
-                   "since_ns": since_ns, "late": bool(value & LATE)}  # fmt: skip
-    for (tid, mm), value in found["waiting"].items().items():
-        if now_ns - (value >> 1) >= older_ns:
+                   "since_ns": value >> 4}  # fmt: skip
+    for (tid, mm), value in waiting.items():
+        if value >> 1 <= until_ns:
             yield {"state": "wait", "tid": tid, "mm": mm, "mode": MODES[value & 1],
                    "since_ns": value >> 1}  # fmt: skip

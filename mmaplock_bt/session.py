@@ -23,7 +23,7 @@ from mmaplock_bt.runner import HeldCommand, Tracer
 from mmaplock_bt.script import Script
 from mmaplock_bt.symbols import UserFrames
 from mmaplock_bt.target import Target
-from mmaplock_bt.units import format_ns
+from mmaplock_bt.units import format_ns, safe
 
 LIMIT_BYTES = 512 << 20
 Made = TypeVar("Made")
@@ -226,7 +226,7 @@ def _roots(chosen: Profile) -> dict[str, int]:
 def _say(sentence: str) -> None:
     """Tells what is seen while the window is open, over the countdown's line."""
     clear = CLEAR if sys.stderr.isatty() else ""
-    sys.stderr.write(f"{clear}{sentence}\n")
+    sys.stderr.write(f"{clear}{safe(sentence)}\n")
     sys.stderr.flush()
 
 

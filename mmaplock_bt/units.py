@@ -1,4 +1,4 @@
-"""Durations and sizes: text with a unit in, integers out; integers in, short text out."""
+"""Durations and sizes to integers, integers to short text, any text to what a terminal can bear."""
 
 import re
 from decimal import Decimal
@@ -58,3 +58,9 @@ def format_value(value: int, unit: str) -> str:
 def _three(value: float) -> str:
     digits = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
     return f"{value:,.{digits}f}"
+
+
+def safe(value: object) -> str:
+    """Text from outside made harmless: everything unprintable becomes an escape like \\x1b."""
+    text = str(value)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

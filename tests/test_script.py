@@ -8,7 +8,11 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from mmaplock_bt import profile, script
 from mmaplock_bt.target import Target
 
-FACTS: dict[str, bool | str] = {"memcg_field": "memcg_id"}
+FACTS: dict[str, bool | str] = {
+    "memcg_field": "memcg_id",
+    "memory_controller": "4",
+    "rwsem_owner": True,
+}
 FIXED = Target("6.18.0", "x86_64", 2, "0.17.0", "bpftrace", FACTS)
 RAW = replace(
     FIXED, bpftrace="0.27.1", facts={**FACTS, "raw_tracepoint": True, "config_block": True}

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mmaplock_bt.result import Books, Loss, OutputData, Result, Row
-from mmaplock_bt.units import format_ns, format_value
+from mmaplock_bt.units import format_ns, format_value, safe
 
 WIDTH = 99
 SHOWN = 10
@@ -51,12 +51,6 @@ def render(result: Result, *, color: bool = False) -> str:
         Text(_loss(result.loss, result.books), style="" if result.loss.complete else "bold red")
     )
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
-
-
-def safe(value: object) -> str:
-    """Text from outside made harmless: everything unprintable becomes an escape like \\x1b."""
-    text = str(value)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _title(result: Result) -> Text:
