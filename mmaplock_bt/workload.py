@@ -109,9 +109,10 @@ def hostile(count: int = 23) -> dict[str, int]:
 def convoy(rounds: int = 7, size_mib: int = 2048, readers: int = 3) -> dict[str, int]:
     """`rounds` of: a child reads smaps_rollup, a thread maps, `readers` threads ask mincore.
 
-    Each round begins when the child says that it is about to read.
+    The child rests for 50 ms between its rounds.
     """
     address = touched(size_mib * MIB)
+    sys.setswitchinterval(1e-4)  # else a thread waits 5 ms and more for the interpreter's own lock
     going = True
 
     def maps() -> None:
