@@ -40,6 +40,7 @@ class Cgroups:
     outputs: dict[str, Output]
     known: dict[int, str] = field(default_factory=paths)
     wanted: set[int] = field(default_factory=set)
+    gone: set[int] = field(default_factory=set)
     named: set[int] = field(default_factory=set)
     again_s: float = 0.0
 
@@ -50,13 +51,11 @@ class Cgroups:
 
     def watch(self, lines: Iterable[str]) -> Iterator[str]:
         """Passes the stream on, with a line of ours after one that names a new cgroup."""
-        marks = tuple(f'"{name}|' for name in ("name", "whose", *self.outputs))
+        names = ("name", "whose", *self.outputs)
         for line in lines:
             yield line
-            if any(mark in line for mark in marks):
-                for record in events.parse([line]):
-                    if isinstance(record, events.Printed):
-                        self._note(record)
+            for record in events.printed(line, names):
+                self._note(record)
                 yield from self.records()
 
     def records(self) -> Iterator[str]:
@@ -76,11 +75,12 @@ class Cgroups:
                 found = record.rest.split("|")[3]
             else:
                 found = (self.outputs[record.name].cut(record.rest) or {})["cgroup"]
-            self.wanted.add(int(found))
+            self.wanted |= {int(found)} - {0}  # 0 is no cgroup
 
     def _look(self) -> None:
-        """Walks again for one that is new, unless it did so just now."""
-        if self.wanted <= self.known.keys() or time.monotonic() < self.again_s:
+        """Walks again for one that is new, unless it did so just now; what is gone stays so."""
+        if self.wanted <= self.known.keys() | self.gone or time.monotonic() < self.again_s:
             return
         self.known |= paths()
+        self.gone = self.wanted - self.known.keys()
         self.again_s = time.monotonic() + AGAIN_S

@@ -100,6 +100,14 @@ Dump = MapDump | TextDump | HistDump | StatsDump
 Record = Attached | Printed | Dump | Lost | HelperError | Said | Unparsed
 
 
+def printed(line: str, names: Iterable[str]) -> Iterator[Printed]:
+    """A line's records of these names, for those who listen to a stream; others cost little."""
+    if any(f'"{name}|' in line for name in names):
+        for record in parse([line]):
+            if isinstance(record, Printed):
+                yield record
+
+
 def parse(lines: Iterable[str]) -> Iterator[Record]:
     """At least one record for each line that is not blank. Never raises."""
     for line in lines:

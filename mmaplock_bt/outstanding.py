@@ -33,12 +33,9 @@ class Outstanding:
 
     def watch(self, lines: Iterable[str]) -> Iterator[str]:
         """Passes the stream on and learns who is who."""
-        marks = tuple(f'"{name}|' for name in NAMES)
         for line in lines:
-            if any(mark in line for mark in marks):
-                for record in events.parse([line]):
-                    if isinstance(record, events.Printed):
-                        self.parties.learn(record)
+            for record in events.printed(line, NAMES):
+                self.parties.learn(record)
             yield line
 
     def poll(self, bpftrace_pid: int, *, last: bool = False) -> Iterator[str]:
