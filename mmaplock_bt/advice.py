@@ -1,20 +1,9 @@
 """What to run next: the rules of an advising output, judged on the result that holds it."""
 
-import operator
-
 from mmaplock_bt import gates, metrics
 from mmaplock_bt.result import Result, Row
 from mmaplock_bt.template import Output
 from mmaplock_bt.units import format_value
-
-_HOLDS = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-    "!=": operator.ne,
-}
 
 
 def given(result: Result, declared: dict[str, Output]) -> Result:
@@ -30,8 +19,10 @@ def given(result: Result, declared: dict[str, Output]) -> Result:
 
 def _row(when: str, run: str, why: str, result: Result, declared: dict[str, Output]) -> Row | None:
     gate = gates.parse(when, declared)
-    seen = metrics.observe(gate, result)
-    if seen.low is None or not _HOLDS[gate.operator](seen.low, gate.limit):
+    seen = metrics.observe(gate.metric, result)
+    if not seen.is_measured:
         return None
-    shown = format_value(seen.low, gate.unit or "count")
+    if gates.decide(gate.operator, seen.low, seen.low, gate.limit) != "pass":
+        return None
+    shown = format_value(int(seen.low or 0), gate.metric.unit or "count")
     return {"run": run, "why": why.replace("{observed}", shown)}

@@ -13,6 +13,10 @@ from mmaplock_bt.errors import Failure
 EXIT_CODES = """exit codes:
   0 done   1 a gate or self-test failed   2 wrong usage or profile   3 this machine cannot trace
   4 bpftrace failed   5 inconclusive   6 the traced command failed   130 interrupted, no result"""
+GATES = """Conditions on the result, like 'hold{mode=write}.p99 < 5ms' or
+'warn: long_holds.count == 0'. All are judged; one that cannot be judged is inconclusive."""
+JUDGES = ("median", "worst", "every")
+FORMATS = ("table", "json", "gates")
 # name -> where its main is; imported only when called.
 COMMANDS = {
     "run": ("run", "main", "trace with a profile and report"),
@@ -20,8 +24,9 @@ COMMANDS = {
     "show": ("profiles", "show_main", "what a profile asks, takes and yields"),
     "check": ("profiles", "check_main", "all faults of a profile, with line and column"),
     "script": ("profiles", "script_main", "the profile as a standalone bpftrace program"),
+    "gate": ("gate", "main", "judge saved results by gates; pass, fail or inconclusive (no root)"),
     "report": ("report", "main", "show a saved result or raw stream again (no root)"),
-    "schema": ("profiles", "schema_main", "JSON Schema of profiles, templates or results"),
+    "schema": ("profiles", "schema_main", "JSON Schema of profiles, templates, budgets or results"),
     "doctor": ("doctor", "main", "what this machine offers, what follows, how to mend it"),
     "selftest": ("selftest", "main", "known workloads on this machine: pass or fail"),
 }
@@ -95,8 +100,14 @@ def _parser() -> argparse.ArgumentParser:
         )
     for name in ("run", "script"):
         _add_selection(made[name])
-    for name in ("run", "report"):
-        _add_rendering(made[name])
+    for name in ("run", "gate", "report"):
+        _add_rendering(made[name], "gates" if name == "gate" else "table")
+    for name in ("run", "gate"):
+        _add_gates(made[name])
+    made["run"].add_argument(
+        "--repeat", type=int, default=1, metavar="N",
+        help="run it N times; each result is kept in the folder of -o DIR/",
+    )  # fmt: skip
     made["run"].add_argument(
         "--save-raw", metavar="FILE", help="keep bpftrace's stream; `report FILE` analyses it again"
     )
@@ -112,8 +123,11 @@ def _parser() -> argparse.ArgumentParser:
         made[name].add_argument("--json", action="store_true", help="for machines")
     made["doctor"].add_argument("--fresh", action="store_true", help="try bpftrace again")
     made["check"].add_argument("file", metavar="FILE")
-    made["report"].add_argument("result", metavar="RESULT", help="a result file or a raw stream")
-    made["schema"].add_argument("what", choices=("profile", "template", "result"))
+    for name in ("report", "gate"):
+        made[name].add_argument(
+            "result", metavar="RESULT", help="a result file, a raw stream, or a folder of runs"
+        )
+    made["schema"].add_argument("what", choices=("profile", "template", "budget", "result"))
     return parser
 
 
@@ -150,18 +164,35 @@ def _add_trap(parser: argparse.ArgumentParser) -> None:
         group.add_argument(name, default=default, type=kind, metavar=metavar, help=described)
 
 
-def _add_rendering(parser: argparse.ArgumentParser) -> None:
+def _add_gates(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("gates", GATES)
+    add = group.add_argument
+    add("--gate", action="append", default=[], metavar="EXPR", help="may be repeated")
+    add("--budget", action="append", default=[], metavar="FILE", help="a YAML file with `gates:`")
+    add("--min-samples", type=_positive, default=1, metavar="N", help="below N nothing is said (1)")
+    add("--judge", choices=JUDGES, default="median", help="of several runs (median)")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
+    return int(text)
+
+
+def _add_rendering(parser: argparse.ArgumentParser, shown: str) -> None:
     parser.add_argument(
         "-o",
         "--output",
         action="append",
         default=[],
         metavar="FILE",
-        help="also write FILE; its suffix chooses the format (.json, .txt); may be repeated",
+        help="also write FILE; its suffix, or a format's name and ':' before it, chooses the "
+        "format; - is stdout; DIR/ keeps each run's result; may be repeated",
     )
     parser.add_argument(
-        "--format", choices=("table", "json", "none"), default="table", help="on stdout"
-    )
+        "--format", choices=(*FORMATS, "none"), default=shown, metavar="NAME",
+        help=f"on stdout: {', '.join((*FORMATS, 'none'))} ({shown})",
+    )  # fmt: skip
 
 
 def default_bpftrace() -> str:

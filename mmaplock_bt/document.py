@@ -23,15 +23,21 @@ class Document:
     name: str
     data: Any = None
     marks: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    texts: dict[Path, tuple[int, int]] = field(default_factory=dict)  # of scalars on one line
     faults: list[tuple[int, int, str]] = field(default_factory=list)
     first_line: int = 1
 
-    def fault(self, path: Path, message: str) -> None:
-        """Notes a fault at `path`, or at the nearest parent that stands in the file."""
-        at = path
-        while at and at not in self.marks:
-            at = at[:-1]
-        line, column = self.marks.get(at, (self.first_line, 1))
+    def place(self, path: Path) -> tuple[int, int]:
+        """Line and column of `path`, or of the nearest parent that stands in the file."""
+        while path and path not in self.marks:
+            path = path[:-1]
+        return self.marks.get(path, (self.first_line, 1))
+
+    def fault(self, path: Path, message: str, offset: int | None = None) -> None:
+        """Notes a fault at `path`; with an offset at that character of the text there."""
+        line, column = self.place(path)
+        if offset is not None and path in self.texts:
+            line, column = self.texts[path][0], self.texts[path][1] + offset
         dotted = ".".join(str(part) for part in path)
         self.faults.append((line, column, f"{dotted}: {message}" if dotted else message))
 
@@ -83,6 +89,9 @@ def _plain(node: yaml.Node, path: Path, document: Document) -> Any:
         return _mapping(node, path, document)
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, (*path, index), document) for index, item in enumerate(node.value)]
+    if isinstance(node, yaml.ScalarNode) and node.start_mark.line == node.end_mark.line:
+        line, column = _mark(node, document)
+        document.texts[path] = line, column + (node.style is not None)  # behind the quote
     return _scalar(node)
 
 

@@ -1,8 +1,9 @@
-"""Result + gate -> what was observed: an interval, and on how many samples it rests."""
+"""Result + metric -> what was observed: an interval, and on how many samples it rests."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 
-from mmaplock_bt.gates import QUANTILES, Gate
+from mmaplock_bt.gates import QUANTILES, Metric, Number, Where
 from mmaplock_bt.result import OutputData, Result, Row
 from mmaplock_bt.rows import QUANTILES as RANKS
 from mmaplock_bt.rows import Ends, quantile
@@ -15,28 +16,33 @@ class Observed:
     None is an open end, or, both, 'not measured'.
     """
 
-    low: int | None
-    high: int | None
+    low: Number | None
+    high: Number | None
     samples: int
 
+    @property
+    def is_measured(self) -> bool:
+        return self.low is not None or self.high is not None
 
-def observe(gate: Gate, result: Result) -> Observed:
-    if gate.output in ("books", "loss"):
-        value = getattr(getattr(result, gate.output), gate.field)
+
+def observe(metric: Metric, result: Result) -> Observed:
+    """Counts and rates rest on every acquisition that was looked at, all else on its own rows."""
+    if metric.output in ("books", "loss"):
+        value = getattr(getattr(result, metric.output), metric.field)
         return Observed(value, value, int(value is not None))
-    output = result.outputs[gate.output]
-    found = [row for row in output.rows if _matches(row, gate.where)]
+    output = result.outputs[metric.output]
+    found = [row for row in output.rows if _matches(row, metric.where)]
     samples = sum(_count(row) for row in found)
-    if gate.field == "count":
-        return Observed(samples, samples, samples)
-    if gate.field == "rate":
-        return _rate(samples, result.window.duration_ns)
-    if gate.field in QUANTILES:
-        return _quantile(gate.field, found, samples)
-    return _extreme(gate.field, output, found, samples)
+    if metric.field == "count":
+        return Observed(samples, samples, result.books.acquires or 0)
+    if metric.field == "rate":
+        return _rate(samples, result)
+    if metric.field in QUANTILES:
+        return _quantile(metric.field, found, samples)
+    return _extreme(metric.field, output, found, samples)
 
 
-def _matches(row: Row, where: tuple[tuple[str, str], ...]) -> bool:
+def _matches(row: Row, where: Where) -> bool:
     fields = row | row.get("key", {})
     return all(str(fields.get(key)) == value for key, value in where)
 
@@ -46,28 +52,41 @@ def _count(row: Row) -> int:
     return int(row.get("count", 1))
 
 
-def _rate(samples: int, duration_ns: int) -> Observed:
-    """Per second of the window: between two whole numbers."""
-    if duration_ns <= 0:
-        return Observed(None, None, samples)
-    low, rest = divmod(samples * 10**9, duration_ns)
-    return Observed(low, low + bool(rest), samples)
+def _rate(count: int, result: Result) -> Observed:
+    """Per second of the window, exact."""
+    seen = result.books.acquires or 0
+    if result.window.duration_ns <= 0:
+        return Observed(None, None, seen)
+    rate = Fraction(count * 10**9, result.window.duration_ns)
+    return Observed(rate, rate, seen)
 
 
 def _quantile(name: str, found: list[Row], samples: int) -> Observed:
-    """Of all the rows together: their buckets are one scale."""
+    """Of all the rows together."""
     if not samples:
         return Observed(None, None, 0)
-    merged: dict[tuple[int | None, int | None], int] = {}
+    low, high = merged(found)["quantiles"][name]
+    return Observed(low, high, samples)
+
+
+def merged(found: list[Row]) -> Row:
+    """Histogram rows as one, without a key: their buckets are one scale. None where unknown."""
+    counts: dict[tuple[int | None, int | None], int] = {}
     for row in found:
         for low, high, count in row["buckets"]:
-            merged[low, high] = merged.get((low, high), 0) + count
-    ordered = sorted(merged.items(), key=lambda item: -1 if item[0][0] is None else item[0][0])
+            counts[low, high] = counts.get((low, high), 0) + count
+    ordered = sorted(counts.items(), key=lambda item: -1 if item[0][0] is None else item[0][0])
     buckets: list[Ends] = [[low, high, count] for (low, high), count in ordered]
-    tops = [row["max"] for row in found]
+    total = sum(row["count"] for row in found)
+    tops, sums = [row["max"] for row in found], [row["sum"] for row in found]
     top = None if None in tops else max(tops)
-    low, high = quantile(buckets, samples, top, *RANKS[name])
-    return Observed(low, high, samples)
+    return {
+        "count": total,
+        "sum": None if None in sums else sum(sums),
+        "max": top,
+        "buckets": buckets,
+        "quantiles": {name: quantile(buckets, total, top, *rank) for name, rank in RANKS.items()},
+    }
 
 
 def _extreme(field: str, output: OutputData, found: list[Row], samples: int) -> Observed:

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
-from mmaplock_bt import document, gates, resources, template
+from mmaplock_bt import budget, document, gates, resources, template
+from mmaplock_bt.budget import GateItem, read
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.gates import Gate
 from mmaplock_bt.template import Template
@@ -79,7 +80,7 @@ class ProfileFile(_Strict):
     duration: str | None = None
     filter: Filter = Filter()
     params: dict[str, int | str] = {}
-    gates: list[str] = []
+    gates: list[GateItem] = []
     map_keys: int | None = None
 
     @field_validator("map_keys")
@@ -134,24 +135,15 @@ def with_params(profile: Profile, settings: list[str]) -> Profile:
 def _find(name: str) -> tuple[str, str, Path | None]:
     """(what it is called, its text, the folder it lies in)."""
     if "/" in name or name.endswith((SUFFIX, ".yml")):
-        return name, _read(Path(name)), Path(name).parent
+        return name, read(Path(name), "profile"), Path(name).parent
     if name in resources.shipped_names("profiles", SUFFIX):
         return name, (resources.shipped("profiles") / (name + SUFFIX)).read_text("utf-8"), None
     mine = resources.user_profiles() / (name + SUFFIX)
     if mine.is_file():
-        return str(mine), _read(mine), mine.parent
+        return str(mine), read(mine, "profile"), mine.parent
     close = difflib.get_close_matches(name, names(), n=1)
     hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names())}"
     raise UsageError(f"unknown profile '{name}': {hint} (a file needs a path, ./{name}.yaml)")
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot read the profile {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"the profile {path} is not UTF-8 text") from error
 
 
 def _user_names() -> list[str]:
@@ -176,7 +168,7 @@ def _resolve(name: str, text: str, folder: Path | None, seen: tuple[str, ...]) -
         duration_ns=_duration(file, source, base),
         filter=merge(base.filter, file.filter.model_dump(exclude_unset=True)),
         params=base.params | _params(file, source, base.template),
-        gates=base.gates + _gates(file, source, base.template),
+        gates=base.gates + budget.gates_of(file.gates, source, base.template.declaration.outputs),
         map_keys=file.map_keys or base.map_keys,
     )
     source.raise_faults()
@@ -236,14 +228,30 @@ def _param(used: Template, key: str, value: int | str) -> int:
     return declared[key].parse(value)
 
 
-def _gates(file: ProfileFile, source: document.Document, used: Template) -> tuple[Gate, ...]:
-    parsed: list[Gate] = []
-    for index, text in enumerate(file.gates):
-        try:
-            parsed.append(gates.parse(text, used.declaration.outputs))
-        except UsageError as error:
-            source.fault(("gates", index), str(error))
-    return tuple(parsed)
+def with_gates(profile: Profile, more: tuple[Gate, ...] = ()) -> Profile:
+    """The profile with further gates, its outputs filled by every key that a gate names.
+
+    Raises UsageError for a gate on what the filter leaves out.
+    """
+    wanted = profile.gates + more
+    for gate in wanted:
+        mode = dict(gate.metric.where).get("mode", profile.filter.mode)
+        if profile.filter.mode not in (None, mode):
+            raise UsageError(
+                f"the gate '{gate.text}' looks at mode {mode}, but the filter keeps "
+                f"{profile.filter.mode} only: it would never see a sample"
+            )
+    return replace(profile, gates=wanted, template=_with_keys(profile.template, wanted))
+
+
+def _with_keys(used: Template, wanted: tuple[Gate, ...]) -> Template:
+    outputs = used.declaration.outputs
+    for gate in wanted:
+        name = gate.metric.output
+        if keys := gates.demanded(gate.metric, outputs):
+            outputs = outputs | {name: outputs[name].with_keys(keys)}
+    declaration = used.declaration.model_copy(update={"outputs": outputs})
+    return used.model_copy(update={"declaration": declaration})
 
 
 def merge(base: Filter, given: dict[str, Any]) -> Filter:

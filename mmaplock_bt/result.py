@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 SCHEMA: Literal[1] = 1
+Outcome = Literal["pass", "fail", "undecided", "inconclusive"]
 EndedBy = Literal["duration", "command", "interrupt", "target_exit", "bpftrace_died", "limit"]
 Row = dict[str, Any]
 
@@ -99,6 +100,29 @@ class Loss:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """What a gate said. The metric lies in `observed` [low, high], in `unit` (ns for times).
+
+    A null end is open, both are 'not measured'. `reason` tells why it is neither pass nor fail.
+    `file`, `line` and `column` are where the gate was written.
+    """
+
+    gate: str
+    level: Literal["warn", "error"]
+    outcome: Outcome
+    observed: list[int | None]
+    operator: Literal["<", "<=", ">", ">=", "==", "!="]
+    limit: int
+    unit: str
+    samples: int
+    min_samples: int
+    reason: str = ""
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+
+
+@dataclass(frozen=True)
 class Result:
     """`messages` is what bpftrace said and no output holds: print(), errorf(), odd lines, ..."""
 
@@ -110,7 +134,7 @@ class Result:
     outputs: dict[str, OutputData]
     books: Books
     loss: Loss
-    verdicts: list[dict[str, Any]] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
 
 

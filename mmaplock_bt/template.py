@@ -103,6 +103,7 @@ class Output(_Strict):
     help: str = ""
     unit: str = "count"
     keys: list[str | CustomField] = []
+    optional_keys: list[str] = []  # further keys, filled only where a gate names them
     fields: list[str | CustomField] = []
     rank: str | None = None
     behind: str | None = None
@@ -134,6 +135,15 @@ class Output(_Strict):
         return tuple(sorted(found, key=lambda f: (f.is_joined, f.is_stack, f.type == "user_stack")))
 
     @property
+    def optional_columns(self) -> tuple[Field, ...]:
+        return tuple(STANDARD[name] for name in self.optional_keys)
+
+    def with_keys(self, names: tuple[str, ...]) -> "Output":
+        """The output with these of its optional keys among its keys."""
+        rest = [name for name in self.optional_keys if name not in names]
+        return self.model_copy(update={"keys": [*self.keys, *names], "optional_keys": rest})
+
+    @property
     def printed(self) -> tuple[Field, ...]:
         """The columns that a record carries; joined ones are filled in later."""
         if not self.is_printed:
@@ -154,7 +164,7 @@ class Output(_Strict):
             return None
         return {column.name: part for column, part in zip(self.printed, parts, strict=True)}
 
-    @field_validator("keys", "fields")
+    @field_validator("keys", "optional_keys", "fields")
     @classmethod
     def _known(cls, items: list[str | CustomField]) -> list[str | CustomField]:
         unknown = [i for i in items if isinstance(i, str) and i not in STANDARD]
@@ -173,7 +183,8 @@ class Output(_Strict):
         return self
 
     def _check_keys(self) -> None:
-        if any(f.type not in ("int", "hex", "enum", "cgroup") for f in self.columns):
+        columns = (*self.columns, *self.optional_columns)
+        if any(f.type not in ("int", "hex", "enum", "cgroup") for f in columns):
             raise ValueError("a key holds integers only: use a pid, or group events with `of`")
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from mmaplock_bt import target
+from mmaplock_bt import renderers, target
 from mmaplock_bt.cli import default_bpftrace
 from mmaplock_bt.errors import TargetError
 from mmaplock_bt.result import Result, from_json
+from mmaplock_bt.series import Series
 from mmaplock_bt.tree import descendants
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -31,6 +32,10 @@ def bpftrace_pids() -> set[str]:
             if "(bpftrace" in text and ") Z" not in text:
                 found.add(str(pid))
     return found
+
+
+def shown_as_table(result: Result) -> str:
+    return renderers.named("table")(Series((result,)))
 
 
 @pytest.fixture

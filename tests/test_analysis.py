@@ -17,11 +17,14 @@ from mmaplock_bt.result import (
     Result,
     TargetInfo,
     Tool,
+    Verdict,
     Window,
     from_json,
     to_json,
 )
+from mmaplock_bt.series import Series
 from mmaplock_bt.template import Output
+from tests.conftest import shown_as_table
 from tests.test_events import JSON, KINDS
 
 HOSTILE = 'a",b\n\x1b[31m[bold]'
@@ -78,7 +81,7 @@ def test_a_templates_own_hist(version, p90):
     assert row["count"] == 3 and row["sum"] is None and row["max"] is None
     assert sum(bucket[2] for bucket in row["buckets"]) == 3
     assert row["quantiles"]["p90"] == p90
-    shown = renderers.BY_NAME["table"](result)
+    shown = shown_as_table(result)
     assert ("p99 ≥ 2.15 s" in shown) == (version == "0.17.0") and "total -" in shown
     assert from_json(to_json(result)) == result
 
@@ -89,7 +92,7 @@ def test_hist_and_stats_with_keys(mode):
     result = analysed({"kind": "histogram", "keys": ["mode"]}, line)
     (row,) = result.outputs["x"].rows
     assert row["key"] == {"mode": "write"} and row["quantiles"]["p50"] == [None, -1]
-    assert "≤ -1" in renderers.BY_NAME["table"](result)
+    assert "≤ -1" in shown_as_table(result)
     stats = '{"count": 2, "average": 3, "total": "7"}'
     line = f'{{"type": "stats", "data": {{"@x": {{"{mode}": {stats}}}}}}}'
     result = analysed({"kind": "table", "keys": ["mode"]}, line)
@@ -130,7 +133,7 @@ def test_nothing_vanishes_silently(line, said):
     result = analysed({"kind": "counter", "keys": ["mode"]}, line, line)
     assert result.messages in ([f"{said} (2 times)"], [said])
     assert (result.loss.unparsed_lines > 0) == said.startswith("not understood")
-    assert f"bpftrace: {said}" in renderers.BY_NAME["table"](result)
+    assert f"bpftrace: {said}" in shown_as_table(result)
 
 
 def test_compile_warnings_are_no_loss():
@@ -157,7 +160,7 @@ def test_no_stream_breaks_the_report(output, kind, data, name):
     )
     for message in messages:
         result = analysed(output, json.dumps(message))
-        assert all(render(result) for render in renderers.BY_NAME.values())
+        assert all(renderers.named(name)(Series((result,))) for name in renderers.FORMATS)
 
 
 def test_a_flood_of_messages_is_bounded():
@@ -233,15 +236,22 @@ FULL = {
     "p": OutputData("table", "P", "ns", list(SHARE["key"]), [SHARE]),
     "h": OutputData("histogram", "H", "ns", list(KEY), [HIST]),
 }
+SAID = tuple(
+    Verdict(f"x{{comm={HOSTILE}}}.max < 5ms", level, outcome, [1, None], "<", 5_000_000, "ns", 3, 1,
+            HOSTILE, HOSTILE, 7, 3)
+    for level in ("warn", "error")
+    for outcome in ("pass", "fail", "undecided", "inconclusive")
+)  # fmt: skip
 EMPTY = {name: OutputData(o.kind, o.title, o.unit, o.keys, []) for name, o in FULL.items()}
 
 
-@pytest.mark.parametrize("render", renderers.BY_NAME.values(), ids=renderers.BY_NAME)
+@pytest.mark.parametrize("name", renderers.FORMATS)
 @pytest.mark.parametrize("outputs", [{}, EMPTY, FULL], ids=["none", "empty", "hostile"])
-def test_every_renderer_over_every_result(render, outputs):
-    text = render(made(outputs))
+@pytest.mark.parametrize("verdicts", [(), SAID], ids=["no gates", "gates"])
+def test_every_renderer_over_every_result(name, outputs, verdicts):
+    text = renderers.named(name)(Series((made(outputs),), verdicts))
     assert "\x1b" not in text
-    assert text.endswith("\n")
+    assert text.endswith("\n") or not text
 
 
 def test_a_result_reads_back():
@@ -268,4 +278,4 @@ def test_missed_events_are_never_complete():
     )
     result = analysis.analyse(text.split("\n"))
     assert result.books.residue == 2 and not result.loss.complete
-    assert "the books do not balance" in renderers.BY_NAME["table"](result)
+    assert "the books do not balance" in shown_as_table(result)

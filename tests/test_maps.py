@@ -2,7 +2,8 @@
 
 import pytest
 
-from mmaplock_bt import renderers, workload
+from mmaplock_bt import workload
+from tests.conftest import shown_as_table
 
 OWN = """\
 {#
@@ -42,7 +43,7 @@ def test_the_profile_sets_the_size_of_the_maps(traced, profile_of, keys, full):
     assert (owners == 64) if full else (80 < owners < 128)
     assert (result.loss.map_full > 0) == full
     assert result.loss.complete != full
-    assert ("more map_keys" in renderers.BY_NAME["table"](result)) == full
+    assert ("more map_keys" in shown_as_table(result)) == full
 
 
 @pytest.mark.kernel

@@ -58,7 +58,7 @@ def test_all_faults_at_once_with_line_and_column(tmp_path):
     with pytest.raises(UsageError) as caught:
         profile.load(str(path))
     places = [line.removeprefix(f"{path}:").split(" ")[0] for line in str(caught.value).split("\n")]
-    assert places == ["2:1:", "3:1:", "5:11:", "5:40:", "6:3:", "8:3:", "9:3:", "10:3:", "12:5:",
+    assert places == ["2:1:", "3:1:", "5:11:", "5:40:", "6:3:", "8:3:", "9:3:", "10:3:", "12:28:",
                       "13:5:"]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mmaplock_bt import distribution, pidns, target, trials
-from mmaplock_bt.commands.run import dump
+from mmaplock_bt.commands.output import dump
 from mmaplock_bt.errors import TargetError
 from mmaplock_bt.target import NO_COMMAND
 

@@ -2,8 +2,9 @@
 
 import argparse
 
-from mmaplock_bt import profile, result, script, target, template
-from mmaplock_bt.commands.run import chosen_profile, dump
+from mmaplock_bt import budget, profile, result, script, target, template
+from mmaplock_bt.commands.output import dump
+from mmaplock_bt.commands.run import chosen_profile
 from mmaplock_bt.errors import TargetError
 from mmaplock_bt.fields import Field
 from mmaplock_bt.profile import Profile
@@ -32,13 +33,13 @@ def show_main(arguments: argparse.Namespace) -> int:
         )
         print(f"    {', '.join(_described(f) for f in output.columns)}")
     for gate in chosen.gates:
-        print(f"gate: {gate.text}")
+        print(f"gate: {gate.text} ({gate.level}, from {gate.min_samples} samples on)")
     return 0
 
 
 def check_main(arguments: argparse.Namespace) -> int:
     chosen = profile.load(arguments.file)
-    script.render(chosen, target.offline())
+    script.render(profile.with_gates(chosen), target.offline())
     print(f"{arguments.file}: a valid profile of the template {chosen.template.name}")
     return 0
 
@@ -55,6 +56,7 @@ def script_main(arguments: argparse.Namespace) -> int:
 def schema_main(arguments: argparse.Namespace) -> int:
     models = {
         "profile": profile.ProfileFile.model_json_schema,
+        "budget": budget.BudgetFile.model_json_schema,
         "template": template.Declaration.model_json_schema,
         "result": result.json_schema,
     }

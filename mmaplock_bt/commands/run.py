@@ -4,44 +4,101 @@ Without --duration or a COMMAND it runs until Ctrl-C, then prints the result.
 """
 
 import argparse
-import json
 import shutil
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from mmaplock_bt import document, profile, renderers, session, target
-from mmaplock_bt.commands import trigger
-from mmaplock_bt.errors import COMMAND_FAILED, UsageError
+from mmaplock_bt import document, profile, series, session, target, verdicts
+from mmaplock_bt.commands import gate, output, trigger
+from mmaplock_bt.commands.output import Outputs
+from mmaplock_bt.errors import COMMAND_FAILED, BpftraceError, UsageError
 from mmaplock_bt.profile import Filter, Profile, Side
-from mmaplock_bt.renderers import table
 from mmaplock_bt.result import Result
+from mmaplock_bt.series import Series
 from mmaplock_bt.session import Options
 from mmaplock_bt.units import parse_duration
 
 DEFAULT = "overview"
+RUNS = "mmaplock-bt-runs"
 
 
 def main(arguments: argparse.Namespace) -> int:
-    writers = [(path, renderers.for_file(path)) for path in arguments.output]
+    outputs = output.wanted(arguments)
     arguments.profile = arguments.profile or DEFAULT
     chosen = chosen_profile(arguments)
     if arguments.trigger:
         return trigger.main(arguments, chosen)
+    chosen = profile.with_gates(chosen, gate.given(arguments, chosen.template.declaration.outputs))
     check_command(arguments.command)
+    _check_repeat(arguments, chosen, outputs)
+    runs, died = _runs(arguments, chosen, _folder(arguments, outputs))
+    made = series.judged(runs, chosen.gates, arguments.judge, arguments.repeat)
+    output.deliver(made, outputs)
+    return ended(made, died)
+
+
+def _runs(
+    arguments: argparse.Namespace, chosen: Profile, folder: Path | None
+) -> tuple[list[Result], BpftraceError | None]:
+    """One window after another; what ends one early ends them all. Each is saved as it is made."""
     machine = target.probe(arguments.bpftrace)
-    result, died = session.trace(chosen, machine, options(arguments))
-    for path, render in writers:
-        _write(path, render(result))
-    show(result, arguments.format)
-    if chosen.gates:
-        print(f"note: {len(chosen.gates)} gates parsed; this version judges none", file=sys.stderr)
-    if died is not None:
+    made: list[Result] = []
+    for turn in range(1, arguments.repeat + 1):
+        result, died = session.trace(chosen, machine, options(arguments))
+        made.append(series.with_verdicts(result, chosen.gates))
+        if folder is not None:
+            print(f"run {turn} of {arguments.repeat}: {series.save(made[-1], folder, turn)}",
+                  file=sys.stderr)  # fmt: skip
+        if died is not None or (result.window.ended_by == "interrupt" and arguments.repeat > 1):
+            return made, died
+    return made, None
+
+
+def _check_repeat(arguments: argparse.Namespace, chosen: Profile, outputs: Outputs) -> None:
+    if arguments.repeat < 1:
+        raise UsageError("--repeat: at least 1 run")
+    if arguments.repeat == 1:
+        return
+    if not arguments.command and chosen.duration_ns is None:
+        raise UsageError("--repeat needs a COMMAND or --duration: else no run would end")
+    if arguments.save_raw:
+        raise UsageError("--save-raw keeps one stream: not with --repeat")
+    if any(name == "json" for name, _ in outputs.files) or outputs.shown == "json":
+        raise UsageError("a result file holds one run: with --repeat give a folder, like -o runs/")
+
+
+def _folder(arguments: argparse.Namespace, outputs: Outputs) -> Path | None:
+    """Where each run's result is kept; made new, so that no series is mixed with another."""
+    if outputs.folder is None and arguments.repeat == 1:
+        return None
+    folder = outputs.folder or Path(RUNS) / time.strftime("%Y-%m-%dT%H-%M-%S")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = next(folder.glob("*.json"), None)
+    except OSError as error:
+        raise UsageError(f"cannot make the folder {folder}: {error.strerror}") from error
+    if taken is not None:
+        raise UsageError(f"{taken} is there already: give another folder, or remove its runs")
+    return folder
+
+
+def ended(made: Series, died: BpftraceError | None) -> int:
+    """The exit code: a gate's before bpftrace's death, that before the command's own failure.
+
+    Raises the death where no gate has spoken for it.
+    """
+    code = verdicts.exit_code(made.verdicts)
+    if died is not None and not code:
         raise died
-    command = result.window.command
-    return COMMAND_FAILED if command and command.status not in (0, None) else 0
+    if died is not None:
+        print(f"mmaplock-bt: {died}", file=sys.stderr)
+    commands = [result.window.command for result in made.runs]
+    failed = any(command and command.status not in (0, None) for command in commands)
+    return code or (COMMAND_FAILED if failed else 0)
 
 
 def options(arguments: argparse.Namespace) -> Options:
@@ -55,12 +112,12 @@ def chosen_profile(arguments: argparse.Namespace) -> Profile:
         chosen = replace(chosen, filter=_filter(arguments, chosen.filter))
     except ValidationError as error:
         raise UsageError(f"filter: {document.sentence(error.errors()[0], Side)}") from error
-    if arguments.duration is None:
-        return chosen
-    duration_ns = parse_duration(arguments.duration)
-    if duration_ns == 0:
-        raise UsageError("--duration 0: the window would be empty")
-    return replace(chosen, duration_ns=duration_ns)
+    if arguments.duration is not None:
+        duration_ns = parse_duration(arguments.duration)
+        if duration_ns == 0:
+            raise UsageError("--duration 0: the window would be empty")
+        chosen = replace(chosen, duration_ns=duration_ns)
+    return profile.with_gates(chosen)
 
 
 def _filter(arguments: argparse.Namespace, base: Filter) -> Filter:
@@ -79,25 +136,3 @@ def check_command(argv: list[str]) -> None:
     """Fails before tracing, not after, when the command cannot be found."""
     if argv and shutil.which(argv[0]) is None:
         raise UsageError(f"the command '{argv[0]}' is not found on PATH or not executable")
-
-
-def show(result: Result, name: str) -> None:
-    """Payload on stdout; colour only for a terminal."""
-    if name == "none":
-        return
-    if name == "table":
-        sys.stdout.write(table.render(result, color=sys.stdout.isatty()))
-    else:
-        sys.stdout.write(renderers.BY_NAME[name](result))
-    sys.stdout.flush()
-
-
-def _write(path: str, text: str) -> None:
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
-
-
-def dump(value: object) -> None:
-    print(json.dumps(value, indent=1))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 from mmaplock_bt import profile, session, target, workload
-from mmaplock_bt.commands import run
+from mmaplock_bt.commands import output
 from mmaplock_bt.result import Result
 
 
@@ -25,7 +25,7 @@ def main(arguments: argparse.Namespace) -> int:
     machine = target.probe(arguments.bpftrace)
     verdicts = [_verdict(case, machine, told=not arguments.json) for case in cases()]
     if arguments.json:
-        run.dump({"schema": 1, "bpftrace": machine.bpftrace, "cases": verdicts})
+        output.dump({"schema": 1, "bpftrace": machine.bpftrace, "cases": verdicts})
     return 0 if all(verdict["pass"] for verdict in verdicts) else 1
 
 

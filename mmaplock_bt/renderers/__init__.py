@@ -1,19 +1,40 @@
-"""Result -> text. A renderer is a module with `render(result) -> str`."""
+"""Series -> text. A renderer is a module with `render(series) -> str`, imported when it is used."""
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 from mmaplock_bt.errors import UsageError
-from mmaplock_bt.renderers import json, table
-from mmaplock_bt.result import Result
 
-BY_NAME: dict[str, Callable[[Result], str]] = {"table": table.render, "json": json.render}
-BY_SUFFIX: dict[str, Callable[[Result], str]] = {".json": json.render, ".txt": table.render}
+Renderer = Callable[..., str]  # (series); those in COLORED also take color=
+COLORED = ("table", "gates")
+# name -> the suffixes that choose it; the longest one that fits wins.
+FORMATS: dict[str, tuple[str, ...]] = {
+    "table": (".txt",),
+    "json": (".json",),
+    "gates": (".gates.txt",),
+}
+FOLDER = "folder"
+_BY_SUFFIX = {suffix: name for name, suffixes in FORMATS.items() for suffix in suffixes}
 
 
-def for_file(path: str) -> Callable[[Result], str]:
-    """By suffix. Raises UsageError."""
-    found = BY_SUFFIX.get(Path(path).suffix)
-    if found is None:
-        raise UsageError(f"-o {path}: the suffix chooses the format: {', '.join(BY_SUFFIX)}")
-    return found
+def named(name: str) -> Renderer:
+    render: Renderer = import_module(f"mmaplock_bt.renderers.{name}").render
+    return render
+
+
+def for_file(written: str) -> tuple[str, str]:
+    """`FILE.suffix`, `FORMAT:FILE` or `DIR/` -> (format, path). Raises UsageError."""
+    if written.endswith("/") or Path(written).is_dir():
+        return FOLDER, written
+    name, colon, path = written.partition(":")
+    if colon and path and name in FORMATS:
+        return name, path
+    for suffix in sorted(_BY_SUFFIX, key=len, reverse=True):
+        if Path(written).name.endswith(suffix):
+            return _BY_SUFFIX[suffix], written
+    raise UsageError(
+        f"-o {written}: the suffix chooses the format ({', '.join(_BY_SUFFIX)}), "
+        f"or a name before it does, like junit:{written} ({', '.join(FORMATS)}); "
+        "a folder (DIR/) keeps each run's result"
+    )

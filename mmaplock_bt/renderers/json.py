@@ -1,7 +1,12 @@
 """The result file."""
 
-from mmaplock_bt.result import Result, to_json
+from mmaplock_bt.errors import UsageError
+from mmaplock_bt.result import to_json
+from mmaplock_bt.series import Series
 
 
-def render(result: Result) -> str:
-    return to_json(result)
+def render(series: Series) -> str:
+    """Raises UsageError for several runs: each has a file of its own."""
+    if len(series.runs) > 1:
+        raise UsageError("a result file holds one run: each of several is in the runs' folder")
+    return to_json(series.last)

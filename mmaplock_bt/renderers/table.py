@@ -1,14 +1,17 @@
 """The terminal report: the worst first, under 100 columns, plain when piped."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mmaplock_bt.metrics import merged
+from mmaplock_bt.renderers.observed import observed
 from mmaplock_bt.result import Books, Loss, OutputData, Result, Row
+from mmaplock_bt.series import Series
 from mmaplock_bt.units import format_ns, format_value, safe
 
 WIDTH = 99
@@ -26,15 +29,48 @@ _PARTIES = (
 )
 _MARKS = {"user_stack": "-- user", "current_stack": "-- when last seen"}
 _HEADS = {"sum": "total", "count_permille": "of all", "sum_permille": "of their time"}
+_OUTCOMES = {
+    "pass": "green", "fail": "bold red", "undecided": "bold yellow", "inconclusive": "bold yellow"
+}  # fmt: skip
 _WRITER = ("writer_tid", "writer_pid", "writer_comm", "writer_wait_ns")
 
 
-def render(result: Result, *, color: bool = False) -> str:
-    """`color` is for a terminal; without it the text holds no escape sequence at all."""
-    out = io.StringIO()
-    console = Console(
-        file=out, width=WIDTH, force_terminal=color, no_color=not color, highlight=False
+def render(series: Series, *, color: bool = False) -> str:
+    """`color` is for a terminal; without it the text holds no escape sequence at all.
+
+    Of several runs a line each: the whole of one is `report`'s.
+    """
+    console = _console(color=color)
+    if len(series.runs) == 1:
+        _run(series.last, console)
+    else:
+        _runs(series.runs, console)
+    if series.verdicts:
+        console.print()
+        _gates(series, console)
+    return _text(console)
+
+
+def gates(series: Series, *, color: bool = False) -> str:
+    """The verdicts alone, under the run's title."""
+    console = _console(color=color)
+    console.print(_title(series.last))
+    _gates(series, console)
+    return _text(console)
+
+
+def _console(*, color: bool) -> Console:
+    return Console(
+        file=io.StringIO(), width=WIDTH, force_terminal=color, no_color=not color, highlight=False
     )
+
+
+def _text(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
+
+
+def _run(result: Result, console: Console) -> None:
     console.print(_title(result))
     for name, output in result.outputs.items():
         if not output.hidden:
@@ -50,7 +86,37 @@ def render(result: Result, *, color: bool = False) -> str:
     console.print(
         Text(_loss(result.loss, result.books), style="" if result.loss.complete else "bold red")
     )
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _runs(runs: Sequence[Result], console: Console) -> None:
+    console.print(_title(runs[-1]))
+    console.print()
+    console.print(Text(f"{len(runs)} runs, the last one's title above", style="bold"))
+    for turn, result in enumerate(runs, 1):
+        command = result.window.command
+        status = "" if command is None else f", status {command.status}"
+        loss = "complete" if result.loss.complete else _loss(result.loss, result.books)[7:]
+        console.print(
+            Text(
+                f"  {turn:>3}  {format_ns(result.window.duration_ns)}{status}, "
+                f"{result.books.acquires or 0:,} acquisitions, {loss}"
+            )
+        )
+
+
+def _gates(series: Series, console: Console) -> None:
+    """Each gate with what was observed, on how many samples; the reason below it."""
+    how = f" ({series.judge} of {len(series.runs)} runs)" if len(series.runs) > 1 else ""
+    console.print(Text(f"Gates{how}" if series.verdicts else "No gates", style="bold"))
+    for said in series.verdicts:
+        mark = said.outcome.upper() if said.outcome == "fail" else said.outcome
+        line = Text("  ")
+        line.append(f"{mark:<12}", style=_OUTCOMES[said.outcome])
+        line.append(f" {safe(said.gate)}", style="bold")
+        line.append("  (warn)" if said.level == "warn" else "")
+        console.print(line, soft_wrap=True)
+        reason = f": {safe(said.reason)}" if said.reason else ""
+        console.print(Text(f"      {observed(said)}{reason}", style="dim"), soft_wrap=True)
 
 
 def _title(result: Result) -> Text:
@@ -73,11 +139,26 @@ def _body(output: OutputData, window_ns: int) -> RenderableType:
         return Text("  none seen", style="dim")
     match output.kind:
         case "histogram":
-            return Group(*(_histogram(row, output.unit, window_ns) for row in output.rows))
+            return _histograms(output, window_ns)
         case "events":
             return _events(output.rows)
         case _:
             return _table(output)
+
+
+def _histograms(output: OutputData, window_ns: int) -> RenderableType:
+    """One per key; where these are too many, one for all processes."""
+    shown = output.rows
+    if len(shown) > SHOWN:
+        groups: dict[tuple[tuple[str, Any], ...], list[Row]] = {}
+        for row in shown:
+            key = tuple((k, v) for k, v in row["key"].items() if k not in _PARTIES)
+            groups.setdefault(key, []).append(row)
+        shown = [{"key": dict(key), **merged(found)} for key, found in groups.items()]
+    parts = [_histogram(row, output.unit, window_ns) for row in shown[:SHOWN]]
+    note = f"  {len(output.rows):,} histograms by process, together (each is in -o FILE.json)"
+    split = [Text(note, style="dim")] if len(shown) < len(output.rows) else []
+    return Group(*parts, *split, *_more(shown))
 
 
 def _histogram(row: Row, unit: str, window_ns: int) -> RenderableType:
@@ -328,7 +409,7 @@ def _more(rows: list[Row]) -> list[RenderableType]:
 
 
 def _key(key: dict[str, Any]) -> str:
-    return "  ".join(safe(v) if k == "mode" else f"{k} {_cell(v)}" for k, v in key.items())
+    return "  ".join(safe(v) if k == "mode" else f"{k} {_key_cell(k, v)}" for k, v in key.items())
 
 
 def _cell(value: object) -> str:

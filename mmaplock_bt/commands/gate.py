@@ -1,0 +1,44 @@
+"""Judge saved results: a file, or a folder of repeated runs; needs no root.
+
+Without --gate or --budget the gates are those that the runs were judged by when they were made.
+"""
+
+import argparse
+
+from mmaplock_bt import budget, gates, series, verdicts
+from mmaplock_bt.commands import output
+from mmaplock_bt.errors import UsageError
+from mmaplock_bt.gates import Gate, GateFault
+from mmaplock_bt.template import Output
+
+
+def main(arguments: argparse.Namespace) -> int:
+    outputs = output.wanted(arguments)
+    runs = series.load(arguments.result)
+    wanted = given(arguments, series.outputs_of(runs[0])) or tuple(series.gates_in(runs[0]))
+    if not wanted:
+        raise UsageError(f"{arguments.result} was made without gates: give --gate or --budget")
+    made = series.judged(
+        [series.with_verdicts(run, wanted) for run in runs], wanted, arguments.judge, len(runs)
+    )
+    output.deliver(made, outputs)
+    return verdicts.exit_code(made.verdicts)
+
+
+def given(arguments: argparse.Namespace, outputs: dict[str, Output]) -> tuple[Gate, ...]:
+    """The gates of every --budget and --gate. Raises UsageError that lists every fault."""
+    found: list[Gate] = []
+    faults: list[str] = []
+    for path in arguments.budget:
+        try:
+            found += budget.load(path, outputs)
+        except UsageError as error:
+            faults.append(str(error))
+    for text in arguments.gate:
+        try:
+            found.append(gates.parse(text, outputs, min_samples=arguments.min_samples))
+        except GateFault as fault:
+            faults.append(f"--gate:1:{fault.offset + 1}: {fault} (in '{text}')")
+    if faults:
+        raise UsageError("\n".join(faults))
+    return tuple(found)

@@ -1,0 +1,73 @@
+"""Where a command's series goes: standard output by --format, every -o FILE, a folder of runs."""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmaplock_bt import renderers
+from mmaplock_bt.errors import UsageError
+from mmaplock_bt.series import Series
+
+STDOUT = "-"
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """`files` are (format, path); `shown` is the format on stdout."""
+
+    files: list[tuple[str, str]]
+    folder: Path | None
+    shown: str
+
+
+def wanted(arguments: argparse.Namespace) -> Outputs:
+    """Looked at before anything is traced. Raises UsageError."""
+    found = [renderers.for_file(written) for written in arguments.output]
+    folders = [Path(path) for name, path in found if name == renderers.FOLDER]
+    if len(folders) > 1:
+        raise UsageError("-o: one folder for the runs is enough")
+    files = [(name, path) for name, path in found if name != renderers.FOLDER]
+    for _, path in files:
+        if path != STDOUT and not Path(path).parent.is_dir():
+            raise UsageError(f"cannot write {path}: there is no folder {Path(path).parent}")
+    return Outputs(files, folders[0] if folders else None, arguments.format)
+
+
+def deliver(series: Series, outputs: Outputs) -> None:
+    """Payload on stdout, colour only for a terminal. A file that fails keeps no other back.
+
+    Raises UsageError at the end.
+    """
+    failed = []
+    for name, path in outputs.files:
+        try:
+            _write(path, renderers.named(name)(series))
+        except UsageError as error:
+            failed.append(str(error))
+    _show(series, outputs.shown)
+    if failed:
+        raise UsageError("; ".join(failed))
+
+
+def _show(series: Series, name: str) -> None:
+    if name in renderers.COLORED:
+        sys.stdout.write(renderers.named(name)(series, color=sys.stdout.isatty()))
+    elif name != "none":
+        sys.stdout.write(renderers.named(name)(series))
+    sys.stdout.flush()
+
+
+def _write(path: str, text: str) -> None:
+    if path == STDOUT:
+        sys.stdout.write(text)
+        return
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
+def dump(value: object) -> None:
+    print(json.dumps(value, indent=1))

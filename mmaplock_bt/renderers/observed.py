@@ -1,0 +1,31 @@
+"""What every report says of a verdict in words; plain text, for each format to escape."""
+
+from mmaplock_bt.result import Verdict
+from mmaplock_bt.units import format_ns
+
+
+def observed(said: Verdict) -> str:
+    """'observed 3.67 ms–3.93 ms, limit < 5.00 ms, 1,234 samples'."""
+    samples = f"{said.samples:,} sample{'s' * (said.samples != 1)}"
+    limit = f"{said.operator} {_value(said, said.limit)}"
+    return f"observed {_interval(said)}, limit {limit}, {samples}"
+
+
+def _interval(said: Verdict) -> str:
+    low, high = said.observed
+    if low is None and high is None:
+        return "nothing"
+    if low == high and low is not None:
+        return _value(said, low)
+    if low is None or high is None:
+        end = high if low is None else low
+        return f"{'≤' if low is None else '≥'} {_value(said, end or 0)}"
+    return f"{_value(said, low)}–{_value(said, high)}"
+
+
+def _value(said: Verdict, value: int) -> str:
+    if said.unit == "ns":
+        return format_ns(value)
+    if said.unit == "permille":
+        return f"{value / 10:+.1f} %"
+    return f"{value:,}{said.unit if said.unit == '/s' else f' {said.unit}'.rstrip()}"

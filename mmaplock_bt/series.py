@@ -1,0 +1,119 @@
+"""Repeated runs of one profile, just made or read again, and what they say together."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmaplock_bt import analysis, gates, stream, verdicts
+from mmaplock_bt.errors import UsageError
+from mmaplock_bt.fields import STANDARD
+from mmaplock_bt.gates import Gate, Level, Source
+from mmaplock_bt.result import OutputData, Result, Verdict, from_json, to_json
+from mmaplock_bt.template import CustomField, Output
+from mmaplock_bt.verdicts import Judge
+
+RUN = "run-{:03}.json"
+
+
+@dataclass(frozen=True)
+class Series:
+    """At least one run; `verdicts` are over all of them, `judge` says how."""
+
+    runs: tuple[Result, ...]
+    verdicts: tuple[Verdict, ...] = ()
+    judge: Judge = "median"
+
+    @property
+    def last(self) -> Result:
+        return self.runs[-1]
+
+
+def judged(
+    runs: Sequence[Result], wanted: Sequence[Gate], how: Judge = "median", asked: int = 1
+) -> Series:
+    """The runs with the gates' verdicts; `asked` is how many runs there should be."""
+    asked = max(asked, len(runs))
+    said = [verdicts.over_runs(gate, runs, how, asked) for gate in wanted]
+    return Series(tuple(runs), tuple(said), how)
+
+
+def load(path: str) -> list[Result]:
+    """The runs in a folder in the order of their names, or the one in a file.
+
+    Raises UsageError.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        return [load_run(path)]
+    found = [load_run(str(file)) for file in sorted(folder.glob("*.json"))]
+    if not found:
+        raise UsageError(f"{path}: no result file (*.json) in this folder")
+    return found
+
+
+def load_run(path: str) -> Result:
+    """A result file or a raw stream, told apart by their first line. Raises UsageError."""
+    from pydantic import ValidationError  # noqa: PLC0415  (only when something is read)
+
+    try:
+        text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        if text.startswith(f'{{"type": "{stream.HEADER}"'):
+            return analysis.analyse(text.split("\n"))
+        return from_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise UsageError(f"{path} is no result file: {where}: {first['msg']}") from error
+    except (UsageError, ValueError) as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def gates_in(result: Result) -> list[Gate]:
+    """The gates that a saved result was judged by. Raises UsageError."""
+    outputs = outputs_of(result)
+    return [_gate(verdict, outputs) for verdict in result.verdicts]
+
+
+def _gate(said: Verdict, outputs: dict[str, Output]) -> Gate:
+    level: Level = said.level
+    place = None
+    if said.file is not None:
+        place = Source(said.file, said.line or 1, said.column or 1)
+    return gates.parse(said.gate, outputs, level=level, min_samples=said.min_samples, source=place)
+
+
+def outputs_of(result: Result) -> dict[str, Output]:
+    """What a saved result's gates can name, without the template that made it."""
+    return {name: _declared(data) for name, data in result.outputs.items()}
+
+
+def _declared(data: OutputData) -> Output:
+    names: list[str | CustomField] = [
+        name if name in STANDARD else CustomField(name=name) for name in data.keys
+    ]
+    is_events = data.kind == "events"
+    return Output.model_construct(
+        kind=data.kind,
+        title=data.title,
+        unit=data.unit,
+        fields=names if is_events else [],
+        keys=[] if is_events else names,
+    )
+
+
+def save(result: Result, folder: Path, turn: int) -> Path:
+    """One run's file. Raises UsageError."""
+    path = folder / RUN.format(turn)
+    try:
+        path.write_text(to_json(result), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    return path
+
+
+def with_verdicts(result: Result, wanted: Sequence[Gate]) -> Result:
+    return dataclasses.replace(result, verdicts=[verdicts.judge(gate, result) for gate in wanted])

@@ -1,0 +1,178 @@
+"""Gate + results -> Verdict: pass, fail, undecided or inconclusive; never a pass on nothing."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from mmaplock_bt import gates, metrics
+from mmaplock_bt.gates import Gate, Metric, Number
+from mmaplock_bt.metrics import Observed
+from mmaplock_bt.result import Outcome, Result, Verdict
+
+Judge = Literal["median", "worst", "every"]
+JUDGES: tuple[Judge, ...] = ("median", "worst", "every")
+FAILED, INCONCLUSIVE = 1, 5
+# The worst first: what decides over several.
+ORDER: tuple[Outcome, ...] = ("fail", "inconclusive", "undecided", "pass")
+_FROM_STACKS = ("cause", "kernel_stack", "user_stack")
+_NOT_SEEN = Observed(None, None, 0)
+
+
+def judge(gate: Gate, result: Result) -> Verdict:
+    """What one run says."""
+    seen = metrics.observe(gate.metric, result)
+    return _verdict(gate, seen, _doubt(gate, seen, result))
+
+
+def judge_all(wanted: Sequence[Gate], result: Result) -> list[Verdict]:
+    return [judge(gate, result) for gate in wanted]
+
+
+def over_runs(gate: Gate, runs: Sequence[Result], how: Judge, asked: int) -> Verdict:
+    """What `asked` repeated runs say together; one that says nothing could have been anything.
+
+    So the median may still be known without it, the worst and 'every' are not.
+    """
+    singles = [judge(gate, result) for result in runs]
+    if asked == len(singles) == 1:
+        return singles[0]
+    doubts = [single.reason for single in singles if single.outcome == "inconclusive"]
+    doubts += ["was not made"] * (asked - len(singles))
+    known = [
+        metrics.observe(gate.metric, result)
+        for result, single in zip(runs, singles, strict=True)
+        if single.outcome != "inconclusive"
+    ]
+    doubt = f"{len(doubts)} of {asked} runs: {doubts[0]}" if doubts else ""
+    if how == "every":
+        return _every(gate, known, doubt)
+    low = [seen.low for seen in known] + [None] * len(doubts)
+    high = [seen.high for seen in known] + [None] * len(doubts)
+    samples = min((seen.samples for seen in known), default=0)
+    pick = _median if how == "median" else _worst
+    joined = pick(gate, low, high, samples)
+    return _verdict(gate, joined, doubt if _decision(gate, joined) == "undecided" else "")
+
+
+def exit_code(verdicts: Sequence[Verdict]) -> int:
+    """Of the error gates: 1 when one failed, else 5 when one did not pass, else 0."""
+    outcomes = {verdict.outcome for verdict in verdicts if verdict.level == "error"}
+    if "fail" in outcomes:
+        return FAILED
+    return INCONCLUSIVE if outcomes - {"pass"} else 0
+
+
+def _verdict(gate: Gate, seen: Observed, doubt: str) -> Verdict:
+    outcome: Outcome
+    outcome = "inconclusive" if doubt else _decision(gate, seen)
+    place = gate.source
+    return Verdict(
+        gate=gate.text,
+        level=gate.level,
+        outcome=outcome,
+        observed=[_floor(seen.low), _ceil(seen.high)],
+        operator=gate.operator,
+        limit=gate.limit,
+        unit=_unit(gate.metric),
+        samples=seen.samples,
+        min_samples=gate.min_samples,
+        reason=doubt
+        or ("the limit lies inside the observed interval" if outcome == "undecided" else ""),
+        file=place.file if place else None,
+        line=place.line if place else None,
+        column=place.column if place else None,
+    )
+
+
+def _unit(metric: Metric) -> str:
+    return "/s" if metric.field == "rate" else metric.unit
+
+
+def _doubt(gate: Gate, seen: Observed, result: Result) -> str:
+    """Why nothing can be said, or an empty text."""
+    looks_at_loss = gate.metric.output == "loss" or gate.metric.text == "books.residue"
+    if looks_at_loss and _decision(gate, seen) == "fail":
+        return ""  # that something is missing is just what it says
+    if missing := _missing(gate.metric, result):
+        return missing
+    if not seen.samples:
+        return "no sample was seen"
+    if not seen.is_measured:
+        return "it was not measured"
+    if seen.samples < gate.min_samples:
+        return f"{seen.samples:,} samples, fewer than min_samples {gate.min_samples:,}"
+    return ""
+
+
+def _missing(metric: Metric, result: Result) -> str:
+    """What makes the result too incomplete for this metric, or an empty text."""
+    loss, window, books = result.loss, result.window, result.books
+    interrupted = window.ended_by == "interrupt" and window.command is not None
+    attached = f"{loss.probes_attached} of {loss.probes_expected} probes attached"
+    faults = {
+        "bpftrace ended before the window did": window.ended_by == "bpftrace_died",
+        "the command was interrupted": interrupted,
+        "bpftrace printed too much: the window was cut short": window.ended_by == "limit",
+        "bpftrace ended without printing its maps": books.starts is None,
+        f"{books.residue} lock events have no partner in the books": bool(books.residue),
+        attached: loss.probes_attached != loss.probes_expected,
+        f"{loss.lost_events:,} events lost": loss.lost_events > 0,
+        f"maps were full {loss.map_full:,} times": loss.map_full > 0,
+        f"{loss.unparsed_lines:,} lines not understood": loss.unparsed_lines > 0,
+        f"{loss.stack_errors:,} stacks missing": loss.stack_errors > 0 and _on_stacks(metric),
+        "the window was not seen through": not (loss.complete or loss.stack_errors),
+    }
+    return next((sentence for sentence, is_so in faults.items() if is_so), "")
+
+
+def _on_stacks(metric: Metric) -> bool:
+    """A missing stack leaves counts and times as they are, but not what is told from it."""
+    return any(key in _FROM_STACKS for key, _ in metric.where)
+
+
+def _every(gate: Gate, known: list[Observed], doubt: str) -> Verdict:
+    """The run that decides: the first of the worst outcome."""
+    each = [_verdict(gate, seen, "") for seen in known]
+    if doubt:
+        each.append(_verdict(gate, _NOT_SEEN, doubt))
+    return min(each, key=lambda verdict: ORDER.index(verdict.outcome))
+
+
+def _median(
+    gate: Gate, low: list[Number | None], high: list[Number | None], samples: int
+) -> Observed:
+    """Of an even number of runs both middle ones count: the interval holds the two."""
+    lows, highs = _ordered(low, -math.inf), _ordered(high, math.inf)
+    return Observed(_end(lows[(len(lows) - 1) // 2]), _end(highs[len(highs) // 2]), samples)
+
+
+def _worst(
+    gate: Gate, low: list[Number | None], high: list[Number | None], samples: int
+) -> Observed:
+    """The largest where small is good, the smallest where large is; all for == and !=."""
+    lows, highs = _ordered(low, -math.inf), _ordered(high, math.inf)
+    if gate.operator in ("<", "<="):
+        return Observed(_end(lows[-1]), _end(highs[-1]), samples)
+    if gate.operator in (">", ">="):
+        return Observed(_end(lows[0]), _end(highs[0]), samples)
+    return Observed(_end(lows[0]), _end(highs[-1]), samples)
+
+
+def _ordered(ends: list[Number | None], unknown: float) -> list[Number | float]:
+    return sorted(unknown if end is None else end for end in ends)
+
+
+def _end(value: Number | float) -> Number | None:
+    return None if isinstance(value, float) else value
+
+
+def _decision(gate: Gate, seen: Observed) -> gates.Decision:
+    return gates.decide(gate.operator, seen.low, seen.high, gate.limit)
+
+
+def _floor(value: Number | None) -> int | None:
+    return None if value is None else math.floor(value)
+
+
+def _ceil(value: Number | None) -> int | None:
+    return None if value is None else math.ceil(value)
