@@ -25,6 +25,7 @@ COMMANDS = {
     "check": ("profiles", "check_main", "all faults of a profile, with line and column"),
     "script": ("profiles", "script_main", "the profile as a standalone bpftrace program"),
     "gate": ("gate", "main", "judge saved results by gates; pass, fail or inconclusive (no root)"),
+    "compare": ("compare", "main", "what changed between two series of runs (no root)"),
     "report": ("report", "main", "show a saved result or raw stream again (no root)"),
     "schema": ("profiles", "schema_main", "JSON Schema of profiles, templates, budgets or results"),
     "doctor": ("doctor", "main", "what this machine offers, what follows, how to mend it"),
@@ -100,10 +101,11 @@ def _parser() -> argparse.ArgumentParser:
         )
     for name in ("run", "script"):
         _add_selection(made[name])
-    for name in ("run", "gate", "report"):
+    for name in ("run", "gate", "compare", "report"):
         _add_rendering(made[name], "gates" if name == "gate" else "table")
     for name in ("run", "gate"):
         _add_gates(made[name])
+    _add_comparison(made["compare"])
     made["run"].add_argument(
         "--repeat", type=int, default=1, metavar="N",
         help="run it N times; each result is kept in the folder of -o DIR/",
@@ -171,6 +173,24 @@ def _add_gates(parser: argparse.ArgumentParser) -> None:
     add("--budget", action="append", default=[], metavar="FILE", help="a YAML file with `gates:`")
     add("--min-samples", type=_positive, default=1, metavar="N", help="below N nothing is said (1)")
     add("--judge", choices=JUDGES, default="median", help="of several runs (median)")
+
+
+def _add_comparison(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    for name in ("base", "new"):
+        add(name, metavar=name.upper(), help="a result file, or a folder of repeated runs")
+    add(
+        "--fail-on",
+        action="append",
+        default=[],
+        metavar="METRIC:TOLERANCE",
+        help="exit 1 when it is exceeded, like 'hold.p99:+10%%' or 'hold.sum:+10%% and +100us'",
+    )
+    smaller = "smaller changes are not shown (+10%% and +1us)"
+    add("--tolerance", default="+10% and +1us", metavar="TOLERANCE", help=smaller)
+    add("--alpha", type=float, default=0.05, metavar="P", help="how often chance may win (0.05)")
+    add("--min-runs", type=_positive, default=6, metavar="N", help="of each series (6)")
+    add("--allow-different", action="store_true", help="compare what is not comparable")
 
 
 def _positive(text: str) -> int:

@@ -27,9 +27,13 @@ class Measure:
 
 def of(runs: Sequence[Result], further: Iterable[Metric] = ()) -> list[Measure]:
     """Outputs whose keys name no process, thread or address; and the `further` metrics."""
-    found = {metric.text: metric for result in runs for metric in _named(result)}
-    found |= {metric.text: metric for metric in further}
+    found = {metric.text: metric for metric in (*metrics_of(runs), *further)}
     return [Measure(metric, observed(metric, runs)) for metric in found.values()]
+
+
+def metrics_of(runs: Sequence[Result]) -> list[Metric]:
+    """Each once, in the order of the outputs."""
+    return list({m.text: m for result in runs for m in _named(result)}.values())
 
 
 def observed(metric: Metric, runs: Sequence[Result]) -> tuple[Observed, ...]:

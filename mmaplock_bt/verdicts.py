@@ -93,19 +93,20 @@ def _doubt(gate: Gate, seen: Observed, result: Result) -> str:
     looks_at_loss = gate.metric.output == "loss" or gate.metric.text == "books.residue"
     if looks_at_loss and _decision(gate, seen) == "fail":
         return ""  # that something is missing is just what it says
-    if missing := _missing(gate.metric, result):
-        return missing
-    if not seen.samples:
-        return "no sample was seen"
-    if not seen.is_measured:
-        return "it was not measured"
-    if seen.samples < gate.min_samples:
-        return f"{seen.samples:,} samples, fewer than min_samples {gate.min_samples:,}"
-    return ""
+    few = f"{seen.samples:,} samples, fewer than min_samples {gate.min_samples:,}"
+    stacks = missing_stacks(gate.metric, result)
+    doubts = {
+        missing(result): True,
+        f"{stacks:,} stacks missing": stacks > 0,
+        "no sample was seen": not seen.samples,
+        "it was not measured": not seen.is_measured,
+        few: seen.samples < gate.min_samples,
+    }
+    return next((doubt for doubt, is_so in doubts.items() if doubt and is_so), "")
 
 
-def _missing(metric: Metric, result: Result) -> str:
-    """What makes the result too incomplete for this metric, or an empty text."""
+def missing(result: Result) -> str:
+    """What makes the whole result incomplete, stacks aside, or an empty text."""
     loss, window, books = result.loss, result.window, result.books
     interrupted = window.ended_by == "interrupt" and window.command is not None
     attached = f"{loss.probes_attached} of {loss.probes_expected} probes attached"
@@ -119,15 +120,15 @@ def _missing(metric: Metric, result: Result) -> str:
         f"{loss.lost_events:,} events lost": loss.lost_events > 0,
         f"maps were full {loss.map_full:,} times": loss.map_full > 0,
         f"{loss.unparsed_lines:,} lines not understood": loss.unparsed_lines > 0,
-        f"{loss.stack_errors:,} stacks missing": loss.stack_errors > 0 and _on_stacks(metric),
         "the window was not seen through": not (loss.complete or loss.stack_errors),
     }
     return next((sentence for sentence, is_so in faults.items() if is_so), "")
 
 
-def _on_stacks(metric: Metric) -> bool:
-    """A missing stack leaves counts and times as they are, but not what is told from it."""
-    return any(key in _FROM_STACKS for key, _ in metric.where)
+def missing_stacks(metric: Metric, result: Result) -> int:
+    """Counts and times stay as they are without a stack, but not what is told from it."""
+    told = any(key in _FROM_STACKS for key, _ in metric.where)
+    return result.loss.stack_errors if told else 0
 
 
 def _every(gate: Gate, known: list[Observed], doubt: str) -> Verdict:

@@ -21,7 +21,7 @@ def main(arguments: argparse.Namespace) -> int:
     made = series.judged(
         [series.with_verdicts(run, wanted) for run in runs], wanted, arguments.judge, len(runs)
     )
-    output.deliver(made, outputs)
+    output.deliver_series(outputs, made)
     return verdicts.exit_code(made.verdicts)
 
 

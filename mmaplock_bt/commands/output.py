@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +23,13 @@ class Outputs:
     shown: str
 
 
-def wanted(arguments: argparse.Namespace) -> Outputs:
+def wanted(arguments: argparse.Namespace, *, folders_allowed: int = 0) -> Outputs:
     """Looked at before anything is traced. Raises UsageError."""
     found = [renderers.for_file(written) for written in arguments.output]
     folders = [Path(path) for name, path in found if name == renderers.FOLDER]
-    if len(folders) > 1:
-        raise UsageError("-o: one folder for the runs is enough")
+    if len(folders) > folders_allowed:
+        allowed = "one folder is enough" if folders_allowed else f"{arguments.verb} makes no runs"
+        raise UsageError(f"-o {folders[-1]}/ would keep each run's result: {allowed}")
     files = [(name, path) for name, path in found if name != renderers.FOLDER]
     for _, path in files:
         if path != STDOUT and not Path(path).parent.is_dir():
@@ -35,28 +37,26 @@ def wanted(arguments: argparse.Namespace) -> Outputs:
     return Outputs(files, folders[0] if folders else None, arguments.format)
 
 
-def deliver(series: Series, outputs: Outputs) -> None:
-    """Payload on stdout, colour only for a terminal. A file that fails keeps no other back.
+def deliver(outputs: Outputs, rendered: Callable[[str, bool], str]) -> None:
+    """`rendered(format, color)` on stdout and in every file; one that fails keeps no other back.
 
     Raises UsageError at the end.
     """
     failed = []
     for name, path in outputs.files:
         try:
-            _write(path, renderers.named(name)(series))
+            _write(path, rendered(name, False))
         except UsageError as error:
             failed.append(str(error))
-    _show(series, outputs.shown)
+    if outputs.shown != "none":
+        sys.stdout.write(rendered(outputs.shown, sys.stdout.isatty()))
+    sys.stdout.flush()
     if failed:
         raise UsageError("; ".join(failed))
 
 
-def _show(series: Series, name: str) -> None:
-    if name in renderers.COLORED:
-        sys.stdout.write(renderers.named(name)(series, color=sys.stdout.isatty()))
-    elif name != "none":
-        sys.stdout.write(renderers.named(name)(series))
-    sys.stdout.flush()
+def deliver_series(outputs: Outputs, series: Series) -> None:
+    deliver(outputs, lambda name, color: renderers.rendered(series, name, color=color))
 
 
 def _write(path: str, text: str) -> None:

@@ -11,5 +11,5 @@ def main(arguments: argparse.Namespace) -> int:
     outputs = output.wanted(arguments)
     runs = series.load(arguments.result)
     said = runs[0].verdicts if len(runs) == 1 else ()
-    output.deliver(Series(tuple(runs), tuple(said)), outputs)
+    output.deliver_series(outputs, Series(tuple(runs), tuple(said)))
     return 0

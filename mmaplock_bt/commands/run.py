@@ -27,7 +27,7 @@ RUNS = "mmaplock-bt-runs"
 
 
 def main(arguments: argparse.Namespace) -> int:
-    outputs = output.wanted(arguments)
+    outputs = output.wanted(arguments, folders_allowed=1)
     arguments.profile = arguments.profile or DEFAULT
     chosen = chosen_profile(arguments)
     if arguments.trigger:
@@ -37,7 +37,7 @@ def main(arguments: argparse.Namespace) -> int:
     _check_repeat(arguments, chosen, outputs)
     runs, died = _runs(arguments, chosen, _folder(arguments, outputs))
     made = series.judged(runs, chosen.gates, arguments.judge, arguments.repeat)
-    output.deliver(made, outputs)
+    output.deliver_series(outputs, made)
     return ended(made, died)
 
 

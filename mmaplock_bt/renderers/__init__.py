@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 from mmaplock_bt.errors import UsageError
+from mmaplock_bt.series import Series
 
 Renderer = Callable[..., str]  # (series); those in COLORED also take color=
 COLORED = ("table", "gates")
@@ -21,6 +22,12 @@ _BY_SUFFIX = {suffix: name for name, suffixes in FORMATS.items() for suffix in s
 def named(name: str) -> Renderer:
     render: Renderer = import_module(f"mmaplock_bt.renderers.{name}").render
     return render
+
+
+def rendered(series: Series, name: str, *, color: bool = False) -> str:
+    """`color` is for the formats that a terminal shows."""
+    render = named(name)
+    return render(series, color=color) if name in COLORED else render(series)
 
 
 def for_file(written: str) -> tuple[str, str]:

@@ -1,8 +1,11 @@
 """The verdicts alone, as the terminal report ends with them."""
 
-from mmaplock_bt.renderers import table
+from mmaplock_bt.renderers import console, table
 from mmaplock_bt.series import Series
 
 
 def render(series: Series, *, color: bool = False) -> str:
-    return table.gates(series, color=color)
+    out = console.make(color=color)
+    out.print(table.title(series.last))
+    console.gates(series.verdicts, out, table.how(series))
+    return console.text(out)

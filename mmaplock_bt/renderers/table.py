@@ -1,6 +1,5 @@
 """The terminal report: the worst first, under 100 columns, plain when piped."""
 
-import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mmaplock_bt.metrics import merged
-from mmaplock_bt.renderers.observed import observed
+from mmaplock_bt.renderers import console
 from mmaplock_bt.result import Books, Loss, OutputData, Result, Row
 from mmaplock_bt.series import Series
 from mmaplock_bt.units import format_ns, format_value, safe
@@ -29,9 +28,6 @@ _PARTIES = (
 )
 _MARKS = {"user_stack": "-- user", "current_stack": "-- when last seen"}
 _HEADS = {"sum": "total", "count_permille": "of all", "sum_permille": "of their time"}
-_OUTCOMES = {
-    "pass": "green", "fail": "bold red", "undecided": "bold yellow", "inconclusive": "bold yellow"
-}  # fmt: skip
 _WRITER = ("writer_tid", "writer_pid", "writer_comm", "writer_wait_ns")
 
 
@@ -40,63 +36,47 @@ def render(series: Series, *, color: bool = False) -> str:
 
     Of several runs a line each: the whole of one is `report`'s.
     """
-    console = _console(color=color)
+    out = console.make(color=color)
     if len(series.runs) == 1:
-        _run(series.last, console)
+        _run(series.last, out)
     else:
-        _runs(series.runs, console)
+        _runs(series.runs, out)
     if series.verdicts:
-        console.print()
-        _gates(series, console)
-    return _text(console)
+        out.print()
+        console.gates(series.verdicts, out, how(series))
+    return console.text(out)
 
 
-def gates(series: Series, *, color: bool = False) -> str:
-    """The verdicts alone, under the run's title."""
-    console = _console(color=color)
-    console.print(_title(series.last))
-    _gates(series, console)
-    return _text(console)
+def how(series: Series) -> str:
+    """How several runs are judged."""
+    return f" ({series.judge} of {len(series.runs)} runs)" if len(series.runs) > 1 else ""
 
 
-def _console(*, color: bool) -> Console:
-    return Console(
-        file=io.StringIO(), width=WIDTH, force_terminal=color, no_color=not color, highlight=False
-    )
-
-
-def _text(console: Console) -> str:
-    assert isinstance(console.file, io.StringIO)
-    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
-
-
-def _run(result: Result, console: Console) -> None:
-    console.print(_title(result))
+def _run(result: Result, out: Console) -> None:
+    out.print(title(result))
     for name, output in result.outputs.items():
         if not output.hidden:
-            console.print()
-            console.print(Text(f"{output.title} ({name})", style="bold"))
-            console.print(
-                _body(output, result.window.duration_ns), no_wrap=True, overflow="ellipsis"
-            )
-    console.print()
-    console.print(Text(_books(result.books)), soft_wrap=False)
+            out.print()
+            out.print(Text(f"{output.title} ({name})", style="bold"))
+            out.print(_body(output, result.window.duration_ns), no_wrap=True, overflow="ellipsis")
+    out.print()
+    out.print(Text(_books(result.books)), soft_wrap=False)
     for message in result.messages:
-        console.print(Text(f"bpftrace: {safe(message)}"), soft_wrap=True)
-    console.print(
+        out.print(Text(f"bpftrace: {safe(message)}"), soft_wrap=True)
+    out.print(
         Text(_loss(result.loss, result.books), style="" if result.loss.complete else "bold red")
     )
 
 
-def _runs(runs: Sequence[Result], console: Console) -> None:
-    console.print(_title(runs[-1]))
-    console.print()
-    console.print(Text(f"{len(runs)} runs, the last one's title above", style="bold"))
+def _runs(runs: Sequence[Result], out: Console) -> None:
+    out.print(title(runs[-1]))
+    out.print()
+    out.print(Text(f"{len(runs)} runs, the last one's title above", style="bold"))
     for turn, result in enumerate(runs, 1):
         command = result.window.command
         status = "" if command is None else f", status {command.status}"
         loss = "complete" if result.loss.complete else _loss(result.loss, result.books)[7:]
-        console.print(
+        out.print(
             Text(
                 f"  {turn:>3}  {format_ns(result.window.duration_ns)}{status}, "
                 f"{result.books.acquires or 0:,} acquisitions, {loss}"
@@ -104,22 +84,7 @@ def _runs(runs: Sequence[Result], console: Console) -> None:
         )
 
 
-def _gates(series: Series, console: Console) -> None:
-    """Each gate with what was observed, on how many samples; the reason below it."""
-    how = f" ({series.judge} of {len(series.runs)} runs)" if len(series.runs) > 1 else ""
-    console.print(Text(f"Gates{how}" if series.verdicts else "No gates", style="bold"))
-    for said in series.verdicts:
-        mark = said.outcome.upper() if said.outcome == "fail" else said.outcome
-        line = Text("  ")
-        line.append(f"{mark:<12}", style=_OUTCOMES[said.outcome])
-        line.append(f" {safe(said.gate)}", style="bold")
-        line.append("  (warn)" if said.level == "warn" else "")
-        console.print(line, soft_wrap=True)
-        reason = f": {safe(said.reason)}" if said.reason else ""
-        console.print(Text(f"      {observed(said)}{reason}", style="dim"), soft_wrap=True)
-
-
-def _title(result: Result) -> Text:
+def title(result: Result) -> Text:
     window, target = result.window, result.target
     text = Text(result.profile.name, style="bold")
     text.append(

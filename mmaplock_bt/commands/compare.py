@@ -1,0 +1,60 @@
+"""What changed between two series of runs, and whether it may; needs no root.
+
+BASE and NEW are result files or folders of repeated runs. `~` marks what is not shown: within
+the tolerance, or not told from chance.
+"""
+
+import argparse
+
+from mmaplock_bt import comparison, renderers, series, tolerances, verdicts
+from mmaplock_bt.commands import output
+from mmaplock_bt.comparison import Comparison, Rules
+from mmaplock_bt.errors import UsageError
+from mmaplock_bt.gates import GateFault
+from mmaplock_bt.renderers import changes
+from mmaplock_bt.template import Output
+from mmaplock_bt.tolerances import Condition
+
+
+def main(arguments: argparse.Namespace) -> int:
+    outputs = output.wanted(arguments)
+    base, new = series.load(arguments.base), series.load(arguments.new)
+    made = comparison.compare(
+        base,
+        new,
+        _rules(arguments),
+        _conditions(arguments, series.outputs_of(base[0])),
+        allow_different=arguments.allow_different,
+    )
+    output.deliver(outputs, lambda name, color: _rendered(made, name, color))
+    return verdicts.exit_code(made.verdicts)
+
+
+def _rules(arguments: argparse.Namespace) -> Rules:
+    if not 0 < arguments.alpha < 1:
+        raise UsageError(f"--alpha {arguments.alpha}: a probability between 0 and 1")
+    try:
+        tolerance = tolerances.parse(arguments.tolerance)
+    except UsageError as error:
+        raise UsageError(f"--tolerance: {error}") from error
+    return Rules(arguments.alpha, arguments.min_runs, tolerance)
+
+
+def _conditions(arguments: argparse.Namespace, outputs: dict[str, Output]) -> list[Condition]:
+    """Raises UsageError that lists every fault."""
+    found: list[Condition] = []
+    faults: list[str] = []
+    for text in arguments.fail_on:
+        try:
+            found.append(tolerances.parse_condition(text, outputs))
+        except GateFault as fault:
+            faults.append(f"--fail-on:1:{fault.offset + 1}: {fault} (in '{text}')")
+    if faults:
+        raise UsageError("\n".join(faults))
+    return found
+
+
+def _rendered(made: Comparison, name: str, color: bool) -> str:
+    """Some formats show the comparison itself, the others its verdicts."""
+    own = changes.FORMATS.get(name)
+    return own(made, color) if own else renderers.rendered(made.series, name, color=color)

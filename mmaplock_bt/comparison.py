@@ -1,0 +1,188 @@
+"""Two series -> what changed: per measure the change, how sure that is, and whether it may be."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import median
+
+from mmaplock_bt import measures, significance, verdicts
+from mmaplock_bt.comparability import KINDS, NOTED, differences
+from mmaplock_bt.errors import Inconclusive
+from mmaplock_bt.gates import Metric
+from mmaplock_bt.metrics import Observed
+from mmaplock_bt.result import Outcome, Result, Verdict
+from mmaplock_bt.series import Series
+from mmaplock_bt.tolerances import Condition, Tolerance
+from mmaplock_bt.units import format_value
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How sure, how much and on how many runs a change must be to be shown.
+
+    The tolerance's floor is in ns and for times only.
+    """
+
+    alpha: float = 0.05
+    min_runs: int = 6
+    tolerance: Tolerance = field(default_factory=Tolerance)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One measure's. `base` and `new` are medians over the runs, in the metric's unit.
+
+    `change` and its interval are relative (0.1 is +10 %), None where the base is 0 or unknown.
+    `p` is corrected for the number of measures looked at. `is_shown` when the change is neither
+    chance nor within the tolerance; `reason` tells why nothing can be said.
+    """
+
+    metric: Metric
+    base: float | None
+    new: float | None
+    runs: tuple[int, int]
+    change: float | None = None
+    interval: tuple[float, float] | None = None
+    p: float | None = None
+    is_shown: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`verdicts` are those of --fail-on; `notes` what differs, or was left out."""
+
+    base: tuple[Result, ...]
+    new: tuple[Result, ...]
+    changes: tuple[Change, ...]
+    verdicts: tuple[Verdict, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def series(self) -> Series:
+        """The new runs with the verdicts, for reports that know no comparison."""
+        return Series(self.new, self.verdicts)
+
+
+def compare(
+    base: Sequence[Result],
+    new: Sequence[Result],
+    rules: Rules,
+    conditions: Sequence[Condition] = (),
+    *,
+    allow_different: bool = False,
+) -> Comparison:
+    """Raises Inconclusive, with every reason, for results that cannot be compared."""
+    different = list(dict.fromkeys(differences([*base, *new], KINDS)))
+    if different and not allow_different:
+        raise Inconclusive(
+            f"these results cannot be compared: {'; '.join(different)} "
+            "(--allow-different compares them all the same)"
+        )
+    sound = [[run for run in runs if not verdicts.missing(run)] for runs in (base, new)]
+    notes = [
+        *different,
+        *dict.fromkeys(differences([*base, *new], NOTED)),
+        *_left_out(base, sound[0], "base"),
+        *_left_out(new, sound[1], "new"),
+    ]
+    changes = _changes(measures.metrics_of([*sound[0], *sound[1]]), sound, rules)
+    judged = _changes([condition.metric for condition in conditions], sound, rules)
+    said = [_verdict(*pair, rules) for pair in zip(conditions, judged, strict=True)]
+    return Comparison(tuple(base), tuple(new), tuple(changes), tuple(said), tuple(notes))
+
+
+def _left_out(runs: Sequence[Result], kept: Sequence[Result], name: str) -> Iterator[str]:
+    lost = [reason for run in runs if (reason := verdicts.missing(run))]
+    if len(kept) < len(runs):
+        yield f"{len(lost)} of {len(runs)} {name} runs left out: {lost[0]}"
+
+
+def _changes(
+    metrics: Sequence[Metric], sound: Sequence[Sequence[Result]], rules: Rules
+) -> list[Change]:
+    """All of one family: the more measures are looked at, the surer each must be."""
+    base, new = sound
+    found = [
+        _change(metric, _values(metric, base), _values(metric, new), rules) for metric in metrics
+    ]
+    return _corrected(found, rules)
+
+
+def _values(metric: Metric, runs: Sequence[Result]) -> list[float]:
+    """One number per run that measured it and saw anything: the middle of its interval."""
+    whole = [run for run in runs if not verdicts.missing_stacks(metric, run)]
+    seen = measures.observed(metric, whole)
+    return [_middle(each) for each in seen if each.is_measured and each.samples]
+
+
+def _middle(seen: Observed) -> float:
+    ends = [float(end) for end in (seen.low, seen.high) if end is not None]
+    return sum(ends) / len(ends)
+
+
+def _change(metric: Metric, base: list[float], new: list[float], rules: Rules) -> Change:
+    runs = (len(base), len(new))
+    medians = (median(base) if base else None, median(new) if new else None)
+    if min(runs) < rules.min_runs:
+        reason = f"{min(runs)} runs, fewer than {rules.min_runs}"
+        return Change(metric, *medians, runs, reason=reason)
+    relative = None if not medians[0] else (medians[1] or 0) / medians[0] - 1
+    return Change(
+        metric,
+        *medians,
+        runs,
+        relative,
+        interval=significance.interval(base, new),
+        p=significance.chance(base, new),
+    )
+
+
+def _corrected(changes: list[Change], rules: Rules) -> list[Change]:
+    """With each p as it counts among all, and whether the change is shown."""
+    tested = [change for change in changes if change.p is not None]
+    chances = iter(significance.holm([change.p or 0.0 for change in tested]))
+    return [
+        change if change.p is None else _judged(replace(change, p=next(chances)), rules)
+        for change in changes
+    ]
+
+
+def _judged(change: Change, rules: Rules) -> Change:
+    if change.p is None or change.p > rules.alpha or change.base is None or change.new is None:
+        return change
+    floor = rules.tolerance.floor if change.metric.unit == "ns" else 0
+    both = (replace(rules.tolerance, floor=floor, sign=sign) for sign in (1, -1))
+    exceeded = any(tolerance.is_exceeded(change.base, change.new) for tolerance in both)
+    return replace(change, is_shown=exceeded)
+
+
+def _verdict(condition: Condition, change: Change, rules: Rules) -> Verdict:
+    """Fails only on evidence: beyond the tolerance, and not by chance."""
+    outcome: Outcome = "pass"
+    if change.p is None or change.base is None or change.new is None:
+        outcome = "inconclusive"
+    elif change.p <= rules.alpha and condition.tolerance.is_exceeded(change.base, change.new):
+        outcome = "fail"
+    ends = change.interval or (change.change, change.change)
+    return Verdict(
+        gate=condition.text,
+        level="error",
+        outcome=outcome,
+        observed=[None if end is None else round(end * 1000) for end in ends],
+        operator="<=" if condition.tolerance.sign > 0 else ">=",
+        limit=round(condition.tolerance.sign * condition.tolerance.relative * 1000),
+        unit="permille",
+        samples=min(change.runs),
+        min_samples=rules.min_runs,
+        reason=change.reason or _medians(change),
+    )
+
+
+def _medians(change: Change) -> str:
+    unit = change.metric.unit or "count"
+    base, new = (
+        "nothing" if value is None else format_value(round(value), unit)
+        for value in (change.base, change.new)
+    )
+    chance = "not measured" if change.p is None else f"p {change.p:.2g}"
+    return f"median {base} -> {new}, {chance}"

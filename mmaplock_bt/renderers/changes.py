@@ -1,0 +1,74 @@
+"""A comparison: per measure both medians, the change and how sure it is; `~` for nothing shown."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+
+from rich.table import Table
+from rich.text import Text
+
+from mmaplock_bt.comparison import Change, Comparison
+from mmaplock_bt.renderers import console
+from mmaplock_bt.units import format_value, safe
+
+HEADS = ("measure", "base", "new", "change", "95 % interval", "p", "runs")
+NOTHING = "~"
+
+
+def render(made: Comparison, color: bool = False) -> str:
+    out = console.make(color=color)
+    out.print(Text(_title(made), style="bold"))
+    for note in made.notes:
+        out.print(Text(f"  note: {safe(note)}", style="yellow"), soft_wrap=True)
+    out.print()
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for head in HEADS:
+        grid.add_column(head, justify="left" if head == HEADS[0] else "right")
+    for change in made.changes:
+        cells = [Text(cell) for cell in cells_of(change)]
+        if change.is_shown:
+            cells[3].stylize("bold red" if (change.change or 1) > 0 else "bold green")
+        grid.add_row(*cells)
+    out.print(grid if made.changes else Text("no measure was seen in these runs"))
+    if made.verdicts:
+        out.print()
+        console.gates(made.verdicts, out)
+    return console.text(out)
+
+
+def to_json(made: Comparison, _color: bool = False) -> str:
+    """Without the runs: they are in their own files."""
+    whole = asdict(made)
+    sizes = {"base": len(made.base), "new": len(made.new)}
+    return json.dumps({"schema": 1, "runs": sizes} | {
+        name: whole[name] for name in ("changes", "verdicts", "notes")
+    }, indent=1) + "\n"  # fmt: skip
+
+
+FORMATS: dict[str, Callable[[Comparison, bool], str]] = {"table": render, "json": to_json}
+
+
+def cells_of(change: Change) -> tuple[str, ...]:
+    """In the order of HEADS."""
+    unit = change.metric.unit or "count"
+    base, new = (
+        "-" if value is None else format_value(round(value), unit)
+        for value in (change.base, change.new)
+    )
+    ends = "-" if change.interval is None else " – ".join(f"{end:+.1%}" for end in change.interval)
+    shown = _change(change) if change.is_shown else change.reason or NOTHING
+    chance = "-" if change.p is None else f"{change.p:.3f}"
+    sizes = f"{change.runs[0]} + {change.runs[1]}"
+    return safe(change.metric.text), base, new, shown, ends, chance, sizes
+
+
+def _change(change: Change) -> str:
+    return "new" if change.change is None else f"{change.change:+.1%}"
+
+
+def _title(made: Comparison) -> str:
+    base, new = made.base[-1], made.new[-1]
+    return (
+        f"{safe(new.profile.name)}: {len(made.base)} runs of {base.window.start[:16]} and "
+        f"{len(made.new)} of {new.window.start[:16]}"
+    )

@@ -1,0 +1,42 @@
+"""What the terminal reports share: rich's console into a text, and the verdicts."""
+
+import io
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from mmaplock_bt.renderers.observed import observed
+from mmaplock_bt.result import Verdict
+from mmaplock_bt.units import safe
+
+WIDTH = 99
+_OUTCOMES = {
+    "pass": "green", "fail": "bold red", "undecided": "bold yellow", "inconclusive": "bold yellow"
+}  # fmt: skip
+
+
+def make(*, color: bool) -> Console:
+    return Console(
+        file=io.StringIO(), width=WIDTH, force_terminal=color, no_color=not color, highlight=False
+    )
+
+
+def text(console: Console) -> str:
+    """What was printed, without blanks at the ends of lines."""
+    assert isinstance(console.file, io.StringIO)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
+
+
+def gates(verdicts: Sequence[Verdict], console: Console, how: str = "") -> None:
+    """Each gate with what was observed, on how many samples; the reason below it."""
+    console.print(Text(f"Gates{how}" if verdicts else "No gates", style="bold"))
+    for said in verdicts:
+        mark = said.outcome.upper() if said.outcome == "fail" else said.outcome
+        line = Text("  ")
+        line.append(f"{mark:<12}", style=_OUTCOMES[said.outcome])
+        line.append(f" {safe(said.gate)}", style="bold")
+        line.append("  (warn)" if said.level == "warn" else "")
+        console.print(line, soft_wrap=True)
+        reason = f": {safe(said.reason)}" if said.reason else ""
+        console.print(Text(f"      {observed(said)}{reason}", style="dim"), soft_wrap=True)

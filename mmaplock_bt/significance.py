@@ -1,0 +1,64 @@
+"""How sure a change is: rank test, bootstrap interval, correction for many tests. Needs scipy."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmaplock_bt.errors import UsageError
+
+RESAMPLES = 9999
+SEED = 1  # the same files give the same answer
+COVERAGE = 0.95
+
+
+def chance(base: list[float], new: list[float]) -> float:
+    """Mann-Whitney's, exact or, with ties, by permutations."""
+    stats, numpy = _scipy()
+    values = [*base, *new]
+    if len(set(values)) == 1:
+        return 1.0
+    exact = len(set(values)) == len(values)
+    method = "exact" if exact else stats.PermutationMethod(
+        n_resamples=RESAMPLES, rng=numpy.random.default_rng(SEED)
+    )  # fmt: skip
+    return float(stats.mannwhitneyu(new, base, method=method).pvalue)
+
+
+def interval(base: list[float], new: list[float]) -> tuple[float, float] | None:
+    """Of the relative change of the median, by bootstrap."""
+    if min(base) <= 0:
+        return None
+    stats, numpy = _scipy()
+
+    def change(one: Any, other: Any, axis: int = -1) -> Any:
+        return numpy.median(other, axis=axis) / numpy.median(one, axis=axis) - 1
+
+    found = stats.bootstrap(
+        (base, new),
+        change,
+        method="percentile",
+        confidence_level=COVERAGE,
+        n_resamples=RESAMPLES,
+        rng=numpy.random.default_rng(SEED),
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def _scipy() -> tuple[Any, Any]:
+    try:
+        import numpy  # noqa: PLC0415
+        from scipy import stats  # type: ignore[import-untyped]  # noqa: PLC0415
+    except ImportError as error:
+        raise UsageError(
+            "compare needs scipy: install mmaplock-bt[compare], or scipy itself"
+        ) from error
+    return stats, numpy
+
+
+def holm(chances: Sequence[float]) -> list[float]:
+    """Each p as it counts among all of them, in their order."""
+    corrected = [1.0] * len(chances)
+    highest = 0.0
+    for rank, index in enumerate(sorted(range(len(chances)), key=lambda i: chances[i])):
+        highest = max(highest, min(1.0, chances[index] * (len(chances) - rank)))
+        corrected[index] = highest
+    return corrected

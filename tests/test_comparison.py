@@ -1,0 +1,213 @@
+"""compare: a change is shown when it is there, not when it is chance, and never out of nothing."""
+
+import random
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmaplock_bt import comparison, series, significance, tolerances
+from mmaplock_bt.comparison import Rules
+from mmaplock_bt.errors import Inconclusive, UsageError
+from mmaplock_bt.gates import GateFault
+from mmaplock_bt.tolerances import Tolerance
+from tests.test_gates import OUTPUTS, run
+
+RULES = Rules(tolerance=tolerances.parse("+10% and +1us"))
+
+
+def noisy(seed: int, factor: float = 1.0, runs: int = 10, noise: float = 0.15):
+    """Runs of 100 holds of about 1 ms, each run with a luck of its own."""
+    luck = random.Random(seed)
+    made = []
+    for _ in range(runs):
+        centre = 1e6 * factor * luck.lognormvariate(0, noise)
+        made.append(run(*(int(centre * luck.lognormvariate(0, 0.1)) for _ in range(100))))
+    return made
+
+
+def compared(base, new, *conditions: str, rules: Rules = RULES, **more):
+    wanted = [tolerances.parse_condition(text, OUTPUTS) for text in conditions]
+    return comparison.compare(base, new, rules, wanted, **more)
+
+
+def test_the_same_build_20_times_and_one_that_is_half_as_slow_again_20_times():
+    same = [compared(noisy(2 * s), noisy(2 * s + 1), "hold.p99:+10%") for s in range(20)]
+    assert sum(any(change.is_shown for change in made.changes) for made in same) <= 1
+    assert sum(made.verdicts[0].outcome == "fail" for made in same) <= 1
+    slow = [compared(noisy(2 * s), noisy(2 * s + 1, 1.5), "hold.p99:+10%") for s in range(20)]
+    assert sum(made.verdicts[0].outcome == "fail" for made in slow) >= 19
+    assert all(
+        change.is_shown for change in slow[0].changes if change.metric.field in ("p50", "sum")
+    )
+
+
+def test_a_change_within_the_tolerance_is_not_shown_however_sure():
+    made = compared(noisy(1, noise=0.001), noisy(2, 1.05, noise=0.001), "hold.sum:+10%")
+    (total,) = [change for change in made.changes if change.metric.field == "sum"]
+    assert total.p < 0.001 and not total.is_shown
+    assert made.verdicts[0].outcome == "pass"
+    floor = compared(noisy(1), noisy(2, 1.5), "hold.p99:+10% and +100ms")
+    assert floor.verdicts[0].outcome == "pass"
+
+
+def test_less_may_be_worse():
+    fewer = [run(*[5] * 50) for _ in range(6)]
+    many = [run(*[5] * 100) for _ in range(6)]
+    assert compared(many, fewer, "hold.count:-10%").verdicts[0].outcome == "fail"
+    assert compared(fewer, many, "hold.count:-10%").verdicts[0].outcome == "pass"
+
+
+def test_too_few_runs_and_runs_without_samples_are_inconclusive():
+    few = compared(noisy(1, runs=5), noisy(2, 9.0), "hold.p99:+10%")
+    assert few.verdicts[0].outcome == "inconclusive"
+    assert "5 runs, fewer than 6" in few.verdicts[0].reason
+    assert not any(change.is_shown for change in few.changes)
+    idle = [run(acquires=0) for _ in range(6)]
+    for gate in ("hold.count:+10%", "hold.max:+10%", "long_holds.count:+10%"):
+        assert compared(idle, idle, gate).verdicts[0].outcome == "inconclusive"
+
+
+def test_incomplete_runs_are_left_out_and_told():
+    lossy = [replace(one, loss=replace(one.loss, lost_events=1, complete=False))
+             for one in noisy(3, 50.0, runs=4)]  # fmt: skip
+    made = compared(noisy(1), [*noisy(2), *lossy], "hold.p99:+10%")
+    assert made.verdicts[0].outcome == "pass"
+    assert "4 of 14 new runs left out: 1 events lost" in made.notes
+    assert compared(noisy(1), lossy, "hold.p99:+10%").verdicts[0].outcome == "inconclusive"
+
+
+def test_from_nothing_to_something():
+    none, some = [run(5, events=0)] * 6, [run(5, events=3)] * 6
+    made = compared(none, some, "long_holds.count:+10%")
+    (change,) = [change for change in made.changes if change.metric.output == "long_holds"]
+    assert change.is_shown and change.change is None
+    assert made.verdicts[0].outcome == "fail"
+
+
+def on(kernel="6.18.1", cpus=2, **profile):
+    return [
+        replace(
+            one,
+            target=replace(one.target, kernel=kernel, cpus=cpus),
+            profile=replace(one.profile, **profile),
+        )
+        for one in noisy(1, runs=6)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("base", "new", "reason"),
+    [
+        (on("6.3.9"), on("6.4.0"), "kernel: before 6.4 and 6.4 or later"),
+        (on("6.13.7"), on("6.14.0"), "kernel: 6.4 or later and 6.14 or later"),
+        (on(cpus=2), on(cpus=4), "CPUs: 2 and 4"),
+        (on(name="a"), on(name="b"), "profile: a and b"),
+        (on(params={"threshold_ns": 5}), on(params={"threshold_ns": 6}), "threshold_ns"),
+        (on(filter={"mode": "read"}), on(), "filter: mode read and none"),
+        (on(), [*on(), *on(cpus=8)], "CPUs: 2 and 8"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(base, new, reason):
+    with pytest.raises(Inconclusive, match="cannot be compared") as caught:
+        compared(base, new)
+    assert reason in str(caught.value) and caught.value.exit_code == 5
+    assert any(reason in note for note in compared(base, new, allow_different=True).notes)
+
+
+def test_kinds_of_buckets_are_told_apart():
+    wide = noisy(1, runs=6)
+    for one in wide:
+        (row,) = one.outputs["hold"].rows
+        row["buckets"] = [[2**20, 2**21 - 1, 100]]
+    with pytest.raises(Inconclusive, match=r"buckets: hold eighths .* and hold powers of two"):
+        compared(noisy(1, runs=6), wide)
+
+
+def test_another_pid_is_the_same_filter():
+    base, new = on(filter={"owner": {"pid": 5}}), on(filter={"owner": {"pid": 6}})
+    assert not compared(base, new).notes
+    assert "kernel release: 6.18.1 and 6.18.2" in compared(on(), on("6.18.2")).notes
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "expected"),
+    [
+        ("+10%", "ns", Tolerance(Fraction(1, 10), 0, 1)),
+        ("10%", "", Tolerance(Fraction(1, 10), 0, 1)),
+        ("+10% and +100us", "ns", Tolerance(Fraction(1, 10), 100_000, 1)),
+        ("+100us,+2.5%", "ns", Tolerance(Fraction(1, 40), 100_000, 1)),
+        ("-5", "", Tolerance(Fraction(0), 5, -1)),
+        ("+1us", None, Tolerance(Fraction(0), 1000, 1)),
+    ],
+)
+def test_tolerances(text, unit, expected):
+    assert tolerances.parse(text, unit) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "ten", "+10", "+10% and", "+10% -5us", "+10% and -5us", "+1% and +2%", "+5 parsecs"],
+)
+def test_wrong_tolerances(text):
+    with pytest.raises(UsageError):
+        tolerances.parse(text, "ns")
+
+
+@pytest.mark.parametrize(
+    ("text", "offset"),
+    [("hold.p99", 8), ("hold.p98:+10%", 5), ("hold.p99:+10", 9), ("held.p99:+1%", 0)],
+)
+def test_faults_of_a_condition_say_where(text, offset):
+    with pytest.raises(GateFault) as caught:
+        tolerances.parse_condition(text, OUTPUTS)
+    assert caught.value.offset == offset
+
+
+def test_a_colon_in_a_name_is_no_tolerance():
+    found = tolerances.parse_condition("long_holds{comm=kworker/0:1}.count:+10%", OUTPUTS)
+    assert found.metric.where == (("comm", "kworker/0:1"),)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_holm(chances):
+    corrected = significance.holm(chances)
+    assert all(one >= other for one, other in zip(corrected, chances, strict=True))
+    ranked = sorted(range(len(chances)), key=lambda index: chances[index])
+    assert [corrected[i] for i in ranked] == sorted(corrected)
+    assert min(corrected) == min(1.0, min(chances) * len(chances))
+
+
+def test_the_rank_test_is_exact():
+    """Of 924 ways to split 12 different values two are the most extreme."""
+    low, high = [1.0, 2, 3, 4, 5, 6], [7.0, 8, 9, 10, 11, 12]
+    assert significance.chance(low, high) == pytest.approx(2 / 924)
+    assert significance.chance([1.0] * 6, [1.0] * 6) == 1.0
+    assert significance.chance([1.0] * 6, [2.0] * 6) < 0.05, "ties"
+
+
+def saved(folder, runs):
+    folder.mkdir()
+    for turn, one in enumerate(runs, 1):
+        series.save(one, folder, turn)
+    return str(folder)
+
+
+def test_the_command(cli, tmp_path):
+    base, slow = saved(tmp_path / "a", noisy(1)), saved(tmp_path / "b", noisy(2, 1.5))
+    done = cli("compare", base, slow)
+    assert done.returncode == 0, done.stderr
+    assert "~" in done.stdout and "+" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) < 100
+    assert cli("compare", base, slow, "--fail-on", "hold.p99:+10%").returncode == 1
+    assert cli("compare", slow, base, "--fail-on", "hold.p99:+10%").returncode == 0
+    same = [cli("compare", base, slow, "--format", "json").stdout for _ in "ab"]
+    assert same[0] == same[1], "the same files give the same answer"
+    wrong = cli("compare", base, slow, "--fail-on", "hold.p98:+10%", "--fail-on", "x")
+    assert wrong.returncode == 2
+    assert "--fail-on:1:6:" in wrong.stderr and "--fail-on:1:2:" in wrong.stderr
+    assert cli("compare", base, str(tmp_path / "none")).returncode == 2
+    one = cli("compare", f"{base}/run-001.json", slow, "--fail-on", "hold.p99:+10%")
+    assert one.returncode == 5 and "1 runs, fewer than 6" in one.stdout
