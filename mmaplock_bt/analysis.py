@@ -48,6 +48,7 @@ def analyse(lines: Iterable[str]) -> Result:
             _duration(got),
             ended_by,
             None if head.argv is None else Command(head.argv, got.trailer.get("status")),
+            got.trailer.get("cpu_wait_ns"),
         ),
         outputs=outputs,
         books=books,

@@ -46,12 +46,16 @@ class Command:
 
 @dataclass(frozen=True)
 class Window:
-    """`start` is RFC 3339; `duration_ns` runs from the first to the last recorded moment."""
+    """`start` is RFC 3339; `duration_ns` runs from the first to the last recorded moment.
+
+    `cpu_wait_ns` is how long of it some task of the machine waited for a CPU; None: not told.
+    """
 
     start: str
     duration_ns: int
     ended_by: EndedBy
     command: Command | None
+    cpu_wait_ns: int | None = None
 
 
 @dataclass(frozen=True)

@@ -110,11 +110,12 @@ class Head:
             raise UsageError("no raw stream of mmaplock-bt: the first line is no header") from error
 
 
-def trailer(ended_by: str, duration_ns: int, status: int | None) -> str:
-    """Last line of a raw stream; `status` is the traced command's."""
-    return json.dumps(
-        {"type": TRAILER, "ended_by": ended_by, "duration_ns": duration_ns, "status": status}
-    )
+def trailer(
+    ended_by: str, duration_ns: int, status: int | None, cpu_wait_ns: int | None = None
+) -> str:
+    """Last line of a raw stream; `status` is the traced command's, `cpu_wait_ns` pressure's."""
+    told = {"ended_by": ended_by, "duration_ns": duration_ns, "status": status}
+    return json.dumps({"type": TRAILER, **told, "cpu_wait_ns": cpu_wait_ns})
 
 
 def collect(lines: Iterator[str]) -> Collected:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from mmaplock_bt.metrics import merged
 from mmaplock_bt.renderers import console
-from mmaplock_bt.result import Books, Loss, OutputData, Result, Row
+from mmaplock_bt.result import Books, Loss, OutputData, Result, Row, Window
 from mmaplock_bt.series import Series
 from mmaplock_bt.units import format_ns, format_value, safe
 
@@ -18,6 +18,7 @@ SHOWN = 10
 BAR = 28
 CGROUP = 30
 QUEUED = 8
+WORTH_TELLING = 10  # percent of the window without a CPU
 _STACKS = ("current_stack", "kernel_stack", "user_stack")
 _LISTS = ("behind", "queued")
 _MEASURED = ("hold_ns", "wait_ns", "age_ns", "charged_ns")
@@ -63,6 +64,8 @@ def _run(result: Result, out: Console) -> None:
     out.print(Text(_books(result.books)), soft_wrap=False)
     for message in result.messages:
         out.print(Text(f"bpftrace: {safe(message)}"), soft_wrap=True)
+    if (percent := _short_of_cpu(result.window)) >= WORTH_TELLING:
+        out.print(Text(f"CPU:   for {percent} % of the window some task waited for one"))
     out.print(
         Text(_loss(result.loss, result.books), style="" if result.loss.complete else "bold red")
     )
@@ -97,6 +100,11 @@ def title(result: Result) -> Text:
         shown = argv if len(argv) <= 70 else argv[:69] + "…"
         text.append(f"\n{shown}: status {window.command.status}", style="dim")
     return text
+
+
+def _short_of_cpu(window: Window) -> int:
+    """Percent of the window in which some task waited for a CPU."""
+    return 100 * (window.cpu_wait_ns or 0) // window.duration_ns if window.duration_ns else 0
 
 
 def _body(output: OutputData, window_ns: int) -> RenderableType:
