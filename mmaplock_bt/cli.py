@@ -118,6 +118,9 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="with a COMMAND: trace every process, not its tree",
     )
+    made["run"].add_argument(
+        "--ready-fd", type=int, metavar="FD", help="write a line there when the window is open"
+    )
     _add_trap(made["run"])
     made["run"].add_argument("-q", "--quiet", action="store_true", help="no countdown")
     for name in ("selftest", "doctor"):

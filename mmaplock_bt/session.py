@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO, TypeVar
 
-from mmaplock_bt import __version__, analysis, pidns, script, stream, tree
+from mmaplock_bt import __version__, analysis, pidns, pressure, script, stream, tree
 from mmaplock_bt.cgroups import Cgroups
 from mmaplock_bt.errors import BpftraceError, Interrupted, RefusedError, UsageError
 from mmaplock_bt.outstanding import Outstanding
@@ -41,6 +41,7 @@ class Options:
     save_raw: str | None = None
     quiet: bool = False
     limit_bytes: int | None = LIMIT_BYTES
+    ready_fd: int | None = None
 
 
 @dataclass
@@ -146,11 +147,12 @@ def _stream(
     if stop.interrupts:
         raise Interrupted("interrupted before the probes were live: there is no result")
     start = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-    opened_ns = time.monotonic_ns()
+    opened_ns, waited_ns = time.monotonic_ns(), pressure.waited_ns()
     yield _header(chosen, tracer.target, rendered, start, options.command)
     tree.add_descendants(_roots(chosen), tracer)
     with closing(_Listeners.of(chosen, rendered, tracer.target)) as listeners:
         yield from listeners.watch(first)
+        _tell_ready(options.ready_fd)
         if chosen.duration_ns is not None:
             stop.deadline_ns = opened_ns + chosen.duration_ns
         if stop.command is not None:
@@ -161,13 +163,13 @@ def _stream(
                 listeners.frames.remember(stop.command.pid)
             yield from listeners.watch(tracer.read(_patience(stop)))
             yield from listeners.look(tracer)
-        duration_ns = time.monotonic_ns() - opened_ns
+        duration_ns, cpu_wait_ns = time.monotonic_ns() - opened_ns, pressure.since(waited_ns)
         _progress("", options)
         yield from listeners.look(tracer, last=True)
         yield from listeners.watch(tracer.close_window())
         yield from listeners.records()
     status = stop.command.status if stop.command is not None else None
-    yield stream.trailer(reason, duration_ns, status)
+    yield stream.trailer(reason, duration_ns, status, cpu_wait_ns)
 
 
 @dataclass
@@ -215,6 +217,17 @@ class _Listeners:
     def close(self) -> None:
         for one in self.outstanding:
             one.close()
+
+
+def _tell_ready(fd: int | None) -> None:
+    """Whoever waits for the other end knows that the window is open. Raises UsageError."""
+    if fd is None:
+        return
+    try:
+        os.write(fd, b"ready\n")
+        os.close(fd)
+    except OSError as error:
+        raise UsageError(f"--ready-fd {fd}: {error.strerror}") from error
 
 
 def _roots(chosen: Profile) -> dict[str, int]:

@@ -16,6 +16,7 @@ from mmaplock_bt.result import Result, from_json
 from mmaplock_bt.series import Series
 from mmaplock_bt.tree import descendants
 
+pytest_plugins = ["pytester"]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 

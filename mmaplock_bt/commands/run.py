@@ -4,6 +4,7 @@ Without --duration or a COMMAND it runs until Ctrl-C, then prints the result.
 """
 
 import argparse
+import os
 import shutil
 import sys
 import time
@@ -65,8 +66,8 @@ def _check_repeat(arguments: argparse.Namespace, chosen: Profile, outputs: Outpu
         return
     if not arguments.command and chosen.duration_ns is None:
         raise UsageError("--repeat needs a COMMAND or --duration: else no run would end")
-    if arguments.save_raw:
-        raise UsageError("--save-raw keeps one stream: not with --repeat")
+    if arguments.save_raw or arguments.ready_fd is not None:
+        raise UsageError("--save-raw and --ready-fd are for one run: not with --repeat")
     if any(name == "json" for name, _ in outputs.files) or outputs.shown == "json":
         raise UsageError("a result file holds one run: with --repeat give a folder, like -o runs/")
 
@@ -102,7 +103,23 @@ def ended(made: Series, died: BpftraceError | None) -> int:
 
 
 def options(arguments: argparse.Namespace) -> Options:
-    return Options(arguments.command, arguments.system_wide, arguments.save_raw, arguments.quiet)
+    if arguments.ready_fd is not None:
+        _own(arguments.ready_fd)
+    return Options(
+        arguments.command,
+        arguments.system_wide,
+        arguments.save_raw,
+        arguments.quiet,
+        ready_fd=arguments.ready_fd,
+    )
+
+
+def _own(fd: int) -> None:
+    """Neither bpftrace nor the command inherits it. Raises UsageError."""
+    try:
+        os.set_inheritable(fd, False)
+    except OSError as error:
+        raise UsageError(f"--ready-fd {fd}: {error.strerror}") from error
 
 
 def chosen_profile(arguments: argparse.Namespace) -> Profile:

@@ -1,0 +1,185 @@
+"""pytest: trace a block of a test, or a whole marked test, and assert gates on it.
+
+    def test_restart(mmaplock):
+        with mmaplock("hold{mode=write}.p99 < 5ms") as traced:
+            restart()
+        assert traced.result.books.downgrades == 0
+
+    @pytest.mark.mmaplock("long_holds.count == 0", profile="long-holds")
+    def test_import(): ...
+
+Traced are this process's address space and its descendants', whoever takes the locks. A test is
+skipped with the reason where tracing is impossible or the gates are inconclusive, and fails only
+on evidence; `mmaplock_inconclusive = fail` in pytest's configuration makes the latter fail too.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from mmaplock_bt.result import Result, Verdict
+
+INCONCLUSIVE = "mmaplock_inconclusive"
+PROFILE = "hold-times"
+PATIENCE_S = 60
+WRONG_USAGE = 2
+
+
+class MmapLockWarning(UserWarning):
+    """A gate of the level `warn` did not pass."""
+
+
+@dataclass
+class Traced:
+    """What a block's `with` gives; `result` is there once it has ended."""
+
+    _results: "list[Result]" = field(default_factory=list)
+
+    @property
+    def result(self) -> "Result":
+        if not self._results:
+            raise RuntimeError("the result is there when the traced block has ended")
+        return self._results[0]
+
+
+Tracing = Callable[..., AbstractContextManager[Traced]]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addini(
+        INCONCLUSIVE, "what a test does whose gates are inconclusive: skip or fail", default="skip"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "mmaplock(*gates, profile='hold-times', budget=None, min_samples=1, settings=()): "
+        "trace the test's mmap_lock and assert these gates",
+    )
+    if config.getini(INCONCLUSIVE) not in ("skip", "fail"):
+        raise pytest.UsageError(f"{INCONCLUSIVE} is skip or fail")
+
+
+@pytest.fixture
+def mmaplock(request: pytest.FixtureRequest) -> Tracing:
+    """`with mmaplock(*gates, profile=..., budget=..., min_samples=..., settings=...) as traced:`"""
+
+    def traced(*gates: str, **options: Any) -> AbstractContextManager[Traced]:
+        return _traced(request.node, _Wanted(gates, **options))
+
+    return traced
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    marker = item.get_closest_marker("mmaplock")
+    if marker is None:
+        return (yield)
+    with _traced(item, _Wanted(marker.args, **marker.kwargs)):
+        return (yield)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is traced and asserted, in the command line's words."""
+
+    gates: Sequence[str] = ()
+    profile: str = PROFILE
+    budget: str | None = None
+    min_samples: int = 1
+    settings: Sequence[str] = ()
+
+    def words(self, saved: Path) -> list[str]:
+        words = ["run", self.profile, "-p", str(os.getpid()), "--descendants", "-o", str(saved)]
+        words += ["--min-samples", str(self.min_samples)]
+        words += ["--budget", self.budget] if self.budget else []
+        words += [word for gate in self.gates for word in ("--gate", gate)]
+        return words + [word for setting in self.settings for word in ("--set", setting)]
+
+
+@contextmanager
+def _traced(item: pytest.Item, wanted: _Wanted) -> Iterator[Traced]:
+    """A run of the tool beside this process, from when its probes are live to the block's end."""
+    traced = Traced()
+    with tempfile.TemporaryDirectory(prefix="mmaplock-bt-") as folder:
+        saved = Path(folder, "result.json")
+        tool = _start(wanted.words(saved))
+        try:
+            yield traced
+        finally:
+            tool.send_signal(signal.SIGINT)
+            said = _end(tool)
+        if not saved.exists():
+            pytest.skip(f"mmap_lock was not traced: {said}")
+        _conclude(item, traced, saved.read_text(encoding="utf-8"))
+
+
+def _start(words: list[str]) -> subprocess.Popen[str]:
+    """Returns when the window is open; skips the test where it cannot be."""
+    ready, told = os.pipe()
+    argv = [sys.executable, "-m", "mmaplock_bt", *words, "--format", "none", "-q"]
+    tool = subprocess.Popen(
+        [*argv, "--ready-fd", str(told)],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        pass_fds=[told],
+        start_new_session=True,  # Ctrl-C is pytest's
+    )
+    os.close(told)
+    with os.fdopen(ready) as waited_for:
+        if waited_for.read():
+            return tool
+    said = _end(tool)
+    if tool.returncode == WRONG_USAGE:
+        pytest.fail(said, pytrace=False)
+    pytest.skip(f"mmap_lock cannot be traced: {said}")
+
+
+def _end(tool: subprocess.Popen[str]) -> str:
+    """What it said last."""
+    try:
+        said = tool.communicate(timeout=PATIENCE_S)[1]
+    except subprocess.TimeoutExpired:
+        tool.kill()
+        said = tool.communicate()[1]
+    return said.strip().rpartition("mmaplock-bt: ")[2]
+
+
+def _conclude(item: pytest.Item, traced: Traced, text: str) -> None:
+    """Fails, skips or warns by the verdicts."""
+    from mmaplock_bt.result import from_json  # noqa: PLC0415
+
+    traced._results.append(from_json(text))
+    told = {verdict.gate: _sentence(verdict) for verdict in traced.result.verdicts}
+    item.user_properties += [("mmaplock", sentence) for sentence in told.values()]
+    open_ones = [v for v in traced.result.verdicts if v.outcome != "pass"]
+    for verdict in open_ones:
+        if verdict.level == "warn":
+            warnings.warn(MmapLockWarning(told[verdict.gate]), stacklevel=1)
+    bad = [v for v in open_ones if v.level == "error"]
+    if any(v.outcome == "fail" for v in bad) or item.config.getini(INCONCLUSIVE) == "fail":
+        if bad:
+            pytest.fail("\n".join(told[v.gate] for v in bad), pytrace=False)
+    elif bad:
+        pytest.skip("; ".join(told[v.gate] for v in bad))
+
+
+def _sentence(verdict: "Verdict") -> str:
+    from mmaplock_bt.renderers.observed import observed  # noqa: PLC0415
+
+    reason = f": {verdict.reason}" if verdict.reason else ""
+    return f"{verdict.outcome}: {verdict.gate}, {observed(verdict)}{reason}"
