@@ -39,9 +39,8 @@ def run_main() -> NoReturn:
 
 def main(argv: list[str]) -> int:
     """Never raises a Failure: it is printed and becomes the exit code."""
-    own, command = _split(argv)
-    arguments = _parser().parse_args(own)
-    arguments.command = command
+    arguments = parse(argv)
+    command = arguments.command
     module, function, _ = COMMANDS[arguments.verb]
     if command and arguments.verb != "run":
         return _complain(f"{arguments.verb} takes no COMMAND after --", 2)
@@ -57,6 +56,14 @@ def main(argv: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """Exits with 2 on words that are not understood."""
+    own, command = _split(argv)
+    arguments = _parser().parse_args(own)
+    arguments.command = command
+    return arguments
 
 
 def _split(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -105,6 +112,9 @@ def _parser() -> argparse.ArgumentParser:
         _add_rendering(made[name], "gates" if name == "gate" else "table")
     for name in ("run", "gate"):
         _add_gates(made[name])
+    made["run"].add_argument(
+        "--add", action="store_true", help="with -o DIR/: to the runs that are there"
+    )
     _add_comparison(made["compare"])
     made["run"].add_argument(
         "--repeat", type=int, default=1, metavar="N",

@@ -14,6 +14,8 @@ from mmaplock_bt.series import Series
 from mmaplock_bt.tolerances import Condition, Tolerance
 from mmaplock_bt.units import format_value
 
+BUSIER = 0.05  # of the window, that the machine is shorter of CPU
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -85,9 +87,11 @@ def compare(
         *_left_out(base, sound[0], "base"),
         *_left_out(new, sound[1], "new"),
     ]
+    busier = _busier(sound[0], sound[1], rules)
+    notes += [busier] if busier else []
     changes = _changes(measures.metrics_of([*sound[0], *sound[1]]), sound, rules)
     judged = _changes([condition.metric for condition in conditions], sound, rules)
-    said = [_verdict(*pair, rules) for pair in zip(conditions, judged, strict=True)]
+    said = [_verdict(*pair, rules, busier) for pair in zip(conditions, judged, strict=True)]
     return Comparison(tuple(base), tuple(new), tuple(changes), tuple(said), tuple(notes))
 
 
@@ -156,13 +160,34 @@ def _judged(change: Change, rules: Rules) -> Change:
     return replace(change, is_shown=exceeded)
 
 
-def _verdict(condition: Condition, change: Change, rules: Rules) -> Verdict:
-    """Fails only on evidence: beyond the tolerance, and not by chance."""
+def _busier(base: Sequence[Result], new: Sequence[Result], rules: Rules) -> str:
+    """Whether the machine was short of CPU for more of the new runs' time, or an empty text."""
+    shares = [[share for run in runs if (share := _cpu_share(run)) is not None]
+              for runs in (base, new)]  # fmt: skip
+    if min(map(len, shares)) < rules.min_runs:
+        return ""
+    before, after = map(median, shares)
+    if after - before < BUSIER or significance.chance(*shares) > rules.alpha:
+        return ""
+    return (
+        f"the machine was short of CPU for {before:.0%} of the base runs' time and {after:.0%} "
+        "of the new ones': a change may be the machine's"
+    )
+
+
+def _cpu_share(run: Result) -> float | None:
+    window = run.window
+    known = window.cpu_wait_ns is not None and window.duration_ns > 0
+    return (window.cpu_wait_ns or 0) / window.duration_ns if known else None
+
+
+def _verdict(condition: Condition, change: Change, rules: Rules, busier: str) -> Verdict:
+    """Fails only on evidence: beyond the tolerance, not by chance, not by the machine."""
     outcome: Outcome = "pass"
     if change.p is None or change.base is None or change.new is None:
         outcome = "inconclusive"
     elif change.p <= rules.alpha and condition.tolerance.is_exceeded(change.base, change.new):
-        outcome = "fail"
+        outcome = "inconclusive" if busier else "fail"
     ends = change.interval or (change.change, change.change)
     return Verdict(
         gate=condition.text,
@@ -174,7 +199,7 @@ def _verdict(condition: Condition, change: Change, rules: Rules) -> Verdict:
         unit="permille",
         samples=min(change.runs),
         min_samples=rules.min_runs,
-        reason=change.reason or _medians(change),
+        reason=change.reason or _medians(change) + (f"; {busier}" if busier else ""),
     )
 
 

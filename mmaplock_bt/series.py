@@ -1,6 +1,7 @@
 """Repeated runs of one profile, just made or read again, and what they say together."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,6 @@ from mmaplock_bt.gates import Gate, Level, Source
 from mmaplock_bt.result import OutputData, Result, Verdict, from_json, to_json
 from mmaplock_bt.template import CustomField, Output
 from mmaplock_bt.verdicts import Judge
-
-RUN = "run-{:03}.json"
 
 
 @dataclass(frozen=True)
@@ -105,9 +104,10 @@ def _declared(data: OutputData) -> Output:
     )
 
 
-def save(result: Result, folder: Path, turn: int) -> Path:
-    """One run's file. Raises UsageError."""
-    path = folder / RUN.format(turn)
+def save(result: Result, folder: Path) -> Path:
+    """One more run's file, behind those that are there. Raises UsageError."""
+    paths = (folder / f"run-{turn:03}.json" for turn in itertools.count(1))
+    path = next(path for path in paths if not path.exists())
     try:
         path.write_text(to_json(result), encoding="utf-8")
     except OSError as error:

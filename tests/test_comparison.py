@@ -79,6 +79,23 @@ def test_incomplete_runs_are_left_out_and_told():
     assert compared(noisy(1), lossy, "hold.p99:+10%").verdicts[0].outcome == "inconclusive"
 
 
+def busy(runs, share: float):
+    return [replace(one, window=replace(one.window, cpu_wait_ns=int(share * 2e9) + turn))
+            for turn, one in enumerate(runs)]  # fmt: skip
+
+
+def test_a_busier_machine_is_no_evidence():
+    quiet, slow = busy(noisy(1), 0.02), busy(noisy(2, 1.5), 0.30)
+    made = compared(quiet, slow, "hold.p99:+10%")
+    assert made.verdicts[0].outcome == "inconclusive"
+    assert "2% of the base runs' time and 30%" in made.verdicts[0].reason
+    assert any("short of CPU" in note for note in made.notes)
+    for base, new in ((0.30, 0.02), (0.30, 0.30)):
+        made = compared(busy(noisy(1), base), busy(noisy(2, 1.5), new), "hold.p99:+10%")
+        assert made.verdicts[0].outcome == "fail" and not made.notes
+    assert compared(quiet, busy(noisy(2), 0.3), "hold.p99:+10%").verdicts[0].outcome == "pass"
+
+
 def test_from_nothing_to_something():
     none, some = [run(5, events=0)] * 6, [run(5, events=3)] * 6
     made = compared(none, some, "long_holds.count:+10%")
@@ -190,8 +207,8 @@ def test_the_rank_test_is_exact():
 
 def saved(folder, runs):
     folder.mkdir()
-    for turn, one in enumerate(runs, 1):
-        series.save(one, folder, turn)
+    for one in runs:
+        series.save(one, folder)
     return str(folder)
 
 

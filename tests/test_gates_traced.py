@@ -141,3 +141,5 @@ def test_repeated_runs_are_kept_and_judged_together(cli, kernel, tmp_path):
             assert cli("gate", str(kept), *tight).returncode == code
     again = cli("run", "hold-times", "-o", f"{kept}/", "--", "true")
     assert again.returncode == 2 and "is there already" in again.stderr
+    assert cli("run", "hold-times", "--add", "-o", f"{kept}/", "--", "true").returncode == 0
+    assert len(series.load(str(kept))) == 4

@@ -18,16 +18,20 @@ from mmaplock_bt.tolerances import Condition
 
 def main(arguments: argparse.Namespace) -> int:
     outputs = output.wanted(arguments)
+    found = made(arguments)
+    output.deliver(outputs, lambda name, color: _rendered(found, name, color))
+    return verdicts.exit_code(found.verdicts)
+
+
+def made(arguments: argparse.Namespace) -> Comparison:
     base, new = series.load(arguments.base), series.load(arguments.new)
-    made = comparison.compare(
+    return comparison.compare(
         base,
         new,
         _rules(arguments),
         _conditions(arguments, series.outputs_of(base[0])),
         allow_different=arguments.allow_different,
     )
-    output.deliver(outputs, lambda name, color: _rendered(made, name, color))
-    return verdicts.exit_code(made.verdicts)
 
 
 def _rules(arguments: argparse.Namespace) -> Rules:
@@ -54,7 +58,7 @@ def _conditions(arguments: argparse.Namespace, outputs: dict[str, Output]) -> li
     return found
 
 
-def _rendered(made: Comparison, name: str, color: bool) -> str:
+def _rendered(found: Comparison, name: str, color: bool) -> str:
     """Some formats show the comparison itself, the others its verdicts."""
     own = changes.FORMATS.get(name)
-    return own(made, color) if own else renderers.rendered(made.series, name, color=color)
+    return own(found, color) if own else renderers.rendered(found.series, name, color=color)

@@ -52,8 +52,8 @@ def _runs(
         result, died = session.trace(chosen, machine, options(arguments))
         made.append(series.with_verdicts(result, chosen.gates))
         if folder is not None:
-            print(f"run {turn} of {arguments.repeat}: {series.save(made[-1], folder, turn)}",
-                  file=sys.stderr)  # fmt: skip
+            path = series.save(made[-1], folder)
+            print(f"run {turn} of {arguments.repeat}: {path}", file=sys.stderr)
         if died is not None or (result.window.ended_by == "interrupt" and arguments.repeat > 1):
             return made, died
     return made, None
@@ -74,6 +74,8 @@ def _check_repeat(arguments: argparse.Namespace, chosen: Profile, outputs: Outpu
 
 def _folder(arguments: argparse.Namespace, outputs: Outputs) -> Path | None:
     """Where each run's result is kept; made new, so that no series is mixed with another."""
+    if arguments.add and outputs.folder is None:
+        raise UsageError("--add needs the folder to add to, like -o runs/")
     if outputs.folder is None and arguments.repeat == 1:
         return None
     folder = outputs.folder or Path(RUNS) / time.strftime("%Y-%m-%dT%H-%M-%S")
@@ -82,8 +84,8 @@ def _folder(arguments: argparse.Namespace, outputs: Outputs) -> Path | None:
         taken = next(folder.glob("*.json"), None)
     except OSError as error:
         raise UsageError(f"cannot make the folder {folder}: {error.strerror}") from error
-    if taken is not None:
-        raise UsageError(f"{taken} is there already: give another folder, or remove its runs")
+    if taken is not None and not arguments.add:
+        raise UsageError(f"{taken} is there already: give another folder, or --add to its runs")
     return folder
 
 
