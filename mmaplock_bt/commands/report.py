@@ -4,12 +4,18 @@ import argparse
 
 from mmaplock_bt import series
 from mmaplock_bt.commands import output
+from mmaplock_bt.result import Result
 from mmaplock_bt.series import Series
 
 
 def main(arguments: argparse.Namespace) -> int:
     outputs = output.wanted(arguments)
-    runs = series.load(arguments.result)
-    said = runs[0].verdicts if len(runs) == 1 else ()
-    output.deliver_series(outputs, Series(tuple(runs), tuple(said)))
+    output.deliver_series(outputs, _made(series.load(arguments.result)))
     return 0
+
+
+def _made(runs: list[Result]) -> Series:
+    """With the verdicts that are in the result, or those of its gates over several."""
+    if len(runs) == 1:
+        return Series(tuple(runs), tuple(runs[0].verdicts))
+    return series.judged(runs, series.gates_in(runs[0]))

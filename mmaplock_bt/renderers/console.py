@@ -11,6 +11,7 @@ from mmaplock_bt.result import Verdict
 from mmaplock_bt.units import safe
 
 WIDTH = 99
+_FAILED = {"error": "FAIL", "warn": "warning"}
 _OUTCOMES = {
     "pass": "green", "fail": "bold red", "undecided": "bold yellow", "inconclusive": "bold yellow"
 }  # fmt: skip
@@ -32,7 +33,7 @@ def gates(verdicts: Sequence[Verdict], console: Console, how: str = "") -> None:
     """Each gate with what was observed, on how many samples; the reason below it."""
     console.print(Text(f"Gates{how}" if verdicts else "No gates", style="bold"))
     for said in verdicts:
-        mark = said.outcome.upper() if said.outcome == "fail" else said.outcome
+        mark = _FAILED[said.level] if said.outcome == "fail" else said.outcome
         line = Text("  ")
         line.append(f"{mark:<12}", style=_OUTCOMES[said.outcome])
         line.append(f" {safe(said.gate)}", style="bold")

@@ -6,6 +6,6 @@ from mmaplock_bt.series import Series
 
 def render(series: Series, *, color: bool = False) -> str:
     out = console.make(color=color)
-    out.print(table.title(series.last))
+    out.print(table.title(series.runs))
     console.gates(series.verdicts, out, table.how(series))
     return console.text(out)

@@ -54,7 +54,7 @@ def how(series: Series) -> str:
 
 
 def _run(result: Result, out: Console) -> None:
-    out.print(title(result))
+    out.print(title([result]))
     for name, output in result.outputs.items():
         if not output.hidden:
             out.print()
@@ -72,9 +72,8 @@ def _run(result: Result, out: Console) -> None:
 
 
 def _runs(runs: Sequence[Result], out: Console) -> None:
-    out.print(title(runs[-1]))
+    out.print(title(runs))
     out.print()
-    out.print(Text(f"{len(runs)} runs, the last one's title above", style="bold"))
     for turn, result in enumerate(runs, 1):
         command = result.window.command
         status = "" if command is None else f", status {command.status}"
@@ -87,18 +86,22 @@ def _runs(runs: Sequence[Result], out: Console) -> None:
         )
 
 
-def title(result: Result) -> Text:
-    window, target = result.window, result.target
-    text = Text(result.profile.name, style="bold")
+def title(runs: Sequence[Result]) -> Text:
+    """The profile, the windows, the machine, the command."""
+    window, target = runs[-1].window, runs[-1].target
+    text = Text(runs[-1].profile.name, style="bold")
+    ended_by = window.ended_by.replace("_", " ")
+    windows = f"{format_ns(window.duration_ns)}, ended by {ended_by}"
     text.append(
-        f"  {format_ns(window.duration_ns)}, ended by {window.ended_by.replace('_', ' ')}"
+        f"  {windows if len(runs) == 1 else f'{len(runs)} runs'}"
         f"  ·  Linux {safe(target.kernel)}  ·  bpftrace {safe(target.bpftrace)}",
         style="dim",
     )
     if window.command is not None:
         argv = safe(" ".join(window.command.argv))
         shown = argv if len(argv) <= 70 else argv[:69] + "…"
-        text.append(f"\n{shown}: status {window.command.status}", style="dim")
+        status = f": status {window.command.status}" if len(runs) == 1 else ""
+        text.append(f"\n{shown}{status}", style="dim")
     return text
 
 
