@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mmaplock_bt.metrics import merged
+from mmaplock_bt.renderers.missing import missing
 from mmaplock_bt.renderers.observed import observed
-from mmaplock_bt.result import Books, Loss, OutputData, Result, Row
+from mmaplock_bt.result import Books, OutputData, Result, Row
 from mmaplock_bt.series import Series
 from mmaplock_bt.units import format_ns, format_value, safe
 
@@ -83,9 +84,7 @@ def _run(result: Result, console: Console) -> None:
     console.print(Text(_books(result.books)), soft_wrap=False)
     for message in result.messages:
         console.print(Text(f"bpftrace: {safe(message)}"), soft_wrap=True)
-    console.print(
-        Text(_loss(result.loss, result.books), style="" if result.loss.complete else "bold red")
-    )
+    console.print(Text(_loss(result), style="" if result.loss.complete else "bold red"))
 
 
 def _runs(runs: Sequence[Result], console: Console) -> None:
@@ -95,7 +94,8 @@ def _runs(runs: Sequence[Result], console: Console) -> None:
     for turn, result in enumerate(runs, 1):
         command = result.window.command
         status = "" if command is None else f", status {command.status}"
-        loss = "complete" if result.loss.complete else _loss(result.loss, result.books)[7:]
+        found = missing(result)
+        loss = f"INCOMPLETE: {found}" if found else "complete"
         console.print(
             Text(
                 f"  {turn:>3}  {format_ns(result.window.duration_ns)}{status}, "
@@ -437,15 +437,6 @@ def _books(books: Books) -> str:
     return line
 
 
-def _loss(loss: Loss, books: Books) -> str:
-    if loss.complete:
-        return "loss:  none known"
-    names = ("lost_events", "map_full", "stack_errors", "unparsed_lines")
-    found = [f"{n.replace('_', ' ')} {getattr(loss, n):,}" for n in names if getattr(loss, n)]
-    if loss.map_full:
-        found.append("give the profile more map_keys")
-    if loss.probes_attached != loss.probes_expected:
-        found.append(f"probes attached {loss.probes_attached} of {loss.probes_expected}")
-    if books.residue:
-        found.append("the books do not balance")
-    return f"loss:  INCOMPLETE: {', '.join(found) or 'bpftrace did not see the window through'}"
+def _loss(result: Result) -> str:
+    found = missing(result)
+    return f"loss:  INCOMPLETE: {found}" if found else "loss:  none known"
