@@ -16,7 +16,10 @@ EXIT_CODES = """exit codes:
 GATES = """Conditions on the result, like 'hold{mode=write}.p99 < 5ms' or
 'warn: long_holds.count == 0'. All are judged; one that cannot be judged is inconclusive."""
 JUDGES = ("median", "worst", "every")
-FORMATS = ("table", "json", "gates")
+FORMATS = (
+    *("table", "json", "gates", "junit", "github", "markdown"),
+    *("openmetrics", "bencher", "smaller", "gobench"),
+)
 # name -> where its main is; imported only when called.
 COMMANDS = {
     "run": ("run", "main", "trace with a profile and report"),

@@ -160,7 +160,8 @@ def test_no_stream_breaks_the_report(output, kind, data, name):
     )
     for message in messages:
         result = analysed(output, json.dumps(message))
-        assert all(renderers.named(name)(Series((result,))) for name in renderers.FORMATS)
+        for form in renderers.FORMATS:  # GitHub is told nothing where there are no gates
+            assert renderers.named(form)(Series((result,))) or form == "github"
 
 
 def test_a_flood_of_messages_is_bounded():

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from mmaplock_bt import renderers
 from mmaplock_bt.errors import UsageError
+from mmaplock_bt.renderers.markdown import LIMIT_BYTES, shortened
 from mmaplock_bt.series import Series
 
 STDOUT = "-"
@@ -64,9 +66,26 @@ def _write(path: str, text: str) -> None:
         sys.stdout.write(text)
         return
     try:
-        Path(path).write_text(text, encoding="utf-8")
+        if _is_summary(path):
+            _append(Path(path), text)
+        else:
+            Path(path).write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _is_summary(path: str) -> bool:
+    """GitHub's summary of the step."""
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    return bool(summary) and Path(path).absolute() == Path(summary or "").absolute()
+
+
+def _append(path: Path, text: str) -> None:
+    """The step's other commands write to it too; all that is beyond the limit would be dropped."""
+    before = path.stat().st_size if path.exists() else 0
+    gap = "\n" if before else ""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(shortened(gap + text, LIMIT_BYTES - before))
 
 
 def dump(value: object) -> None:

@@ -14,6 +14,13 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "table": (".txt",),
     "json": (".json",),
     "gates": (".gates.txt",),
+    "junit": (".xml",),
+    "github": (".annotations",),
+    "markdown": (".md",),
+    "openmetrics": (".openmetrics", ".metrics.txt"),
+    "bencher": (".bmf.json",),
+    "smaller": (".smaller.json",),
+    "gobench": (".bench", ".bench.txt"),
 }
 FOLDER = "folder"
 _BY_SUFFIX = {suffix: name for name, suffixes in FORMATS.items() for suffix in suffixes}

@@ -4,14 +4,24 @@ from mmaplock_bt.result import Verdict
 from mmaplock_bt.units import format_ns
 
 
+def told(said: Verdict) -> str:
+    """'fail (warn): observed 3.67 ms, limit < 1.00 ms, 1 sample', and the reason."""
+    level = " (warn)" if said.level == "warn" else ""
+    reason = f": {said.reason}" if said.reason else ""
+    return f"{said.outcome}{level}: {observed(said)}{reason}"
+
+
 def observed(said: Verdict) -> str:
     """'observed 3.67 ms–3.93 ms, limit < 5.00 ms, 1,234 samples'."""
     samples = f"{said.samples:,} sample{'s' * (said.samples != 1)}"
-    limit = f"{said.operator} {_value(said, said.limit)}"
-    return f"observed {_interval(said)}, limit {limit}, {samples}"
+    return f"observed {interval(said)}, limit {limit(said)}, {samples}"
 
 
-def _interval(said: Verdict) -> str:
+def limit(said: Verdict) -> str:
+    return f"{said.operator} {_value(said, said.limit)}"
+
+
+def interval(said: Verdict) -> str:
     low, high = said.observed
     if low is None and high is None:
         return "nothing"

@@ -9,7 +9,8 @@ from rich.text import Text
 
 from mmaplock_bt.metrics import merged
 from mmaplock_bt.renderers import console
-from mmaplock_bt.result import Books, Loss, OutputData, Result, Row, Window
+from mmaplock_bt.renderers.missing import missing
+from mmaplock_bt.result import Books, OutputData, Result, Row, Window
 from mmaplock_bt.series import Series
 from mmaplock_bt.units import format_ns, format_value, safe
 
@@ -66,9 +67,7 @@ def _run(result: Result, out: Console) -> None:
         out.print(Text(f"bpftrace: {safe(message)}"), soft_wrap=True)
     if (percent := _short_of_cpu(result.window)) >= WORTH_TELLING:
         out.print(Text(f"CPU:   for {percent} % of the window some task waited for one"))
-    out.print(
-        Text(_loss(result.loss, result.books), style="" if result.loss.complete else "bold red")
-    )
+    out.print(Text(_loss(result), style="" if result.loss.complete else "bold red"))
 
 
 def _runs(runs: Sequence[Result], out: Console) -> None:
@@ -77,7 +76,8 @@ def _runs(runs: Sequence[Result], out: Console) -> None:
     for turn, result in enumerate(runs, 1):
         command = result.window.command
         status = "" if command is None else f", status {command.status}"
-        loss = "complete" if result.loss.complete else _loss(result.loss, result.books)[7:]
+        found = missing(result)
+        loss = f"INCOMPLETE: {found}" if found else "complete"
         out.print(
             Text(
                 f"  {turn:>3}  {format_ns(result.window.duration_ns)}{status}, "
@@ -413,15 +413,6 @@ def _books(books: Books) -> str:
     return line
 
 
-def _loss(loss: Loss, books: Books) -> str:
-    if loss.complete:
-        return "loss:  none known"
-    names = ("lost_events", "map_full", "stack_errors", "unparsed_lines")
-    found = [f"{n.replace('_', ' ')} {getattr(loss, n):,}" for n in names if getattr(loss, n)]
-    if loss.map_full:
-        found.append("give the profile more map_keys")
-    if loss.probes_attached != loss.probes_expected:
-        found.append(f"probes attached {loss.probes_attached} of {loss.probes_expected}")
-    if books.residue:
-        found.append("the books do not balance")
-    return f"loss:  INCOMPLETE: {', '.join(found) or 'bpftrace did not see the window through'}"
+def _loss(result: Result) -> str:
+    found = missing(result)
+    return f"loss:  INCOMPLETE: {found}" if found else "loss:  none known"

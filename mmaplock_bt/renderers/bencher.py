@@ -1,0 +1,32 @@
+"""Bencher Metric Format: each measure's median, and the ends between which all runs lie."""
+
+import hashlib
+import json
+
+from mmaplock_bt.renderers import spread
+from mmaplock_bt.renderers.spread import Spread
+from mmaplock_bt.series import Series
+from mmaplock_bt.units import safe
+
+NAME, MEASURE = 1024, 64  # the longest that Bencher takes
+
+
+def render(series: Series) -> str:
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for one in spread.of(series.runs):
+        name = short(safe(f"{series.last.profile.name}/{spread.key(one.metric)}"), NAME)
+        found.setdefault(name, {})[short(one.metric.field, MEASURE)] = _metric(one)
+    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+
+
+def _metric(one: Spread) -> dict[str, float]:
+    """An open end is left out."""
+    ends = {"value": one.value, "lower_value": one.low, "upper_value": one.high}
+    return {name: end for name, end in ends.items() if end is not None}
+
+
+def short(name: str, room: int) -> str:
+    """Cut, with a hash in the place of the rest: two long names stay two."""
+    if len(name) <= room:
+        return name
+    return f"{name[: room - 17]}…{hashlib.sha256(name.encode()).hexdigest()[:16]}"

@@ -1,0 +1,88 @@
+"""JUnit XML: one case per gate. All is said in the elements' text, not every reader shows more."""
+
+import io
+
+from junitparser import (
+    Attr,
+    Error,
+    Failure,
+    JUnitXml,
+    Skipped,
+    TestCase,
+    TestSuite,
+)
+
+from mmaplock_bt.renderers.observed import told
+from mmaplock_bt.result import Verdict
+from mmaplock_bt.series import Series
+from mmaplock_bt.units import safe
+
+# What XML 1.0 forbids is not printable, so `safe` leaves nothing of it.
+Unmet = Failure | Error | Skipped
+_UNMET: dict[str, type[Unmet]] = {"fail": Failure, "undecided": Error, "inconclusive": Error}
+
+
+class Case(TestCase):
+    """With the place where the gate was written."""
+
+    file = Attr()
+    line = Attr()
+
+
+def render(series: Series) -> str:
+    suite = TestSuite(f"mmaplock-bt.{safe(series.last.profile.name)}")
+    suite.timestamp = safe(series.runs[0].window.start)
+    for name, value in _properties(series).items():
+        suite.add_property(name, safe(value))
+    suite.add_testcases(
+        [_case(suite.name, said) for said in series.verdicts] or [_none(suite.name)]
+    )
+    return _text(suite, sum(run.window.duration_ns for run in series.runs) / 10**9)
+
+
+def _properties(series: Series) -> dict[str, str]:
+    is_complete = all(run.loss.complete for run in series.runs)
+    target = series.last.target
+    return {
+        "kernel": target.kernel,
+        "bpftrace": target.bpftrace,
+        "complete": "yes" if is_complete else "no",
+    }
+
+
+def _case(suite: str, said: Verdict) -> Case:
+    """A warning never fails a pipeline."""
+    case = Case(safe(said.gate), suite)
+    if said.file is not None:
+        case.file = safe(said.file)
+        case.line = str(said.line or 1)
+    text = safe(told(said))
+    if said.outcome == "pass":
+        case.system_out = text
+    else:
+        kind = Skipped if said.level == "warn" else _UNMET[said.outcome]
+        case.result = _unmet(kind, text, said.outcome)
+    return case
+
+
+def _none(suite: str) -> Case:
+    case = Case("window", suite)
+    case.result = _unmet(Skipped, "no gates", "skipped")
+    return case
+
+
+def _unmet(kind: type[Unmet], text: str, outcome: str) -> Unmet:
+    found = kind(text, outcome)
+    found.text = text
+    return found
+
+
+def _text(suite: TestSuite, seconds: float) -> str:
+    """The library sums the cases' times, of which there are none."""
+    report = JUnitXml()
+    report.add_testsuite(suite)
+    report.update_statistics()
+    suite.time = report.time = seconds
+    written = io.BytesIO()
+    report.write(written)
+    return written.getvalue().decode() + "\n"

@@ -1,0 +1,143 @@
+"""A job's summary in Markdown: the verdicts, what is missing, the main numbers."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from mmaplock_bt.renderers import spread
+from mmaplock_bt.renderers.missing import missing
+from mmaplock_bt.renderers.observed import interval, limit
+from mmaplock_bt.renderers.spread import Spread
+from mmaplock_bt.result import Result, Verdict
+from mmaplock_bt.series import Series
+from mmaplock_bt.units import format_ns, format_value, safe
+
+LIMIT_BYTES = 1024 * 1024  # GitHub drops a step's whole summary beyond this
+COMMAND = 200
+_CUT = "\nThe rest was cut off here: a summary holds no more than 1,024 KiB.\n"
+_MARKS = {"pass": "✅", "fail": "❌", "undecided": "⚠️", "inconclusive": "⚠️"}
+_GATES = ("Outcome", "Gate", "Observed", "Limit", "Samples", "Reason")
+_FIELDS = {"count": "Count", "p50": "p50", "p99": "p99", "max": "Max", "sum": "Total"}
+# Nothing in it is Markdown, HTML, a link, a mention or an emoji's name.
+_PLAIN = re.compile(
+    r"(?!.*www\.)(?:[a-z0-9 ,;%()+./–≤≥µ-]|(?<=[a-z])_(?=[a-z])|:(?= |$))*", re.IGNORECASE
+)
+_BARS = re.compile(r"(\\*)\|")
+
+
+def render(series: Series) -> str:
+    parts = (_head(series), _gates(series), _complete(series.runs), _numbers(series.runs))
+    return shortened("\n\n".join(part for part in parts if part) + "\n", LIMIT_BYTES)
+
+
+def shortened(text: str, room: int) -> str:
+    """Cut at a line's end to `room` bytes of UTF-8, with a sentence that says so.
+
+    Nothing where not even the sentence fits.
+    """
+    data = text.encode()
+    if len(data) <= room:
+        return text
+    left = room - len(_CUT.encode())
+    if left < 0:
+        return ""
+    return data[: data.rfind(b"\n", 0, left) + 1].decode() + _CUT
+
+
+def code(text: str) -> str:
+    """Text from outside in a code span, where only the span's own end means anything."""
+    inside = safe(text)
+    longest = max(map(len, re.findall("`+", inside)), default=0)
+    fence = "`" * (longest + 1)
+    edges = inside[:1] + inside[-1:]
+    pad = " " if "`" in edges or edges == "  " else ""
+    return f"{fence}{pad}{inside}{pad}{fence}" if inside else ""
+
+
+def words(text: str) -> str:
+    """Text from outside as it is where that is harmless, else as code."""
+    return text if _PLAIN.fullmatch(text) else code(text)
+
+
+def _head(series: Series) -> str:
+    result, count = series.last, len(series.runs)
+    parts = [
+        f"Linux {words(result.target.kernel)}",
+        f"bpftrace {words(result.target.bpftrace)}",
+        f"{count} run{'s' * (count > 1)}",
+        *_command(result),
+    ]
+    return f"## mmaplock-bt: {words(result.profile.name)}\n\n{' · '.join(parts)}"
+
+
+def _command(result: Result) -> Iterable[str]:
+    if result.window.command is None:
+        return
+    argv = " ".join(result.window.command.argv)
+    shown = argv if len(argv) <= COMMAND else argv[: COMMAND - 1] + "…"
+    yield f"{code(shown)}: status {result.window.command.status}"
+
+
+def _gates(series: Series) -> str:
+    if not series.verdicts:
+        return "No gates."
+    count = len(series.runs)
+    how = f"Gates ({series.judge} of {count} runs):\n\n" if count > 1 else ""
+    return how + _table(_GATES, [_gate(said) for said in series.verdicts])
+
+
+def _gate(said: Verdict) -> list[str]:
+    is_warning = said.level == "warn"
+    mark = "⚠️" if is_warning and said.outcome != "pass" else _MARKS[said.outcome]
+    return [
+        f"{mark} {said.outcome}{' (warn)' if is_warning else ''}",
+        code(said.gate),
+        words(interval(said)),
+        words(limit(said)),
+        f"{said.samples:,}",
+        words(said.reason),
+    ]
+
+
+def _numbers(runs: Sequence[Result]) -> str:
+    """A line per key; where no field of it is measured there is nothing to say."""
+    found: dict[str, dict[str, Spread]] = {}
+    for one in spread.of(runs):
+        found.setdefault(spread.key(one.metric), {})[one.metric.field] = one
+    if not found:
+        return ""
+    table = _table(("Measure", *_FIELDS.values()), [_line(k, one) for k, one in found.items()])
+    median = f"; medians of {len(runs)} runs" if len(runs) > 1 else ""
+    return f"{table}\n\nQuantiles are the upper ends of their intervals{median}."
+
+
+def _line(key: str, fields: dict[str, Spread]) -> list[str]:
+    return [code(key), *(_number(fields.get(field)) for field in _FIELDS)]
+
+
+def _number(found: Spread | None) -> str:
+    return "–" if found is None else words(format_value(int(found.value), found.metric.unit))
+
+
+def _complete(runs: Sequence[Result]) -> str:
+    """The books and the losses: one line where nothing is missing, else one per such run."""
+    faults = {turn: missing(run) for turn, run in enumerate(runs, 1) if missing(run)}
+    acquired = sum(run.books.acquires or 0 for run in runs)
+    seconds = format_ns(sum(run.window.duration_ns for run in runs))
+    head = f"{acquired:,} acquisitions in {seconds}"
+    if not faults:
+        return f"Complete: no loss is known and the books balance; {head}."
+    lines = [f"- ⚠️ run {turn}: INCOMPLETE: {words(fault)}" for turn, fault in faults.items()]
+    return "\n".join([f"Incomplete: {len(faults)} of {len(runs)} runs; {head}:", "", *lines])
+
+
+def _table(heads: Sequence[str], rows: Iterable[list[str]]) -> str:
+    return "\n".join(map(_row, (heads, ["---"] * len(heads), *rows)))
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(_BARS.sub(_bar, cell) for cell in cells)} |"
+
+
+def _bar(found: re.Match[str]) -> str:
+    """An odd number of backslashes before a bar keeps it in its cell, for every reader."""
+    return found[1] + ("\\\\|" if len(found[1]) % 2 else "\\|")

@@ -1,0 +1,82 @@
+"""OpenMetrics text. GitLab compares its samples as text, so there are few, with stable names."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.openmetrics.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+from mmaplock_bt.gates import Metric
+from mmaplock_bt.renderers import spread
+from mmaplock_bt.series import Series
+from mmaplock_bt.units import safe
+
+Labels = tuple[tuple[str, str], ...]
+
+
+@dataclass
+class Gauge:
+    """One family: its samples by their labels."""
+
+    help: str
+    unit: str = ""
+    samples: dict[Labels, float] = field(default_factory=dict)
+
+
+class Gauges(Collector):
+    """What the library asks for its families."""
+
+    def __init__(self, found: dict[str, Gauge]) -> None:
+        self.found = found
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        for name, gauge in self.found.items():
+            family = GaugeMetricFamily(name, gauge.help, unit=gauge.unit)
+            for labels, value in gauge.samples.items():
+                family.add_sample(name, dict(labels), value)
+            yield family
+
+
+def render(series: Series) -> str:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Gauges(_measured(series) | _judged(series)))
+    text: bytes = generate_latest(registry)
+    return text.decode()
+
+
+def _measured(series: Series) -> dict[str, Gauge]:
+    found: dict[str, Gauge] = {}
+    for one in spread.of(series.runs):
+        metric, is_time = one.metric, one.metric.unit == "ns"
+        help_text = f"{metric.field} of {safe(metric.output)}, the runs' median"
+        gauge = found.setdefault(_name(metric), Gauge(help_text, "seconds" if is_time else ""))
+        labels = tuple((key, label(value)) for key, value in metric.where)
+        gauge.samples[labels] = one.value / 10**9 if is_time else one.value
+    return found
+
+
+def _name(metric: Metric) -> str:
+    """The endings _count and _sum are kept for histograms."""
+    unit = "seconds" if metric.unit == "ns" else metric.unit or "values"
+    what = "samples" if metric.field == "count" else f"{metric.field}_{unit}"
+    return re.sub(r"\W", "_", f"mmaplock_{metric.output}_{what}", flags=re.ASCII)
+
+
+def _judged(series: Series) -> dict[str, Gauge]:
+    """A gate that is given twice passes when it passes both times."""
+    passed = Gauge("whether the gate passed")
+    for said in series.verdicts:
+        labels = (("gate", label(said.gate)), ("level", said.level))
+        before = passed.samples.get(labels, 1)
+        passed.samples[labels] = min(before, int(said.outcome == "pass"))
+    is_complete = all(run.loss.complete for run in series.runs)
+    complete = Gauge("whether nothing is missing", samples={(): int(is_complete)})
+    return {"mmaplock_gate_passed": passed, "mmaplock_complete": complete}
+
+
+def label(text: str) -> str:
+    """GitLab ends a line at the first #, also inside a label."""
+    return safe(text).replace("#", "\\x23")

@@ -1,0 +1,43 @@
+"""github-action-benchmark's customSmallerIsBetter: only what is better when it is smaller."""
+
+import json
+
+from mmaplock_bt.renderers import spread
+from mmaplock_bt.renderers.spread import Spread
+from mmaplock_bt.series import Series
+from mmaplock_bt.units import safe
+
+
+def render(series: Series) -> str:
+    found = [_entry(one, series) for one in spread.of(series.runs) if _is_better(one, series)]
+    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+
+
+def _is_better(one: Spread, series: Series) -> bool:
+    """Times, and events, which are what was looked for; more acquisitions alone are not worse."""
+    if one.metric.field != "count":
+        return one.metric.unit == "ns"
+    outputs = (run.outputs.get(one.metric.output) for run in series.runs)
+    return all(output is None or output.kind == "events" for output in outputs)
+
+
+def _entry(one: Spread, series: Series) -> dict[str, str | float]:
+    entry: dict[str, str | float] = {
+        "name": safe(f"{series.last.profile.name}/{one.metric.text}"),
+        "unit": one.metric.unit or "events",
+        "value": one.value,
+        "extra": _extra(one, series),
+    }
+    if one.low is not None and one.high is not None:
+        entry["range"] = f"± {(one.high - one.low) / 2:.10g}"
+    return entry
+
+
+def _extra(one: Spread, series: Series) -> str:
+    target = series.last.target
+    told = f"{_counted(one.samples, 'sample')}, {_counted(len(series.runs), 'run')}"
+    return safe(f"{told}, Linux {target.kernel}, bpftrace {target.bpftrace}")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
