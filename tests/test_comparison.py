@@ -1,6 +1,8 @@
 """compare: a change is shown when it is there, not when it is chance, and never out of nothing."""
 
+import json
 import random
+import re
 from dataclasses import replace
 from fractions import Fraction
 
@@ -12,6 +14,7 @@ from mmaplock_bt import comparison, series, significance, tolerances
 from mmaplock_bt.comparison import Rules
 from mmaplock_bt.errors import Inconclusive, UsageError
 from mmaplock_bt.gates import GateFault
+from mmaplock_bt.renderers import changes
 from mmaplock_bt.tolerances import Tolerance
 from tests.test_gates import OUTPUTS, run
 
@@ -203,6 +206,24 @@ def test_the_rank_test_is_exact():
     assert significance.chance(low, high) == pytest.approx(2 / 924)
     assert significance.chance([1.0] * 6, [1.0] * 6) == 1.0
     assert significance.chance([1.0] * 6, [2.0] * 6) < 0.05, "ties"
+
+
+@pytest.mark.parametrize("name", changes.FORMATS)
+@pytest.mark.parametrize("conditions", [(), ("hold.p99:+10%", "long_holds{comm=a|b`}.count:+1%")])
+def test_every_format_over_hostile_runs(name, conditions):
+    hostile = [replace(one, target=replace(one.target, kernel="6.18|`<b>\x1b[31m@all"))
+               for one in noisy(2, 1.5)]  # fmt: skip
+    for base, new in ((noisy(1), hostile), (noisy(1, runs=1), hostile)):
+        made = compared(base, new, *conditions, allow_different=True)
+        text = changes.FORMATS[name](made, False)
+        assert "\x1b" not in text and text.endswith("\n")
+    if name == "markdown":
+        rows = [line for line in text.splitlines() if line.startswith("|")]
+        assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} <= {7, 8}
+    if name == "json":
+        told = json.loads(text)
+        assert told["runs"] == {"base": 1, "new": 10}
+        assert [v["outcome"] for v in told["verdicts"]] == ["inconclusive"] * len(conditions)
 
 
 def saved(folder, runs):

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mmaplock_bt.comparison import Change, Comparison
-from mmaplock_bt.renderers import console
+from mmaplock_bt.renderers import console, markdown
 from mmaplock_bt.units import format_value, safe
 
 HEADS = ("measure", "base", "new", "change", "95 % interval", "p", "runs")
@@ -45,7 +45,26 @@ def to_json(made: Comparison, _color: bool = False) -> str:
     }, indent=1) + "\n"  # fmt: skip
 
 
-FORMATS: dict[str, Callable[[Comparison, bool], str]] = {"table": render, "json": to_json}
+def summary(made: Comparison, _color: bool = False) -> str:
+    """In Markdown."""
+    rows = [[markdown.code(first), *map(markdown.words, rest)]
+            for first, *rest in map(cells_of, made.changes)]  # fmt: skip
+    parts = [
+        f"## mmaplock-bt: {markdown.words(made.new[-1].profile.name)} compared",
+        _windows(made),
+        "\n".join(f"- {markdown.words(safe(note))}" for note in made.notes),
+        markdown.gates(made.series),
+        markdown.table(HEADS, rows),
+    ]
+    whole = "\n\n".join(part for part in parts if part) + "\n"
+    return markdown.shortened(whole, markdown.LIMIT_BYTES)
+
+
+FORMATS: dict[str, Callable[[Comparison, bool], str]] = {
+    "table": render,
+    "json": to_json,
+    "markdown": summary,
+}
 
 
 def cells_of(change: Change) -> tuple[str, ...]:
@@ -67,8 +86,10 @@ def _change(change: Change) -> str:
 
 
 def _title(made: Comparison) -> str:
-    base, new = made.base[-1], made.new[-1]
-    return (
-        f"{safe(new.profile.name)}: {len(made.base)} runs of {base.window.start[:16]} and "
-        f"{len(made.new)} of {new.window.start[:16]}"
-    )
+    return f"{safe(made.new[-1].profile.name)}: {_windows(made)}"
+
+
+def _windows(made: Comparison) -> str:
+    """To the minute, when the last run of each series began."""
+    base, new = (safe(runs[-1].window.start[:16]) for runs in (made.base, made.new))
+    return f"{len(made.base)} runs of {base} and {len(made.new)} of {new}"

@@ -25,7 +25,7 @@ _BARS = re.compile(r"(\\*)\|")
 
 
 def render(series: Series) -> str:
-    parts = (_head(series), _gates(series), _complete(series.runs), _numbers(series.runs))
+    parts = (_head(series), gates(series), _complete(series.runs), _numbers(series.runs))
     return shortened("\n\n".join(part for part in parts if part) + "\n", LIMIT_BYTES)
 
 
@@ -77,12 +77,12 @@ def _command(result: Result) -> Iterable[str]:
     yield f"{code(shown)}: status {result.window.command.status}"
 
 
-def _gates(series: Series) -> str:
+def gates(series: Series) -> str:
     if not series.verdicts:
         return "No gates."
-    count = len(series.runs)
+    count = 1 if any(said.unit == "permille" for said in series.verdicts) else len(series.runs)
     how = f"Gates ({series.judge} of {count} runs):\n\n" if count > 1 else ""
-    return how + _table(_GATES, [_gate(said) for said in series.verdicts])
+    return how + table(_GATES, [_gate(said) for said in series.verdicts])
 
 
 def _gate(said: Verdict) -> list[str]:
@@ -105,9 +105,9 @@ def _numbers(runs: Sequence[Result]) -> str:
         found.setdefault(spread.key(one.metric), {})[one.metric.field] = one
     if not found:
         return ""
-    table = _table(("Measure", *_FIELDS.values()), [_line(k, one) for k, one in found.items()])
+    lines = table(("Measure", *_FIELDS.values()), [_line(k, one) for k, one in found.items()])
     median = f"; medians of {len(runs)} runs" if len(runs) > 1 else ""
-    return f"{table}\n\nQuantiles are the upper ends of their intervals{median}."
+    return f"{lines}\n\nQuantiles are the upper ends of their intervals{median}."
 
 
 def _line(key: str, fields: dict[str, Spread]) -> list[str]:
@@ -130,7 +130,7 @@ def _complete(runs: Sequence[Result]) -> str:
     return "\n".join([f"Incomplete: {len(faults)} of {len(runs)} runs; {head}:", "", *lines])
 
 
-def _table(heads: Sequence[str], rows: Iterable[list[str]]) -> str:
+def table(heads: Sequence[str], rows: Iterable[list[str]]) -> str:
     return "\n".join(map(_row, (heads, ["---"] * len(heads), *rows)))
 
 
