@@ -163,6 +163,7 @@ def _loss(got: Collected, probes: int, ended_by: str, books: Books) -> Loss:
     nothing_missing = not (got.lost or got.map_full or got.stack_errors or got.unparsed)
     balanced = books.residue == 0  # a probe may miss events without any counter knowing
     drained = got.closed_ns is not None  # printed after everything in the window
+    unseen = got.blind or not drained or ended_by == "bpftrace_died"
     return Loss(
         lost_events=got.lost,
         map_full=got.map_full,
@@ -170,10 +171,6 @@ def _loss(got: Collected, probes: int, ended_by: str, books: Books) -> Loss:
         unparsed_lines=got.unparsed,
         probes_expected=probes,
         probes_attached=got.attached,
-        complete=nothing_missing
-        and not got.blind
-        and balanced
-        and drained
-        and got.attached == probes
-        and ended_by != "bpftrace_died",
+        complete=nothing_missing and balanced and not unseen and got.attached == probes,
+        unseen=unseen,
     )

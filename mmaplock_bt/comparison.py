@@ -34,6 +34,7 @@ class Change:
     """One measure's. `base` and `new` are medians over the runs, in the metric's unit.
 
     `change` and its interval are relative (0.1 is +10 %), None where the base is 0 or unknown.
+    `quietest` is the smallest run of each: noise adds time, so a real change shows there as well.
     `p` is corrected for the number of measures looked at. `is_shown` when the change is neither
     chance nor within the tolerance; `reason` tells why nothing can be said.
     """
@@ -44,9 +45,18 @@ class Change:
     runs: tuple[int, int]
     change: float | None = None
     interval: tuple[float, float] | None = None
+    quietest: tuple[float, float] | None = None
     p: float | None = None
     is_shown: bool = False
     reason: str = ""
+
+    def exceeds(self, tolerance: Tolerance) -> bool:
+        """By the median and by the quietest run."""
+        pairs = [(self.base, self.new), self.quietest or (None, None)]
+        return all(
+            base is not None and new is not None and tolerance.is_exceeded(base, new)
+            for base, new in pairs
+        )
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,7 @@ def compare(
             f"these results cannot be compared: {'; '.join(different)} "
             "(--allow-different compares them all the same)"
         )
-    sound = [[run for run in runs if not verdicts.missing(run)] for runs in (base, new)]
+    sound = [[run for run in runs if not verdicts.faults(run)] for runs in (base, new)]
     notes = [
         *different,
         *dict.fromkeys(differences([*base, *new], NOTED)),
@@ -89,25 +99,31 @@ def compare(
     ]
     busier = _busier(sound[0], sound[1], rules)
     notes += [busier] if busier else []
-    changes = _changes(measures.metrics_of([*sound[0], *sound[1]]), sound, rules)
-    judged = _changes([condition.metric for condition in conditions], sound, rules)
+    either = [(metric, 0) for metric in measures.metrics_of([*sound[0], *sound[1]])]
+    changes = _changes(either, sound, rules)
+    worse = [(condition.metric, condition.tolerance.sign) for condition in conditions]
+    judged = _changes(worse, sound, rules)
     said = [_verdict(*pair, rules, busier) for pair in zip(conditions, judged, strict=True)]
     return Comparison(tuple(base), tuple(new), tuple(changes), tuple(said), tuple(notes))
 
 
 def _left_out(runs: Sequence[Result], kept: Sequence[Result], name: str) -> Iterator[str]:
-    lost = [reason for run in runs if (reason := verdicts.missing(run))]
+    lost = [reason for run in runs if (reason := verdicts.faults(run))]
     if len(kept) < len(runs):
         yield f"{len(lost)} of {len(runs)} {name} runs left out: {lost[0]}"
 
 
 def _changes(
-    metrics: Sequence[Metric], sound: Sequence[Sequence[Result]], rules: Rules
+    wanted: Sequence[tuple[Metric, int]], sound: Sequence[Sequence[Result]], rules: Rules
 ) -> list[Change]:
-    """All of one family: the more measures are looked at, the surer each must be."""
+    """All of one family: the more measures are looked at, the surer each must be.
+
+    The sign is the way that is looked for: more (1), less (-1) or either (0).
+    """
     base, new = sound
     found = [
-        _change(metric, _values(metric, base), _values(metric, new), rules) for metric in metrics
+        _change(metric, _values(metric, base), _values(metric, new), rules, sign)
+        for metric, sign in wanted
     ]
     return _corrected(found, rules)
 
@@ -124,7 +140,7 @@ def _middle(seen: Observed) -> float:
     return sum(ends) / len(ends)
 
 
-def _change(metric: Metric, base: list[float], new: list[float], rules: Rules) -> Change:
+def _change(metric: Metric, base: list[float], new: list[float], rules: Rules, sign: int) -> Change:
     runs = (len(base), len(new))
     medians = (median(base) if base else None, median(new) if new else None)
     if min(runs) < rules.min_runs:
@@ -137,7 +153,8 @@ def _change(metric: Metric, base: list[float], new: list[float], rules: Rules) -
         runs,
         relative,
         interval=significance.interval(base, new),
-        p=significance.chance(base, new),
+        quietest=(min(base), min(new)),
+        p=significance.chance(base, new, sign),
     )
 
 
@@ -152,12 +169,11 @@ def _corrected(changes: list[Change], rules: Rules) -> list[Change]:
 
 
 def _judged(change: Change, rules: Rules) -> Change:
-    if change.p is None or change.p > rules.alpha or change.base is None or change.new is None:
+    if change.p is None or change.p > rules.alpha:
         return change
     floor = rules.tolerance.floor if change.metric.unit == "ns" else 0
     both = (replace(rules.tolerance, floor=floor, sign=sign) for sign in (1, -1))
-    exceeded = any(tolerance.is_exceeded(change.base, change.new) for tolerance in both)
-    return replace(change, is_shown=exceeded)
+    return replace(change, is_shown=any(map(change.exceeds, both)))
 
 
 def _busier(base: Sequence[Result], new: Sequence[Result], rules: Rules) -> str:
@@ -167,7 +183,7 @@ def _busier(base: Sequence[Result], new: Sequence[Result], rules: Rules) -> str:
     if min(map(len, shares)) < rules.min_runs:
         return ""
     before, after = map(median, shares)
-    if after - before < BUSIER or significance.chance(*shares) > rules.alpha:
+    if after - before < BUSIER or significance.chance(shares[0], shares[1], 1) > rules.alpha:
         return ""
     return (
         f"the machine was short of CPU for {before:.0%} of the base runs' time and {after:.0%} "
@@ -184,9 +200,9 @@ def _cpu_share(run: Result) -> float | None:
 def _verdict(condition: Condition, change: Change, rules: Rules, busier: str) -> Verdict:
     """Fails only on evidence: beyond the tolerance, not by chance, not by the machine."""
     outcome: Outcome = "pass"
-    if change.p is None or change.base is None or change.new is None:
+    if change.p is None:
         outcome = "inconclusive"
-    elif change.p <= rules.alpha and condition.tolerance.is_exceeded(change.base, change.new):
+    elif change.p <= rules.alpha and change.exceeds(condition.tolerance):
         outcome = "inconclusive" if busier else "fail"
     ends = change.interval or (change.change, change.change)
     return Verdict(

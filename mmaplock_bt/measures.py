@@ -37,13 +37,7 @@ def metrics_of(runs: Sequence[Result]) -> list[Metric]:
 
 
 def observed(metric: Metric, runs: Sequence[Result]) -> tuple[Observed, ...]:
-    """Per run; not measured where a run has no such output."""
-    return tuple(
-        metrics.observe(metric, result)
-        if metric.output in (*result.outputs, "books", "loss")
-        else Observed(None, None, 0)
-        for result in runs
-    )
+    return tuple(metrics.observe(metric, result) for result in runs)
 
 
 def _named(result: Result) -> Iterable[Metric]:

@@ -26,10 +26,15 @@ class Observed:
 
 
 def observe(metric: Metric, result: Result) -> Observed:
-    """Counts and rates rest on every acquisition that was looked at, all else on its own rows."""
+    """Counts and rates rest on every acquisition that was looked at, all else on its own rows.
+
+    Not measured is what the result has no output for.
+    """
     if metric.output in ("books", "loss"):
         value = getattr(getattr(result, metric.output), metric.field)
         return Observed(value, value, int(value is not None))
+    if metric.output not in result.outputs:
+        return Observed(None, None, 0)
     output = result.outputs[metric.output]
     found = [row for row in output.rows if _matches(row, metric.where)]
     samples = sum(_count(row) for row in found)

@@ -92,7 +92,7 @@ class Books:
 
 @dataclass(frozen=True)
 class Loss:
-    """Everything known to be missing."""
+    """Everything known to be missing. `unseen`: some of the window was not looked at."""
 
     lost_events: int
     map_full: int
@@ -101,6 +101,7 @@ class Loss:
     probes_expected: int
     probes_attached: int | None
     complete: bool
+    unseen: bool = False
 
 
 @dataclass(frozen=True)

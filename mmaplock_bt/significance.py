@@ -10,8 +10,11 @@ SEED = 1  # the same files give the same answer
 COVERAGE = 0.95
 
 
-def chance(base: list[float], new: list[float]) -> float:
-    """Mann-Whitney's, exact or, with ties, by permutations."""
+def chance(base: list[float], new: list[float], sign: int = 0) -> float:
+    """Mann-Whitney's p, exact or, with ties, by permutations.
+
+    Of a change to more (1), to less (-1) or to either (0).
+    """
     stats, numpy = _scipy()
     values = [*base, *new]
     if len(set(values)) == 1:
@@ -20,7 +23,8 @@ def chance(base: list[float], new: list[float]) -> float:
     method = "exact" if exact else stats.PermutationMethod(
         n_resamples=RESAMPLES, rng=numpy.random.default_rng(SEED)
     )  # fmt: skip
-    return float(stats.mannwhitneyu(new, base, method=method).pvalue)
+    way = {0: "two-sided", 1: "greater", -1: "less"}[sign]
+    return float(stats.mannwhitneyu(new, base, alternative=way, method=method).pvalue)
 
 
 def interval(base: list[float], new: list[float]) -> tuple[float, float] | None:

@@ -7,6 +7,7 @@ from typing import Literal
 from mmaplock_bt import gates, metrics
 from mmaplock_bt.gates import Gate, Metric, Number
 from mmaplock_bt.metrics import Observed
+from mmaplock_bt.missing import missing
 from mmaplock_bt.result import Outcome, Result, Verdict
 
 Judge = Literal["median", "worst", "every"]
@@ -96,7 +97,7 @@ def _doubt(gate: Gate, seen: Observed, result: Result) -> str:
     few = f"{seen.samples:,} samples, fewer than min_samples {gate.min_samples:,}"
     stacks = missing_stacks(gate.metric, result)
     doubts = {
-        missing(result): True,
+        faults(result): True,
         f"{stacks:,} stacks missing": stacks > 0,
         "no sample was seen": not seen.samples,
         "it was not measured": not seen.is_measured,
@@ -105,24 +106,14 @@ def _doubt(gate: Gate, seen: Observed, result: Result) -> str:
     return next((doubt for doubt, is_so in doubts.items() if doubt and is_so), "")
 
 
-def missing(result: Result) -> str:
+def faults(result: Result) -> str:
     """What makes the whole result incomplete, stacks aside, or an empty text."""
-    loss, window, books = result.loss, result.window, result.books
-    interrupted = window.ended_by == "interrupt" and window.command is not None
-    attached = f"{loss.probes_attached} of {loss.probes_expected} probes attached"
-    faults = {
-        "bpftrace ended before the window did": window.ended_by == "bpftrace_died",
-        "the command was interrupted": interrupted,
-        "bpftrace printed too much: the window was cut short": window.ended_by == "limit",
-        "bpftrace ended without printing its maps": books.starts is None,
-        f"{books.residue} lock events have no partner in the books": bool(books.residue),
-        attached: loss.probes_attached != loss.probes_expected,
-        f"{loss.lost_events:,} events lost": loss.lost_events > 0,
-        f"maps were full {loss.map_full:,} times": loss.map_full > 0,
-        f"{loss.unparsed_lines:,} lines not understood": loss.unparsed_lines > 0,
-        "the window was not seen through": not (loss.complete or loss.stack_errors),
-    }
-    return next((sentence for sentence, is_so in faults.items() if is_so), "")
+    window = result.window
+    if window.ended_by == "interrupt" and window.command is not None:
+        return "the command was interrupted"
+    if window.ended_by == "limit":
+        return "bpftrace printed too much: the window was cut short"
+    return missing(result, stacks=False)
 
 
 def missing_stacks(metric: Metric, result: Result) -> int:

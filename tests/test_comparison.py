@@ -78,7 +78,7 @@ def test_incomplete_runs_are_left_out_and_told():
              for one in noisy(3, 50.0, runs=4)]  # fmt: skip
     made = compared(noisy(1), [*noisy(2), *lossy], "hold.p99:+10%")
     assert made.verdicts[0].outcome == "pass"
-    assert "4 of 14 new runs left out: 1 events lost" in made.notes
+    assert "4 of 14 new runs left out: lost events 1" in made.notes
     assert compared(noisy(1), lossy, "hold.p99:+10%").verdicts[0].outcome == "inconclusive"
 
 

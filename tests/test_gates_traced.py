@@ -100,7 +100,7 @@ def test_a_full_map_is_inconclusive(cli, kernel, tmp_path):
     done = cli("run", str(tmp_path / "small.yaml"), "--gate", "hold.max < 10s",
                "--", *workload.command("forks", 80, 1))  # fmt: skip
     assert done.returncode == 5, done.stdout
-    assert "maps were full" in done.stdout
+    assert "map full" in done.stdout
 
 
 def test_the_gate_of_one_owner_counts_its_waits_alone(cli, kernel, tmp_path):

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from mmaplock_bt.missing import missing
 from mmaplock_bt.renderers import spread
-from mmaplock_bt.renderers.missing import missing
 from mmaplock_bt.renderers.observed import interval, limit
 from mmaplock_bt.renderers.spread import Spread
 from mmaplock_bt.result import Result, Verdict

@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mmaplock_bt.metrics import merged
+from mmaplock_bt.missing import missing
 from mmaplock_bt.renderers import console
-from mmaplock_bt.renderers.missing import missing
 from mmaplock_bt.result import Books, OutputData, Result, Row, Window
 from mmaplock_bt.series import Series
 from mmaplock_bt.units import format_ns, format_value, safe
