@@ -140,7 +140,8 @@ def _parser() -> argparse.ArgumentParser:
         made[name].add_argument("--bpftrace", default=default_bpftrace(), metavar="PATH")
         made[name].add_argument("--json", action="store_true", help="for machines")
     made["doctor"].add_argument("--fresh", action="store_true", help="try bpftrace again")
-    made["check"].add_argument("file", metavar="FILE")
+    made["check"].add_argument("file", metavar="FILE", help="a profile, by path or by name")
+    _add_given(made["check"])
     for name in ("report", "gate"):
         made[name].add_argument(
             "result", metavar="RESULT", help="a result file, a raw stream, or a folder of runs"
@@ -183,12 +184,18 @@ def _add_trap(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_gates(parser: argparse.ArgumentParser) -> None:
+    group = _add_given(parser)
+    group.add_argument("--judge", choices=JUDGES, default="median", help="of several runs (median)")
+
+
+def _add_given(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     group = parser.add_argument_group("gates", GATES)
     add = group.add_argument
     add("--gate", action="append", default=[], metavar="EXPR", help="may be repeated")
     add("--budget", action="append", default=[], metavar="FILE", help="a YAML file with `gates:`")
-    add("--min-samples", type=_positive, default=1, metavar="N", help="below N nothing is said (1)")
-    add("--judge", choices=JUDGES, default="median", help="of several runs (median)")
+    least = "samples that every --gate wants (1)"
+    add("--min-samples", type=_positive, default=1, metavar="N", help=least)
+    return group
 
 
 def _add_comparison(parser: argparse.ArgumentParser) -> None:

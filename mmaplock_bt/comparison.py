@@ -1,5 +1,6 @@
 """Two series -> what changed: per measure the change, how sure that is, and whether it may be."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
@@ -34,7 +35,8 @@ class Change:
     """One measure's. `base` and `new` are medians over the runs, in the metric's unit.
 
     `change` and its interval are relative (0.1 is +10 %), None where the base is 0 or unknown.
-    `quietest` is the smallest run of each: noise adds time, so a real change shows there as well.
+    `quietest` is the smallest run of each. Noise adds time, and of two series made one after the
+    other it may meet one: a real change shows there as well. None where the runs were made in turn.
     `p` is corrected for the number of measures looked at. `is_shown` when the change is neither
     chance nor within the tolerance; `reason` tells why nothing can be said.
     """
@@ -51,12 +53,11 @@ class Change:
     reason: str = ""
 
     def exceeds(self, tolerance: Tolerance) -> bool:
-        """By the median and by the quietest run."""
-        pairs = [(self.base, self.new), self.quietest or (None, None)]
-        return all(
-            base is not None and new is not None and tolerance.is_exceeded(base, new)
-            for base, new in pairs
-        )
+        """By the median and, if need be, by the quietest run."""
+        if self.base is None or self.new is None:
+            return False
+        pairs = [(self.base, self.new), *([self.quietest] if self.quietest else [])]
+        return all(tolerance.is_exceeded(base, new) for base, new in pairs)
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def compare(
     changes = _changes(either, sound, rules)
     worse = [(condition.metric, condition.tolerance.sign) for condition in conditions]
     judged = _changes(worse, sound, rules)
-    said = [_verdict(*pair, rules, busier) for pair in zip(conditions, judged, strict=True)]
+    said = [_verdict(*pair, rules) for pair in zip(conditions, judged, strict=True)]
     return Comparison(tuple(base), tuple(new), tuple(changes), tuple(said), tuple(notes))
 
 
@@ -125,7 +126,17 @@ def _changes(
         _change(metric, _values(metric, base), _values(metric, new), rules, sign)
         for metric, sign in wanted
     ]
+    if _in_turn(base, new):
+        found = [replace(change, quietest=None) for change in found]
     return _corrected(found, rules)
+
+
+def _in_turn(base: Sequence[Result], new: Sequence[Result]) -> bool:
+    """Whether the two alternated: then no noisy hour met one of them alone."""
+    made = [(run.window.start, index) for index, runs in enumerate((base, new)) for run in runs]
+    order = [index for _, index in sorted(made)]
+    changes = sum(one != other for one, other in itertools.pairwise(order))
+    return changes >= min(len(base), len(new)) > 1
 
 
 def _values(metric: Metric, runs: Sequence[Result]) -> list[float]:
@@ -186,8 +197,8 @@ def _busier(base: Sequence[Result], new: Sequence[Result], rules: Rules) -> str:
     if after - before < BUSIER or significance.chance(shares[0], shares[1], 1) > rules.alpha:
         return ""
     return (
-        f"the machine was short of CPU for {before:.0%} of the base runs' time and {after:.0%} "
-        "of the new ones': a change may be the machine's"
+        f"the machine was short of CPU for {before:.0%} of the base runs' time, {after:.0%} of the "
+        "new ones': a change may be the machine's"
     )
 
 
@@ -197,13 +208,13 @@ def _cpu_share(run: Result) -> float | None:
     return (window.cpu_wait_ns or 0) / window.duration_ns if known else None
 
 
-def _verdict(condition: Condition, change: Change, rules: Rules, busier: str) -> Verdict:
-    """Fails only on evidence: beyond the tolerance, not by chance, not by the machine."""
+def _verdict(condition: Condition, change: Change, rules: Rules) -> Verdict:
+    """Fails only on evidence: beyond the tolerance, and not by chance."""
     outcome: Outcome = "pass"
     if change.p is None:
         outcome = "inconclusive"
     elif change.p <= rules.alpha and change.exceeds(condition.tolerance):
-        outcome = "inconclusive" if busier else "fail"
+        outcome = "fail"
     ends = change.interval or (change.change, change.change)
     return Verdict(
         gate=condition.text,
@@ -215,7 +226,7 @@ def _verdict(condition: Condition, change: Change, rules: Rules, busier: str) ->
         unit="permille",
         samples=min(change.runs),
         min_samples=rules.min_runs,
-        reason=change.reason or _medians(change) + (f"; {busier}" if busier else ""),
+        reason=change.reason or _medians(change),
     )
 
 
@@ -226,4 +237,8 @@ def _medians(change: Change) -> str:
         for value in (change.base, change.new)
     )
     chance = "not measured" if change.p is None else f"p {change.p:.2g}"
-    return f"median {base} -> {new}, {chance}"
+    witness = ""
+    if change.quietest is not None:
+        least = (format_value(round(value), unit) for value in change.quietest)
+        witness = f", quietest {' -> '.join(least)}"
+    return f"median {base} -> {new}{witness}, {chance}"

@@ -17,9 +17,9 @@ from mmaplock_bt import cli, workload
 from mmaplock_bt.commands import compare
 from mmaplock_bt.comparison import Comparison
 
-SIZES_MIB = {"base": 128, "same": 128, "slow": 192}
-FORKS = 23
-GATE = "hold{mode=write}.p99:+10%"
+SIZES_MIB = {"base": 64, "same": 64, "slow": 96}
+FORKS = 97
+GATE = "hold{mode=write}.p90:+10%"
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 import argparse
 
 from mmaplock_bt import budget, profile, result, script, target, template
+from mmaplock_bt.commands import gate
 from mmaplock_bt.commands.output import dump
 from mmaplock_bt.commands.run import chosen_profile
 from mmaplock_bt.errors import TargetError
@@ -32,15 +33,18 @@ def show_main(arguments: argparse.Namespace) -> int:
             f"  {name}  {output.kind}: {output.title}{f' ({output.help})' if output.help else ''}"
         )
         print(f"    {', '.join(_described(f) for f in output.columns)}")
-    for gate in chosen.gates:
-        print(f"gate: {gate.text} ({gate.level}, from {gate.min_samples} samples on)")
+    for one in chosen.gates:
+        print(f"gate: {one.text} ({one.level}, from {one.min_samples} samples on)")
     return 0
 
 
 def check_main(arguments: argparse.Namespace) -> int:
     chosen = profile.load(arguments.file)
-    script.render(profile.with_gates(chosen), target.offline())
-    print(f"{arguments.file}: a valid profile of the template {chosen.template.name}")
+    more = gate.given(arguments, chosen.template.declaration.outputs)
+    chosen = profile.with_gates(chosen, more)
+    script.render(chosen, target.offline())
+    count = f", {len(chosen.gates)} gates" if chosen.gates else ""
+    print(f"{arguments.file}: a valid profile of the template {chosen.template.name}{count}")
     return 0
 
 
