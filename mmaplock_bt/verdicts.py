@@ -25,10 +25,6 @@ def judge(gate: Gate, result: Result) -> Verdict:
     return _verdict(gate, seen, _doubt(gate, seen, result))
 
 
-def judge_all(wanted: Sequence[Gate], result: Result) -> list[Verdict]:
-    return [judge(gate, result) for gate in wanted]
-
-
 def over_runs(gate: Gate, runs: Sequence[Result], how: Judge, asked: int) -> Verdict:
     """What `asked` repeated runs say together; one that says nothing could have been anything.
 

@@ -15,6 +15,7 @@ from mmaplock_bt.errors import TargetError
 from mmaplock_bt.result import Result, from_json
 from mmaplock_bt.series import Series
 from mmaplock_bt.tree import descendants
+from tests.shell import ROOT, github_actions, run_step
 
 pytest_plugins = ["pytester"]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -55,6 +56,17 @@ def cli() -> Run:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the GitHub example has installed the tool, as `tool`."""
+    folder = tmp_path_factory.mktemp("runner")
+    _, steps = github_actions()
+    variables = {"RUNNER_TEMP": str(folder), "MMAPLOCK_BT": f"{ROOT}[compare]"}
+    done = run_step(steps["Install"]["run"], folder, variables)
+    assert done.returncode == 0, done.stderr
+    return folder
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """Bad input: one sentence, the contract's exit code, never a traceback."""
 
 import subprocess
-import sys
-import venv
 from pathlib import Path
 
 import pytest
@@ -76,16 +74,13 @@ def test_the_standalone_script_is_accepted_by_bpftrace(cli, kernel, tmp_path):
         assert done.returncode == 0, done.stderr
 
 
-def test_the_wheel_works_in_a_clean_environment(tmp_path):
-    root = Path(__file__).resolve().parent.parent
-    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(root)]
-    subprocess.run(pip, check=True, capture_output=True)
-    venv.create(tmp_path / "v", with_pip=True)
-    python = tmp_path / "v/bin/python"
-    (wheel,) = tmp_path.glob("*.whl")
-    subprocess.run([python, "-m", "pip", "install", "-q", wheel], check=True, capture_output=True)
-    done = subprocess.run(
-        [tmp_path / "v/bin/mmaplock-bt", "list"],
-        capture_output=True, text=True, check=True, cwd=tmp_path,
-    )  # fmt: skip
-    assert "writer-starvation" in done.stdout
+def test_it_works_installed_in_a_clean_environment(installed, tmp_path):
+    tool = installed / "tool/bin"
+    where = [tool / "python", "-c", "import mmaplock_bt; print(mmaplock_bt.__file__)"]
+    for argv, told in (
+        (where, str(installed)),
+        ([tool / "mmaplock-bt", "list"], "writer-starvation"),
+        ([tool / "mmaplock-bt", "script", "blame"], "USAGE"),
+    ):
+        done = subprocess.run(argv, capture_output=True, text=True, check=True, cwd=tmp_path)
+        assert told in done.stdout

@@ -1,27 +1,17 @@
 """The ready-made CI files: their shell steps, run as the CI would."""
 
-import os
 import re
 import shutil
-import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from mmaplock_bt import budget, profile, series, workload
+from tests.shell import EXAMPLES, github_actions, run_step
 
-ROOT = Path(__file__).resolve().parent.parent
-EXAMPLES = ROOT / "examples"
 pytestmark = pytest.mark.kernel
-
-
-@pytest.fixture(scope="module")
-def temporary(tmp_path_factory) -> Path:
-    """The runner's own folder, where the first example installs the tool for both."""
-    return tmp_path_factory.mktemp("runner")
 
 
 @pytest.fixture
@@ -38,39 +28,19 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
-def step(script: str, folder: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """One step's shell; root needs no sudo."""
-    shims = folder.parent / "shims"
-    shims.mkdir(exist_ok=True)
-    sudo = shims / "sudo"
-    sudo.write_text('#!/bin/sh\nexec "$@"\n')
-    sudo.chmod(sudo.stat().st_mode | stat.S_IXUSR)
-    path = f"{shims}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return subprocess.run(
-        ["bash", "-e", "-o", "pipefail", "-c", script],
-        cwd=folder,
-        env=os.environ | variables | {"PATH": path},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
-def test_github_actions(kernel, checkout, temporary, tmp_path):
-    workflow = yaml.safe_load((EXAMPLES / "github-actions.yml").read_text())
-    steps = {one["name"]: one for one in workflow["jobs"]["gates"]["steps"] if "run" in one}
+def test_github_actions(kernel, checkout, installed, tmp_path):
+    workflow, steps = github_actions()
+    assert next(iter(steps)) == "Install", "which has been run"
+    steps.pop("Install")
     summary = tmp_path / "summary.md"
     summary.write_text("what the step wrote before\n")
     base = subprocess.run(["git", "rev-parse", "HEAD^"], cwd=checkout, check=True,
                           capture_output=True, text=True).stdout.strip()  # fmt: skip
     known = {"github.event.pull_request.base.sha": base}
     variables = workflow["env"] | {
-        "MMAPLOCK_BT": f"{ROOT}[compare]",
         "BUILD": "true",
         "RUNS": "6",
-        "RUNNER_TEMP": str(temporary),
+        "RUNNER_TEMP": str(installed),
         "GITHUB_WORKSPACE": str(checkout),
         "GITHUB_STEP_SUMMARY": str(summary),
     }
@@ -78,29 +48,28 @@ def test_github_actions(kernel, checkout, temporary, tmp_path):
     for name, one in steps.items():
         own = {k: re.sub(r"\$\{\{ (.*?) \}\}", lambda m: known[m[1]], v)
                for k, v in one.get("env", {}).items()}  # fmt: skip
-        done[name] = step(one["run"], checkout, variables | own)
+        done[name] = run_step(one["run"], checkout, variables | own)
     codes = {name: one.returncode for name, one in done.items()}
     told = "\n".join(one.stdout[-2000:] + one.stderr[-2000:] for one in done.values())
     # Three times the memory: found, but for a machine that was busy just then.
     assert codes.pop("Worse than the base?") in (1, 5), told
     assert set(codes.values()) == {0}, told
     assert "::error title=" in done["Worse than the base?"].stdout
-    assert len(series.load(str(temporary / "runs-base"))) == 6
+    assert len(series.load(str(installed / "runs-base"))) == 6
     text = summary.read_text()
     assert text.startswith("what the step wrote before\n") and text.count("\n## mmaplock-bt") == 2
-    assert (temporary / "budget.xml").exists() and (temporary / "compared.xml").exists()
+    assert (installed / "budget.xml").exists() and (installed / "compared.xml").exists()
 
 
-def test_gitlab(kernel, checkout, temporary):
+def test_gitlab(kernel, checkout, installed):
     job = yaml.safe_load((EXAMPLES / "gitlab-ci.yml").read_text())["mmap_lock"]
     variables = job["variables"] | {
-        "MMAPLOCK_BT": str(ROOT),
-        "TOOL": str(temporary / "tool"),
+        "TOOL": str(installed / "tool"),  # its cache
         "CI_PROJECT_DIR": str(checkout),
         "BUILD": "true",
         "RUNS": "2",
     }
-    done = step("\n".join(job["script"]), checkout, variables)
+    done = run_step("\n".join(job["script"]), checkout, variables)
     assert done.returncode == 0, done.stdout + done.stderr
     assert all((checkout / path).exists() for path in job["artifacts"]["reports"].values())
     assert (checkout / "metrics.txt").read_text().endswith("# EOF\n")

@@ -11,7 +11,9 @@ import compatibility
 import roots
 
 FAIL = "**fail**"
-KNOWN_ANSWERS = ("tests/test_known_answers.py", "tests/test_both_sides.py")
+KNOWN_ANSWERS = tuple(
+    f"tests/test_{name}.py" for name in ("known_answers", "both_sides", "gates_traced")
+)
 SUITES = ("bullseye", "bookworm", "trixie", "sid")
 TIMEOUT_S = 600
 # name -> profile, its settings, the workload: small, and each of another shape.
