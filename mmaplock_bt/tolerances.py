@@ -56,7 +56,7 @@ def parse_condition(text: str, outputs: dict[str, Output]) -> Condition:
 
 
 def parse(text: str, unit: str | None = None) -> Tolerance:
-    """`unit` is the metric's ('ns' or empty); None takes times and leaves numbers out.
+    """`unit` is the metric's: 'ns' or empty. None is for a tolerance of all: its floor is a time.
 
     Raises UsageError.
     """
@@ -82,7 +82,7 @@ def _once(before: Value | None, value: Value, text: str) -> Value:
 
 
 def _floor(number: str, suffix: str, unit: str | None) -> int:
-    if unit == "ns" or (unit is None and suffix):
+    if unit in ("ns", None):
         return parse_duration(number + suffix)
     if suffix or "." in number:
         raise UsageError(f"'{number}{suffix}' is not a whole number")

@@ -76,7 +76,7 @@ def cells_of(change: Change) -> tuple[str, ...]:
     )
     ends = "-" if change.interval is None else " – ".join(f"{end:+.1%}" for end in change.interval)
     shown = _change(change) if change.is_shown else change.reason or NOTHING
-    chance = "-" if change.p is None else f"{change.p:.3f}"
+    chance = "-" if change.p is None else "<0.001" if change.p < 0.001 else f"{change.p:.3f}"
     sizes = f"{change.runs[0]} + {change.runs[1]}"
     return safe(change.metric.text), base, new, shown, ends, chance, sizes
 
