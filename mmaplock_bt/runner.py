@@ -30,6 +30,8 @@ LIVE_TIMEOUT_S = 90.0
 STOP_GRACE_S = 20.0
 POLL_S = 0.02
 QUIET_S = 0.15
+GATE = 9  # the held command's descriptor: dash knows none above
+
 DIAGNOSTIC_LINES = 12
 DIAGNOSTIC_BYTES = 256 << 10  # kept, the last ones
 FLOOD_BYTES = 4 << 20  # before the window opens: no script prints so much there
@@ -264,11 +266,12 @@ class HeldCommand:
     def __init__(self, argv: list[str]) -> None:
         reader, self._release = os.pipe()
         # A shell that waits is small: its exec is the only trace it leaves.
-        held = f'IFS= read -r go <&{reader} && [ "$go" = go ] && exec {reader}<&- && exec "$@"'
+        held = f'IFS= read -r go <&{GATE} && [ "$go" = go ] && exec {GATE}<&- && exec "$@"'
         self.argv = argv
         self._process = subprocess.Popen(
             ["/bin/sh", "-c", held, "sh", *argv],
-            pass_fds=(reader,),
+            close_fds=False,  # what was handed to this process is meant for the command
+            preexec_fn=lambda: _as_gate(reader),  # noqa: PLW1509  (one thread)
             stdout=2,
         )
         os.close(reader)
@@ -296,6 +299,12 @@ class HeldCommand:
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()
+
+
+def _as_gate(reader: int) -> None:
+    """In the child, also where the number is the same already."""
+    os.dup2(reader, GATE)
+    os.set_inheritable(GATE, True)
 
 
 def _rename(name: str) -> None:

@@ -6,10 +6,12 @@ import select
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from mmaplock_bt import cli as cli_arguments
 from mmaplock_bt import workload
 from mmaplock_bt.commands import selftest
 from tests.conftest import bpftrace_pids
@@ -109,10 +111,34 @@ def test_the_window_ends_with_the_target(cli, kernel):
     assert not out or json.loads(out)["window"]["ended_by"] == "target_exit"
 
 
-def test_selftest_passes(cli, kernel):
-    done = cli("selftest")
-    assert done.returncode == 0, done.stdout
-    assert done.stdout.count("pass") == len(selftest.cases())
+def test_many_open_descriptors_are_no_trouble(kernel):
+    """dash takes one digit in <&N; and what was handed to the tool reaches the command."""
+    pipes = [os.pipe() for _ in range(20)]
+    handed = pipes[-1][1]
+    run = [sys.executable, "-m", "mmaplock_bt", "run", "hold-times", "--format", "none"]
+    done = subprocess.run(
+        [*run, "--", "sh", "-c", f"echo heard > /proc/self/fd/{handed}"],
+        pass_fds=[fd for pipe in pipes for fd in pipe],
+        check=False,
+    )
+    assert done.returncode == 0
+    assert os.read(pipes[-1][0], 9) == b"heard\n"
+    for fd in (fd for pipe in pipes for fd in pipe):
+        os.close(fd)
+
+
+@pytest.mark.parametrize(("wrong", "code"), [(False, 0), (True, 1)])
+def test_the_self_test_tells_pass_from_fail(kernel, monkeypatch, capsys, wrong, code):
+    """All of its cases are run by the matrix."""
+    (case,) = [case for case in selftest.cases() if case.profile == "wait-times"]
+    if wrong:
+        case = replace(case, check=lambda result: ("nothing", False))
+    monkeypatch.setattr(selftest, "cases", lambda: [case])
+    arguments = cli_arguments.parse(["selftest"])
+    assert selftest.main(arguments) == code
+    said = capsys.readouterr().out
+    assert said.startswith("FAIL  wait-times" if wrong else "pass  wait-times")
+    assert ("Books(" in said) == wrong
 
 
 def test_open_spans_that_cannot_be_looked_at_are_no_complete_result(traced, monkeypatch):
