@@ -115,14 +115,8 @@ def _parser() -> argparse.ArgumentParser:
         _add_rendering(made[name], "gates" if name == "gate" else "table")
     for name in ("run", "gate"):
         _add_gates(made[name])
-    made["run"].add_argument(
-        "--add", action="store_true", help="with -o DIR/: to the runs that are there"
-    )
+    _add_repeat(made["run"])
     _add_comparison(made["compare"])
-    made["run"].add_argument(
-        "--repeat", type=int, default=1, metavar="N",
-        help="run it N times; each result is kept in the folder of -o DIR/",
-    )  # fmt: skip
     made["run"].add_argument(
         "--save-raw", metavar="FILE", help="keep bpftrace's stream; `report FILE` analyses it again"
     )
@@ -196,6 +190,13 @@ def _add_given(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     least = "samples that every --gate wants (1)"
     add("--min-samples", type=_positive, default=1, metavar="N", help=least)
     return group
+
+
+def _add_repeat(parser: argparse.ArgumentParser) -> None:
+    kept = "run it N times; each result is kept, in -o DIR/ or mmaplock-bt-runs/TIME/"
+    parser.add_argument("--repeat", type=int, default=1, metavar="N", help=kept)
+    added = "with -o DIR/: add to the runs that are there"
+    parser.add_argument("--add", action="store_true", help=added)
 
 
 def _add_comparison(parser: argparse.ArgumentParser) -> None:

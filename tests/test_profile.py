@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmaplock_bt import profile, resources, script, target, template
+from mmaplock_bt import budget, profile, resources, script, target, template
 from mmaplock_bt.commands import selftest
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.units import format_ns, parse_duration
@@ -87,15 +87,19 @@ outputs:
     assert "@writers_sum[(uint64)pid] = sum($wait_ns);" in rendered.text
 
 
-def test_the_readmes_profile_and_template_work(tmp_path):
+def test_the_readmes_profile_template_and_gates_work(tmp_path):
     readme = (Path(__file__).resolve().parent.parent / "README.md").read_text()
-    found = dict(re.findall(r"```(yaml|jinja)\n(.*?)```", readme, re.DOTALL))
-    assert len(found["jinja"].splitlines()) <= 10
-    (tmp_path / "mysqld.yaml").write_text(found["yaml"])
-    (tmp_path / "write-waits.bt.j2").write_text(found["jinja"])
+    limits, mine = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    (own,) = re.findall(r"```jinja\n(.*?)```", readme, re.DOTALL)
+    assert len(own.splitlines()) <= 10
+    (tmp_path / "mysqld.yaml").write_text(mine)
+    (tmp_path / "write-waits.bt.j2").write_text(own)
     (tmp_path / "write-waits.yaml").write_text("template: ./write-waits.bt.j2\n")
     for name in ("mysqld.yaml", "write-waits.yaml"):
         assert script.render(profile.load(str(tmp_path / name)), target.offline()).text
+    (tmp_path / "budget.yaml").write_text(limits)
+    outputs = profile.load("hold-times").template.declaration.outputs
+    assert len(budget.load(str(tmp_path / "budget.yaml"), outputs)) == 3
 
 
 def test_a_template_cannot_reach_python(tmp_path):
