@@ -7,7 +7,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 SUITES ?= bullseye bookworm trixie sid
 KERNELS ?= bullseye bookworm trixie sid
 
-.PHONY: overhead demo test test-matrix test-kernels captures matrix-tools kernels-tools lint system clean
+.PHONY: alarms overhead demo test test-matrix test-kernels captures matrix-tools kernels-tools lint system clean
 
 demo: system $(VENV)/.installed
 	$(SUDO) $(BIN)/mmaplock-bt run blame -- \
@@ -43,6 +43,10 @@ kernels-tools: matrix-tools
 # What each profile costs per lock on this machine.
 overhead: system $(VENV)/.dev
 	$(SUDO) $(abspath $(BIN))/python tools/overhead.py
+
+# How often `compare` is wrong on this machine; half an hour.
+alarms: system $(VENV)/.dev
+	$(SUDO) $(abspath $(BIN))/python tools/alarms.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
