@@ -22,6 +22,17 @@ def differences(runs: Sequence[Result], kinds: Kinds) -> Iterator[str]:
                 yield f"{what}: {_told(kind(first))} and {_told(kind(other))}"
 
 
+def other_buckets(runs: Sequence[Result]) -> Iterator[str]:
+    """Histograms whose buckets are of several kinds; this tool's own are the same everywhere."""
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        for name, kind in _bucket_kinds(run).items():
+            found.setdefault(name, set()).add(kind)
+    for name, kinds in found.items():
+        if len(kinds) > 1:
+            yield f"buckets of {name}: {' and '.join(sorted(kinds))}"
+
+
 def _era(result: Result) -> str:
     found = re.match(r"(\d+)\.(\d+)", result.target.kernel)
     series = (int(found[1]), int(found[2])) if found else (0, 0)
@@ -46,7 +57,7 @@ def _filter(result: Result) -> dict[str, Any]:
 
 
 def _bucket_kinds(result: Result) -> dict[str, str]:
-    """Of each histogram that has rows: this tool's own buckets are the same everywhere."""
+    """Of each histogram that has rows."""
     return {
         name: _bucket_kind([bucket for row in output.rows for bucket in row["buckets"]])
         for name, output in result.outputs.items()
@@ -70,7 +81,6 @@ KINDS: Kinds = {
     "kernel": _era,
     "architecture": lambda result: result.target.arch,
     "CPUs": lambda result: result.target.cpus,
-    "buckets": _bucket_kinds,
 }
 # Worth knowing, but no reason to refuse.
 NOTED: Kinds = {

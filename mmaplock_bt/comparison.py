@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 
 from mmaplock_bt import measures, significance, verdicts
-from mmaplock_bt.comparability import KINDS, NOTED, differences
+from mmaplock_bt.comparability import KINDS, NOTED, differences, other_buckets
 from mmaplock_bt.errors import Inconclusive
 from mmaplock_bt.gates import Metric
 from mmaplock_bt.metrics import Observed
@@ -85,7 +85,8 @@ def compare(
     allow_different: bool = False,
 ) -> Comparison:
     """Raises Inconclusive, with every reason, for results that cannot be compared."""
-    different = list(dict.fromkeys(differences([*base, *new], KINDS)))
+    both = [*base, *new]
+    different = list(dict.fromkeys([*differences(both, KINDS), *other_buckets(both)]))
     if different and not allow_different:
         raise Inconclusive(
             f"these results cannot be compared: {'; '.join(different)} "
@@ -94,7 +95,7 @@ def compare(
     sound = [[run for run in runs if not verdicts.faults(run)] for runs in (base, new)]
     notes = [
         *different,
-        *dict.fromkeys(differences([*base, *new], NOTED)),
+        *dict.fromkeys(differences(both, NOTED)),
         *_left_out(base, sound[0], "base"),
         *_left_out(new, sound[1], "new"),
     ]

@@ -155,8 +155,12 @@ def test_kinds_of_buckets_are_told_apart():
     for one in wide:
         (row,) = one.outputs["hold"].rows
         row["buckets"] = [[2**20, 2**21 - 1, 100]]
-    with pytest.raises(Inconclusive, match=r"buckets: hold eighths .* and hold powers of two"):
+    with pytest.raises(Inconclusive, match=r"buckets of hold: eighths .* and powers of two"):
         compared(noisy(1, runs=6), wide)
+
+
+def test_a_run_that_saw_nothing_is_of_no_other_kind():
+    assert not compared([*noisy(1), run()], [*noisy(2), run()]).notes
 
 
 def test_another_pid_is_the_same_filter():
