@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import mmaplock_bt.commands.run as run_command
 from mmaplock_bt import budget, gates, profile, rows, series, template, verdicts
-from mmaplock_bt.errors import UsageError
-from mmaplock_bt.result import OutputData, Result, from_json, to_json
+from mmaplock_bt.errors import BpftraceError, UsageError
+from mmaplock_bt.result import Command, OutputData, Result, from_json, to_json
 from tests.test_analysis import bucketed, made
 
 OUTPUTS = profile.load("long-holds").template.declaration.outputs
@@ -232,6 +233,30 @@ def test_exit_codes_by_level():
     assert verdicts.exit_code([passed, nothing]) == 5
     assert verdicts.exit_code([nothing, failed]) == 1
     assert verdicts.exit_code([]) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "died", "code"),
+    [
+        ("hold.p99 < 1s", 0, False, 0),
+        ("hold.p99 < 1s", 7, False, 6),
+        ("hold.p99 < 1ns", 7, False, 1),
+        ("hold{mode=read}.p99 < 1s", 7, False, 5),
+        ("hold{mode=read}.p99 < 1s", 7, True, 5),
+        ("warn: hold.p99 < 1ns", 0, False, 0),
+        ("warn: hold.p99 < 1ns", 7, True, 4),
+    ],
+)
+def test_the_exit_code_of_a_run(text, status, died, code, capsys):
+    """A gate's before bpftrace's death, that before the command's."""
+    base = run(5)
+    ran = replace(base, window=replace(base.window, command=Command(["x"], status)))
+    death = BpftraceError("bpftrace ended") if died else None
+    try:
+        assert run_command.ended(series.judged([ran], [gate(text)]), death) == code
+    except BpftraceError as error:
+        assert error is death and code == error.exit_code
+    assert ("bpftrace ended" in capsys.readouterr().err) == (died and code == 5)
 
 
 def over(text: str, runs: list[Result], how: str, asked: int = 0):
