@@ -114,49 +114,52 @@ def _traced(item: pytest.Item, wanted: _Wanted) -> Iterator[Traced]:
     """A run of the tool beside this process, from when its probes are live to the block's end."""
     traced = Traced()
     with tempfile.TemporaryDirectory(prefix="mmaplock-bt-") as folder:
-        saved = Path(folder, "result.json")
-        tool = _start(wanted.words(saved))
+        saved, said = Path(folder, "result.json"), Path(folder, "stderr")
+        tool = _start(wanted.words(saved), said)
         try:
             yield traced
         finally:
             tool.send_signal(signal.SIGINT)
-            said = _end(tool)
+            _wait(tool)
         if not saved.exists():
-            pytest.skip(f"mmap_lock was not traced: {said}")
+            pytest.skip(f"mmap_lock was not traced: {_last(said)}")
         _conclude(item, traced, saved.read_text(encoding="utf-8"))
 
 
-def _start(words: list[str]) -> subprocess.Popen[str]:
+def _start(words: list[str], said: Path) -> subprocess.Popen[bytes]:
     """Returns when the window is open; skips the test where it cannot be."""
     ready, told = os.pipe()
     argv = [sys.executable, "-m", "mmaplock_bt", *words, "--format", "none", "-q"]
-    tool = subprocess.Popen(
-        [*argv, "--ready-fd", str(told)],
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        pass_fds=[told],
-        start_new_session=True,  # Ctrl-C is pytest's
-    )
+    with said.open("wb") as stderr:
+        tool = subprocess.Popen(
+            [*argv, "--ready-fd", str(told)],
+            stdin=subprocess.DEVNULL,
+            stderr=stderr,
+            pass_fds=[told],
+            start_new_session=True,  # Ctrl-C is pytest's
+        )
     os.close(told)
     with os.fdopen(ready) as waited_for:
         if waited_for.read():
             return tool
-    said = _end(tool)
+    _wait(tool)
     if tool.returncode == WRONG_USAGE:
-        pytest.fail(said, pytrace=False)
-    pytest.skip(f"mmap_lock cannot be traced: {said}")
+        pytest.fail(_last(said), pytrace=False)
+    pytest.skip(f"mmap_lock cannot be traced: {_last(said)}")
 
 
-def _end(tool: subprocess.Popen[str]) -> str:
-    """What it said last."""
+def _wait(tool: subprocess.Popen[bytes]) -> None:
     try:
-        said = tool.communicate(timeout=PATIENCE_S)[1]
+        tool.wait(timeout=PATIENCE_S)
     except subprocess.TimeoutExpired:
         tool.kill()
-        said = tool.communicate()[1]
-    return said.strip().rpartition("mmaplock-bt: ")[2]
+        tool.wait()
+
+
+def _last(said: Path) -> str:
+    """The sentence that it ended with."""
+    text = said.read_text(encoding="utf-8", errors="replace")
+    return text.strip().rpartition("mmaplock-bt: ")[2]
 
 
 def _conclude(item: pytest.Item, traced: Traced, text: str) -> None:
@@ -164,18 +167,18 @@ def _conclude(item: pytest.Item, traced: Traced, text: str) -> None:
     from mmaplock_bt.result import from_json  # noqa: PLC0415
 
     traced._results.append(from_json(text))
-    told = {verdict.gate: _sentence(verdict) for verdict in traced.result.verdicts}
-    item.user_properties += [("mmaplock", sentence) for sentence in told.values()]
-    open_ones = [v for v in traced.result.verdicts if v.outcome != "pass"]
-    for verdict in open_ones:
+    told = [(verdict, _sentence(verdict)) for verdict in traced.result.verdicts]
+    item.user_properties += [("mmaplock", sentence) for _, sentence in told]
+    unmet = [(verdict, sentence) for verdict, sentence in told if verdict.outcome != "pass"]
+    for verdict, sentence in unmet:
         if verdict.level == "warn":
-            warnings.warn(MmapLockWarning(told[verdict.gate]), stacklevel=1)
-    bad = [v for v in open_ones if v.level == "error"]
-    if any(v.outcome == "fail" for v in bad) or item.config.getini(INCONCLUSIVE) == "fail":
-        if bad:
-            pytest.fail("\n".join(told[v.gate] for v in bad), pytrace=False)
-    elif bad:
-        pytest.skip("; ".join(told[v.gate] for v in bad))
+            warnings.warn(MmapLockWarning(sentence), stacklevel=1)
+    bad = [(verdict.outcome, sentence) for verdict, sentence in unmet if verdict.level == "error"]
+    is_strict = item.config.getini(INCONCLUSIVE) == "fail"
+    if any(is_strict or outcome == "fail" for outcome, _ in bad):
+        pytest.fail("\n".join(sentence for _, sentence in bad), pytrace=False)
+    if bad:
+        pytest.skip("; ".join(sentence for _, sentence in bad))
 
 
 def _sentence(verdict: "Verdict") -> str:
