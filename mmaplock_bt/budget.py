@@ -8,7 +8,6 @@ from pydantic_core import CoreSchema
 
 from mmaplock_bt import document, gates
 from mmaplock_bt.document import Document
-from mmaplock_bt.errors import UsageError
 from mmaplock_bt.gates import Gate, GateFault, Level, Source
 from mmaplock_bt.template import Output
 
@@ -53,21 +52,11 @@ class BudgetFile(BaseModel):
 
 def load(path: str, outputs: dict[str, Output]) -> tuple[Gate, ...]:
     """Raises UsageError that lists every fault as file:line:column."""
-    source = document.load(read(Path(path), "budget"), path)
+    source = document.load(document.read(Path(path), "budget"), path)
     file = document.check(source, BudgetFile)
     found = gates_of(file.gates, source, outputs) if file else ()
     source.raise_faults()
     return found
-
-
-def read(path: Path, what: str) -> str:
-    """The text of a user's file. Raises UsageError."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot read the {what} {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"the {what} {path} is not UTF-8 text") from error
 
 
 def gates_of(

@@ -1,7 +1,7 @@
 """Two series -> what changed: per measure the change, how sure that is, and whether it may be."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 
@@ -22,12 +22,14 @@ BUSIER = 0.05  # of the window, that the machine is shorter of CPU
 class Rules:
     """How sure, how much and on how many runs a change must be to be shown.
 
-    The tolerance's floor is in ns and for times only.
+    The tolerance's floor is in ns and for times only. With `needs_witness` the quietest runs must
+    show the change as well: noise adds time, and may meet one of two series alone.
     """
 
     alpha: float = 0.05
     min_runs: int = 6
     tolerance: Tolerance = field(default_factory=Tolerance)
+    needs_witness: bool = True
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,7 @@ class Change:
     """One measure's. `base` and `new` are medians over the runs, in the metric's unit.
 
     `change` and its interval are relative (0.1 is +10 %), None where the base is 0 or unknown.
-    `quietest` is the smallest run of each. Noise adds time, and of two series made one after the
-    other it may meet one: a real change shows there as well. None where the runs were made in turn.
+    `quietest` is the smallest run of each, None where no such witness is needed.
     `p` is corrected for the number of measures looked at. `is_shown` when the change is neither
     chance nor within the tolerance; `reason` tells why nothing can be said.
     """
@@ -92,43 +93,42 @@ def compare(
             f"these results cannot be compared: {'; '.join(different)} "
             "(--allow-different compares them all the same)"
         )
-    sound = [[run for run in runs if not verdicts.faults(run)] for runs in (base, new)]
-    notes = [
-        *different,
-        *dict.fromkeys(differences(both, NOTED)),
-        *_left_out(base, sound[0], "base"),
-        *_left_out(new, sound[1], "new"),
-    ]
-    busier = _busier(sound[0], sound[1], rules)
-    notes += [busier] if busier else []
+    notes = [*different, *dict.fromkeys(differences(both, NOTED))]
+    sound = (_sound(base, "base", notes), _sound(new, "new", notes))
+    if busier := _busier(*sound, rules):
+        notes.append(busier)
+    rules = replace(rules, needs_witness=not _in_turn(*sound))
     either = [(metric, 0) for metric in measures.metrics_of([*sound[0], *sound[1]])]
-    changes = _changes(either, sound, rules)
+    changes = _changes(either, *sound, rules)
     worse = [(condition.metric, condition.tolerance.sign) for condition in conditions]
-    judged = _changes(worse, sound, rules)
+    judged = _changes(worse, *sound, rules)
     said = [_verdict(*pair, rules) for pair in zip(conditions, judged, strict=True)]
     return Comparison(tuple(base), tuple(new), tuple(changes), tuple(said), tuple(notes))
 
 
-def _left_out(runs: Sequence[Result], kept: Sequence[Result], name: str) -> Iterator[str]:
-    lost = [reason for run in runs if (reason := verdicts.faults(run))]
-    if len(kept) < len(runs):
-        yield f"{len(lost)} of {len(runs)} {name} runs left out: {lost[0]}"
+def _sound(runs: Sequence[Result], name: str, notes: list[str]) -> list[Result]:
+    """The complete runs; a note tells of the others."""
+    faults = [verdicts.faults(run) for run in runs]
+    lost = [fault for fault in faults if fault]
+    if lost:
+        notes.append(f"{len(lost)} of {len(runs)} {name} runs left out: {lost[0]}")
+    return [run for run, fault in zip(runs, faults, strict=True) if not fault]
 
 
 def _changes(
-    wanted: Sequence[tuple[Metric, int]], sound: Sequence[Sequence[Result]], rules: Rules
+    wanted: Sequence[tuple[Metric, int]],
+    base: Sequence[Result],
+    new: Sequence[Result],
+    rules: Rules,
 ) -> list[Change]:
     """All of one family: the more measures are looked at, the surer each must be.
 
     The sign is the way that is looked for: more (1), less (-1) or either (0).
     """
-    base, new = sound
     found = [
         _change(metric, _values(metric, base), _values(metric, new), rules, sign)
         for metric, sign in wanted
     ]
-    if _in_turn(base, new):
-        found = [replace(change, quietest=None) for change in found]
     return _corrected(found, rules)
 
 
@@ -165,7 +165,7 @@ def _change(metric: Metric, base: list[float], new: list[float], rules: Rules, s
         runs,
         relative,
         interval=significance.interval(base, new),
-        quietest=(min(base), min(new)),
+        quietest=(min(base), min(new)) if rules.needs_witness else None,
         p=significance.chance(base, new, sign),
     )
 
@@ -190,7 +190,7 @@ def _judged(change: Change, rules: Rules) -> Change:
 
 def _busier(base: Sequence[Result], new: Sequence[Result], rules: Rules) -> str:
     """Whether the machine was short of CPU for more of the new runs' time, or an empty text."""
-    shares = [[share for run in runs if (share := _cpu_share(run)) is not None]
+    shares = [[float(share) for run in runs if (share := run.window.cpu_wait_share) is not None]
               for runs in (base, new)]  # fmt: skip
     if min(map(len, shares)) < rules.min_runs:
         return ""
@@ -201,12 +201,6 @@ def _busier(base: Sequence[Result], new: Sequence[Result], rules: Rules) -> str:
         f"the machine was short of CPU for {before:.0%} of the base runs' time, {after:.0%} of the "
         "new ones': a change may be the machine's"
     )
-
-
-def _cpu_share(run: Result) -> float | None:
-    window = run.window
-    known = window.cpu_wait_ns is not None and window.duration_ns > 0
-    return (window.cpu_wait_ns or 0) / window.duration_ns if known else None
 
 
 def _verdict(condition: Condition, change: Change, rules: Rules) -> Verdict:

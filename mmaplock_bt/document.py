@@ -3,6 +3,7 @@
 Scalars follow YAML 1.2's core: `on` is text and `1:30` is not ninety (PyYAML alone reads YAML 1.1).
 """
 
+import pathlib
 import re
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -46,6 +47,16 @@ class Document:
         if self.faults:
             lines = (f"{self.name}:{line}:{col}: {text}" for line, col, text in sorted(self.faults))
             raise UsageError("\n".join(lines))
+
+
+def read(path: pathlib.Path, what: str) -> str:
+    """The text of a user's file. Raises UsageError."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read the {what} {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the {what} {path} is not UTF-8 text") from error
 
 
 def load(text: str, name: str, first_line: int = 1) -> Document:

@@ -41,6 +41,8 @@ _PARTS = {
     "op": re.compile(r"\s*(<=|>=|==|!=|<|>)"),
     "limit": re.compile(r"\s*(\S.*?)\s*$"),
 }
+_NEGATED: dict[Operator, Operator] = {">": "<=", ">=": "<", "!=": "=="}
+_OPPOSITE: dict[Decision, Decision] = {"pass": "fail", "fail": "pass", "undecided": "undecided"}
 _EXPECTED = {
     "output": "the name of an output",
     "field": "'{key=value,...}' or '.FIELD'",
@@ -129,21 +131,17 @@ def decide(operator: Operator, low: Number | None, high: Number | None, limit: i
     """
     match operator:
         case "<":
-            return _below(high is not None and high < limit, low is not None and low >= limit)
+            return _decision(high is not None and high < limit, low is not None and low >= limit)
         case "<=":
-            return _below(high is not None and high <= limit, low is not None and low > limit)
-        case ">" | ">=":
-            opposite = decide("<=" if operator == ">" else "<", low, high, limit)
-            return {"pass": "fail", "fail": "pass"}.get(opposite, "undecided")  # type: ignore[return-value]
+            return _decision(high is not None and high <= limit, low is not None and low > limit)
         case "==":
             outside = (low is not None and low > limit) or (high is not None and high < limit)
-            return _below(low == high == limit, outside)
-        case "!=":
-            opposite = decide("==", low, high, limit)
-            return {"pass": "fail", "fail": "pass"}.get(opposite, "undecided")  # type: ignore[return-value]
+            return _decision(low == high == limit, outside)
+        case _:
+            return _OPPOSITE[decide(_NEGATED[operator], low, high, limit)]
 
 
-def _below(holds: bool, fails: bool) -> Decision:
+def _decision(holds: bool, fails: bool) -> Decision:
     return "pass" if holds else "fail" if fails else "undecided"
 
 
@@ -183,7 +181,8 @@ def _rest(text: str, at: int) -> str:
 def _metric(text: str, parts: dict[str, tuple[str, int]], outputs: dict[str, Output]) -> Metric:
     output, output_at = parts["output"]
     name, field_at = parts["field"]
-    where = _where(parts["where"][0])
+    pairs = _pairs(*parts["where"])
+    where = tuple((key, value) for key, value, _ in pairs)
     written = text[output_at : field_at + len(name)]
     if output in ("books", "loss"):
         if where:
@@ -194,13 +193,16 @@ def _metric(text: str, parts: dict[str, tuple[str, int]], outputs: dict[str, Out
         allowed = ", ".join((*outputs, "books", "loss"))
         raise GateFault(f"no output '{output}', allowed: {allowed}", output_at)
     declared = outputs[output]
-    _check_keys(output, where, declared, parts["where"])
+    _check_keys(output, pairs, declared)
     return Metric(written, output, where, name, _unit(output, name, declared, field_at))
 
 
-def _where(text: str) -> Where:
-    pairs = re.findall(r'\s*(\w+)\s*=\s*(?:"([^"]*)"|([^,]+))', text)
-    return tuple((key, quoted or plain.strip()) for key, quoted, plain in pairs)
+def _pairs(text: str, start: int) -> list[tuple[str, str, int]]:
+    """Key, value and the key's offset."""
+    return [
+        (found[1], found[2] if found[3] is None else found[3].strip(), start + found.start(1))
+        for found in re.finditer(r'(\w+)\s*=\s*(?:"([^"]*)"|([^,]+))', text)
+    ]
 
 
 def _unit(output: str, name: str, declared: Output, at: int) -> str:
@@ -222,12 +224,9 @@ def _columns(columns: tuple[Field, ...]) -> dict[str, Field]:
     return found
 
 
-def _check_keys(output: str, where: Where, declared: Output, written: tuple[str, int]) -> None:
+def _check_keys(output: str, pairs: list[tuple[str, str, int]], declared: Output) -> None:
     columns = _columns((*declared.columns, *declared.optional_columns))
-    text, start = written
-    for key, value in where:
-        place = re.search(rf"\b{key}\s*=", text)
-        at = start + (place.start() if place else 0)
+    for key, value, at in pairs:
         _one_of(key, tuple(columns), f"key of {output}", at)
         if columns[key].labels:
             _one_of(value, columns[key].labels, key, at)

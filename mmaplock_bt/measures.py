@@ -25,10 +25,9 @@ class Measure:
     seen: tuple[Observed, ...]
 
 
-def of(runs: Sequence[Result], further: Iterable[Metric] = ()) -> list[Measure]:
-    """Outputs whose keys name no process, thread or address; and the `further` metrics."""
-    found = {metric.text: metric for metric in (*metrics_of(runs), *further)}
-    return [Measure(metric, observed(metric, runs)) for metric in found.values()]
+def of(runs: Sequence[Result]) -> list[Measure]:
+    """Of outputs whose keys name no process, thread or address."""
+    return [Measure(metric, observed(metric, runs)) for metric in metrics_of(runs)]
 
 
 def metrics_of(runs: Sequence[Result]) -> list[Metric]:

@@ -5,8 +5,7 @@ from fractions import Fraction
 
 from mmaplock_bt.gates import QUANTILES, Metric, Number, Where
 from mmaplock_bt.result import OutputData, Result, Row
-from mmaplock_bt.rows import QUANTILES as RANKS
-from mmaplock_bt.rows import Ends, quantile
+from mmaplock_bt.rows import Ends, histogram_row
 
 
 @dataclass(frozen=True)
@@ -74,24 +73,17 @@ def _quantile(name: str, found: list[Row], samples: int) -> Observed:
     return Observed(low, high, samples)
 
 
-def merged(found: list[Row]) -> Row:
-    """Histogram rows as one, without a key: their buckets are one scale. None where unknown."""
+def merged(found: list[Row], key: Row | None = None) -> Row:
+    """Histogram rows as one, of this key: their buckets are one scale. None where unknown."""
     counts: dict[tuple[int | None, int | None], int] = {}
     for row in found:
         for low, high, count in row["buckets"]:
             counts[low, high] = counts.get((low, high), 0) + count
     ordered = sorted(counts.items(), key=lambda item: -1 if item[0][0] is None else item[0][0])
     buckets: list[Ends] = [[low, high, count] for (low, high), count in ordered]
-    total = sum(row["count"] for row in found)
     tops, sums = [row["max"] for row in found], [row["sum"] for row in found]
-    top = None if None in tops else max(tops)
-    return {
-        "count": total,
-        "sum": None if None in sums else sum(sums),
-        "max": top,
-        "buckets": buckets,
-        "quantiles": {name: quantile(buckets, total, top, *rank) for name, rank in RANKS.items()},
-    }
+    total, top = None if None in sums else sum(sums), None if None in tops else max(tops)
+    return histogram_row(key, buckets, total, top)
 
 
 def _extreme(field: str, output: OutputData, found: list[Row], samples: int) -> Observed:

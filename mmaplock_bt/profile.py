@@ -8,7 +8,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from mmaplock_bt import budget, document, gates, resources, template
-from mmaplock_bt.budget import GateItem, read
+from mmaplock_bt.budget import GateItem
+from mmaplock_bt.document import read
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.gates import Gate
 from mmaplock_bt.template import Template

@@ -182,7 +182,6 @@ def _conclude(item: pytest.Item, traced: Traced, text: str) -> None:
 
 
 def _sentence(verdict: "Verdict") -> str:
-    from mmaplock_bt.renderers.observed import observed  # noqa: PLC0415
+    from mmaplock_bt.renderers.observed import explained  # noqa: PLC0415
 
-    reason = f": {verdict.reason}" if verdict.reason else ""
-    return f"{verdict.outcome}: {verdict.gate}, {observed(verdict)}{reason}"
+    return f"{verdict.outcome}: {verdict.gate}, {explained(verdict)}"

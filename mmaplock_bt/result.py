@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from typing import Any, Literal
 
 SCHEMA: Literal[1] = 1
@@ -56,6 +57,13 @@ class Window:
     ended_by: EndedBy
     command: Command | None
     cpu_wait_ns: int | None = None
+
+    @property
+    def cpu_wait_share(self) -> Fraction | None:
+        """Of the window; None where it is not told."""
+        if self.cpu_wait_ns is None or self.duration_ns <= 0:
+            return None
+        return Fraction(self.cpu_wait_ns, self.duration_ns)
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def _histogram(name: str, output: Output, got: Collected) -> list[Row]:
     for group in sorted(buckets):
         filled: list[Ends] = [[low, upper(low), n] for low, n in sorted(buckets[group].items())]
         measured = (sums.get(group or "0", 0), maxima.get(group or "0", 0))
-        rows.append(_histogram_row(_row_key(group, output, got), filled, *measured))
+        rows.append(histogram_row(_row_key(group, output, got), filled, *measured))
     return [row for row in rows if row["key"] is not None]
 
 
@@ -77,11 +77,11 @@ def _native_histogram(dump: events.HistDump, output: Output, got: Collected) -> 
     for group, buckets in sorted(dump.entries, key=lambda entry: entry[0]):
         filled: list[Ends] = [[b.low, b.high, b.count] for b in buckets if b.count]
         if filled:
-            rows.append(_histogram_row(_row_key(group, output, got), filled, None, None))
+            rows.append(histogram_row(_row_key(group, output, got), filled, None, None))
     return [row for row in rows if row["key"] is not None]
 
 
-def _histogram_row(key: Row | None, buckets: list[Ends], total: int | None, top: int | None) -> Row:
+def histogram_row(key: Row | None, buckets: list[Ends], total: int | None, top: int | None) -> Row:
     count = sum(n or 0 for _, _, n in buckets)
     return {
         "key": key,

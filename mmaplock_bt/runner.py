@@ -31,7 +31,6 @@ STOP_GRACE_S = 20.0
 POLL_S = 0.02
 QUIET_S = 0.15
 GATE = 9  # the held command's descriptor: dash knows none above
-
 DIAGNOSTIC_LINES = 12
 DIAGNOSTIC_BYTES = 256 << 10  # kept, the last ones
 FLOOD_BYTES = 4 << 20  # before the window opens: no script prints so much there

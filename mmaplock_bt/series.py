@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from mmaplock_bt import analysis, gates, stream, verdicts
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.fields import STANDARD
@@ -26,6 +28,15 @@ class Series:
     @property
     def last(self) -> Result:
         return self.runs[-1]
+
+    @property
+    def how(self) -> str:
+        """'median of 3 runs'; empty for one."""
+        return f"{self.judge} of {len(self.runs)} runs" if len(self.runs) > 1 else ""
+
+    @property
+    def is_complete(self) -> bool:
+        return all(run.loss.complete for run in self.runs)
 
 
 def judged(
@@ -53,8 +64,6 @@ def load(path: str) -> list[Result]:
 
 def load_run(path: str) -> Result:
     """A result file or a raw stream, told apart by their first line. Raises UsageError."""
-    from pydantic import ValidationError  # noqa: PLC0415  (only when something is read)
-
     try:
         text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from mmaplock_bt import document, resources
+from mmaplock_bt.document import read
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.fields import LABELS, STANDARD, Field
 from mmaplock_bt.units import parse_duration, parse_size
@@ -230,14 +231,7 @@ def load(name: str, beside: Path | None = None) -> Template:
     """A shipped template by name, or a file by a path (relative ones: beside the profile)."""
     if "/" in name or name.endswith(SUFFIX):
         path = (beside or Path()) / name
-        try:
-            return parse(
-                path.read_text(encoding="utf-8"), path.name.removesuffix(SUFFIX), str(path)
-            )
-        except OSError as error:
-            raise UsageError(f"cannot read the template {path}: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise UsageError(f"the template {path} is not UTF-8 text") from error
+        return parse(read(path, "template"), path.name.removesuffix(SUFFIX), str(path))
     names = resources.shipped_names("templates", SUFFIX)
     if name not in names:
         raise UsageError(f"unknown template '{name}', shipped: {', '.join(names)}; or give ./FILE")

@@ -16,13 +16,14 @@ FAILED, INCONCLUSIVE = 1, 5
 # The worst first: what decides over several.
 ORDER: tuple[Outcome, ...] = ("fail", "inconclusive", "undecided", "pass")
 _FROM_STACKS = ("cause", "kernel_stack", "user_stack")
+End = Number | float  # a float is an open end: infinite
+Ends = list[End]
 _NOT_SEEN = Observed(None, None, 0)
 
 
 def judge(gate: Gate, result: Result) -> Verdict:
     """What one run says."""
-    seen = metrics.observe(gate.metric, result)
-    return _verdict(gate, seen, _doubt(gate, seen, result))
+    return _verdict(gate, *_look(gate, result))
 
 
 def over_runs(gate: Gate, runs: Sequence[Result], how: Judge, asked: int) -> Verdict:
@@ -30,24 +31,18 @@ def over_runs(gate: Gate, runs: Sequence[Result], how: Judge, asked: int) -> Ver
 
     So the median may still be known without it, the worst and 'every' are not.
     """
-    singles = [judge(gate, result) for result in runs]
-    if asked == len(singles) == 1:
-        return singles[0]
-    doubts = [single.reason for single in singles if single.outcome == "inconclusive"]
-    doubts += ["was not made"] * (asked - len(singles))
-    known = [
-        metrics.observe(gate.metric, result)
-        for result, single in zip(runs, singles, strict=True)
-        if single.outcome != "inconclusive"
-    ]
+    looks = [_look(gate, result) for result in runs]
+    if asked == len(looks) == 1:
+        return _verdict(gate, *looks[0])
+    known = [seen for seen, doubt in looks if not doubt]
+    doubts = [doubt for _, doubt in looks if doubt] + ["was not made"] * (asked - len(looks))
     doubt = f"{len(doubts)} of {asked} runs: {doubts[0]}" if doubts else ""
     if how == "every":
         return _every(gate, known, doubt)
-    low = [seen.low for seen in known] + [None] * len(doubts)
-    high = [seen.high for seen in known] + [None] * len(doubts)
-    samples = min((seen.samples for seen in known), default=0)
-    pick = _median if how == "median" else _worst
-    joined = pick(gate, low, high, samples)
+    lows = sorted([_or(seen.low, -math.inf) for seen in known] + [-math.inf] * len(doubts))
+    highs = sorted([_or(seen.high, math.inf) for seen in known] + [math.inf] * len(doubts))
+    low, high = _median(lows, highs) if how == "median" else _worst(gate, lows, highs)
+    joined = Observed(_end(low), _end(high), min((seen.samples for seen in known), default=0))
     return _verdict(gate, joined, doubt if _decision(gate, joined) == "undecided" else "")
 
 
@@ -60,8 +55,7 @@ def exit_code(verdicts: Sequence[Verdict]) -> int:
 
 
 def _verdict(gate: Gate, seen: Observed, doubt: str) -> Verdict:
-    outcome: Outcome
-    outcome = "inconclusive" if doubt else _decision(gate, seen)
+    outcome: Outcome = "inconclusive" if doubt else _decision(gate, seen)
     place = gate.source
     return Verdict(
         gate=gate.text,
@@ -83,6 +77,12 @@ def _verdict(gate: Gate, seen: Observed, doubt: str) -> Verdict:
 
 def _unit(metric: Metric) -> str:
     return "/s" if metric.field == "rate" else metric.unit
+
+
+def _look(gate: Gate, result: Result) -> tuple[Observed, str]:
+    """What was seen, and why nothing can be said of it."""
+    seen = metrics.observe(gate.metric, result)
+    return seen, _doubt(gate, seen, result)
 
 
 def _doubt(gate: Gate, seen: Observed, result: Result) -> str:
@@ -126,31 +126,25 @@ def _every(gate: Gate, known: list[Observed], doubt: str) -> Verdict:
     return min(each, key=lambda verdict: ORDER.index(verdict.outcome))
 
 
-def _median(
-    gate: Gate, low: list[Number | None], high: list[Number | None], samples: int
-) -> Observed:
+def _median(lows: Ends, highs: Ends) -> tuple[End, End]:
     """Of an even number of runs both middle ones count: the interval holds the two."""
-    lows, highs = _ordered(low, -math.inf), _ordered(high, math.inf)
-    return Observed(_end(lows[(len(lows) - 1) // 2]), _end(highs[len(highs) // 2]), samples)
+    return lows[(len(lows) - 1) // 2], highs[len(highs) // 2]
 
 
-def _worst(
-    gate: Gate, low: list[Number | None], high: list[Number | None], samples: int
-) -> Observed:
+def _worst(gate: Gate, lows: Ends, highs: Ends) -> tuple[End, End]:
     """The largest where small is good, the smallest where large is; all for == and !=."""
-    lows, highs = _ordered(low, -math.inf), _ordered(high, math.inf)
     if gate.operator in ("<", "<="):
-        return Observed(_end(lows[-1]), _end(highs[-1]), samples)
+        return lows[-1], highs[-1]
     if gate.operator in (">", ">="):
-        return Observed(_end(lows[0]), _end(highs[0]), samples)
-    return Observed(_end(lows[0]), _end(highs[-1]), samples)
+        return lows[0], highs[0]
+    return lows[0], highs[-1]
 
 
-def _ordered(ends: list[Number | None], unknown: float) -> list[Number | float]:
-    return sorted(unknown if end is None else end for end in ends)
+def _or(end: Number | None, unknown: float) -> End:
+    return unknown if end is None else end
 
 
-def _end(value: Number | float) -> Number | None:
+def _end(value: End) -> Number | None:
     return None if isinstance(value, float) else value
 
 

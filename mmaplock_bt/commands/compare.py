@@ -7,10 +7,9 @@ the tolerance, or not told from chance.
 import argparse
 
 from mmaplock_bt import comparison, renderers, series, tolerances, verdicts
-from mmaplock_bt.commands import output
+from mmaplock_bt.commands import gate, output
 from mmaplock_bt.comparison import Comparison, Rules
 from mmaplock_bt.errors import UsageError
-from mmaplock_bt.gates import GateFault
 from mmaplock_bt.renderers import changes
 from mmaplock_bt.template import Output
 from mmaplock_bt.tolerances import Condition
@@ -46,13 +45,13 @@ def _rules(arguments: argparse.Namespace) -> Rules:
 
 def _conditions(arguments: argparse.Namespace, outputs: dict[str, Output]) -> list[Condition]:
     """Raises UsageError that lists every fault."""
-    found: list[Condition] = []
     faults: list[str] = []
-    for text in arguments.fail_on:
-        try:
-            found.append(tolerances.parse_condition(text, outputs))
-        except GateFault as fault:
-            faults.append(f"--fail-on:1:{fault.offset + 1}: {fault} (in '{text}')")
+    found = gate.parsed(
+        "--fail-on",
+        arguments.fail_on,
+        lambda text: tolerances.parse_condition(text, outputs),
+        faults,
+    )
     if faults:
         raise UsageError("\n".join(faults))
     return found

@@ -4,12 +4,16 @@ Without --gate or --budget the gates are those that the runs were judged by when
 """
 
 import argparse
+from collections.abc import Callable
+from typing import TypeVar
 
 from mmaplock_bt import budget, gates, series, verdicts
 from mmaplock_bt.commands import output
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.gates import Gate, GateFault
 from mmaplock_bt.template import Output
+
+Made = TypeVar("Made")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -34,11 +38,25 @@ def given(arguments: argparse.Namespace, outputs: dict[str, Output]) -> tuple[Ga
             found += budget.load(path, outputs)
         except UsageError as error:
             faults.append(str(error))
-    for text in arguments.gate:
-        try:
-            found.append(gates.parse(text, outputs, min_samples=arguments.min_samples))
-        except GateFault as fault:
-            faults.append(f"--gate:1:{fault.offset + 1}: {fault} (in '{text}')")
+    found += parsed(
+        "--gate",
+        arguments.gate,
+        lambda text: gates.parse(text, outputs, min_samples=arguments.min_samples),
+        faults,
+    )
     if faults:
         raise UsageError("\n".join(faults))
     return tuple(found)
+
+
+def parsed(
+    option: str, texts: list[str], parse: Callable[[str], Made], faults: list[str]
+) -> list[Made]:
+    """What is made of each text of an option; faults are noted with their column."""
+    made: list[Made] = []
+    for text in texts:
+        try:
+            made.append(parse(text))
+        except GateFault as fault:
+            faults.append(f"{option}:1:{fault.offset + 1}: {fault} (in '{text}')")
+    return made

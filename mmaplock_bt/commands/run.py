@@ -32,7 +32,6 @@ def main(arguments: argparse.Namespace) -> int:
     arguments.profile = arguments.profile or DEFAULT
     chosen = chosen_profile(arguments)
     if arguments.trigger:
-        _check_trigger(arguments)
         return trigger.main(arguments, chosen)
     chosen = profile.with_gates(chosen, gate.given(arguments, chosen.template.declaration.outputs))
     check_command(arguments.command)
@@ -58,14 +57,6 @@ def _runs(
         if died is not None or (result.window.ended_by == "interrupt" and arguments.repeat > 1):
             return made, died
     return made, None
-
-
-def _check_trigger(arguments: argparse.Namespace) -> None:
-    if arguments.gate or arguments.budget or arguments.repeat > 1 or arguments.output:
-        raise UsageError(
-            "--trigger captures until it ends: no --gate, --budget, --repeat or -o; judge a "
-            "capture with `mmaplock-bt gate DIR/result.json --gate ...`"
-        )
 
 
 def _check_repeat(arguments: argparse.Namespace, chosen: Profile, outputs: Outputs) -> None:

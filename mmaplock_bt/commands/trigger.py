@@ -19,6 +19,11 @@ def main(arguments: argparse.Namespace, chosen: Profile) -> int:
     """Runs until -d or Ctrl-C, or until there are enough captures."""
     if arguments.command:
         raise UsageError("--trigger waits for what happens by itself: it takes no COMMAND")
+    if arguments.gate or arguments.budget or arguments.repeat > 1 or arguments.output:
+        raise UsageError(
+            "--trigger captures until it ends: no --gate, --budget, --repeat or -o; judge a "
+            "capture with `mmaplock-bt gate DIR/result.json --gate ...`"
+        )
     by_kind = trap.parse(arguments.trigger)
     if parse_duration(arguments.capture) == 0 or min(arguments.captures, arguments.keep) < 1:
         raise UsageError("--capture, --captures and --keep: nothing would be captured")

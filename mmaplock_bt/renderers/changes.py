@@ -53,7 +53,7 @@ def summary(made: Comparison, _color: bool = False) -> str:
         f"## mmaplock-bt: {markdown.words(made.new[-1].profile.name)} compared",
         _windows(made),
         "\n".join(f"- {markdown.words(safe(note))}" for note in made.notes),
-        markdown.gates(made.series),
+        markdown.gates(made.verdicts),
         markdown.table(HEADS, rows),
     ]
     whole = "\n\n".join(part for part in parts if part) + "\n"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from mmaplock_bt.renderers.observed import observed
+from mmaplock_bt.renderers.observed import explained
 from mmaplock_bt.result import Verdict
 from mmaplock_bt.units import safe
 
@@ -31,7 +31,8 @@ def text(console: Console) -> str:
 
 def gates(verdicts: Sequence[Verdict], console: Console, how: str = "") -> None:
     """Each gate with what was observed, on how many samples; the reason below it."""
-    console.print(Text(f"Gates{how}" if verdicts else "No gates", style="bold"))
+    head = f"Gates ({how})" if how else "Gates"
+    console.print(Text(head if verdicts else "No gates", style="bold"))
     for said in verdicts:
         mark = _FAILED[said.level] if said.outcome == "fail" else said.outcome
         line = Text("  ")
@@ -39,5 +40,4 @@ def gates(verdicts: Sequence[Verdict], console: Console, how: str = "") -> None:
         line.append(f" {safe(said.gate)}", style="bold")
         line.append("  (warn)" if said.level == "warn" else "")
         console.print(line, soft_wrap=True)
-        reason = f": {safe(said.reason)}" if said.reason else ""
-        console.print(Text(f"      {observed(said)}{reason}", style="dim"), soft_wrap=True)
+        console.print(Text(f"      {safe(explained(said))}", style="dim"), soft_wrap=True)

@@ -7,5 +7,5 @@ from mmaplock_bt.series import Series
 def render(series: Series, *, color: bool = False) -> str:
     out = console.make(color=color)
     out.print(table.title(series.runs))
-    console.gates(series.verdicts, out, table.how(series))
+    console.gates(series.verdicts, out, series.how)
     return console.text(out)

@@ -41,12 +41,11 @@ def render(series: Series) -> str:
 
 
 def _properties(series: Series) -> dict[str, str]:
-    is_complete = all(run.loss.complete for run in series.runs)
     target = series.last.target
     return {
         "kernel": target.kernel,
         "bpftrace": target.bpftrace,
-        "complete": "yes" if is_complete else "no",
+        "complete": "yes" if series.is_complete else "no",
     }
 
 

@@ -25,7 +25,8 @@ _BARS = re.compile(r"(\\*)\|")
 
 
 def render(series: Series) -> str:
-    parts = (_head(series), gates(series), _complete(series.runs), _numbers(series.runs))
+    verdicts = gates(series.verdicts, series.how)
+    parts = (_head(series), verdicts, _complete(series.runs), _numbers(series.runs))
     return shortened("\n\n".join(part for part in parts if part) + "\n", LIMIT_BYTES)
 
 
@@ -77,12 +78,11 @@ def _command(result: Result) -> Iterable[str]:
     yield f"{code(shown)}: status {result.window.command.status}"
 
 
-def gates(series: Series) -> str:
-    if not series.verdicts:
+def gates(verdicts: Sequence[Verdict], how: str = "") -> str:
+    if not verdicts:
         return "No gates."
-    count = 1 if any(said.unit == "permille" for said in series.verdicts) else len(series.runs)
-    how = f"Gates ({series.judge} of {count} runs):\n\n" if count > 1 else ""
-    return how + table(_GATES, [_gate(said) for said in series.verdicts])
+    head = f"Gates ({how}):\n\n" if how else ""
+    return head + table(_GATES, [_gate(said) for said in verdicts])
 
 
 def _gate(said: Verdict) -> list[str]:

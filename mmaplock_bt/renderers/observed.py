@@ -7,8 +7,12 @@ from mmaplock_bt.units import format_ns
 def told(said: Verdict) -> str:
     """'fail (warn): observed 3.67 ms, limit < 1.00 ms, 1 sample', and the reason."""
     level = " (warn)" if said.level == "warn" else ""
-    reason = f": {said.reason}" if said.reason else ""
-    return f"{said.outcome}{level}: {observed(said)}{reason}"
+    return f"{said.outcome}{level}: {explained(said)}"
+
+
+def explained(said: Verdict) -> str:
+    """What was observed, and the reason where there is one."""
+    return f"{observed(said)}: {said.reason}" if said.reason else observed(said)
 
 
 def observed(said: Verdict) -> str:

@@ -72,8 +72,7 @@ def _judged(series: Series) -> dict[str, Gauge]:
         labels = (("gate", label(said.gate)), ("level", said.level))
         before = passed.samples.get(labels, 1)
         passed.samples[labels] = min(before, int(said.outcome == "pass"))
-    is_complete = all(run.loss.complete for run in series.runs)
-    complete = Gauge("whether nothing is missing", samples={(): int(is_complete)})
+    complete = Gauge("whether nothing is missing", samples={(): int(series.is_complete)})
     return {"mmaplock_gate_passed": passed, "mmaplock_complete": complete}
 
 

@@ -10,11 +10,10 @@ from rich.text import Text
 from mmaplock_bt.metrics import merged
 from mmaplock_bt.missing import missing
 from mmaplock_bt.renderers import console
-from mmaplock_bt.result import Books, OutputData, Result, Row, Window
+from mmaplock_bt.result import Books, OutputData, Result, Row
 from mmaplock_bt.series import Series
 from mmaplock_bt.units import format_ns, format_value, safe
 
-WIDTH = 99
 SHOWN = 10
 BAR = 28
 CGROUP = 30
@@ -45,13 +44,8 @@ def render(series: Series, *, color: bool = False) -> str:
         _runs(series.runs, out)
     if series.verdicts:
         out.print()
-        console.gates(series.verdicts, out, how(series))
+        console.gates(series.verdicts, out, series.how)
     return console.text(out)
-
-
-def how(series: Series) -> str:
-    """How several runs are judged."""
-    return f" ({series.judge} of {len(series.runs)} runs)" if len(series.runs) > 1 else ""
 
 
 def _run(result: Result, out: Console) -> None:
@@ -65,7 +59,7 @@ def _run(result: Result, out: Console) -> None:
     out.print(Text(_books(result.books)), soft_wrap=False)
     for message in result.messages:
         out.print(Text(f"bpftrace: {safe(message)}"), soft_wrap=True)
-    if (percent := _short_of_cpu(result.window)) >= WORTH_TELLING:
+    if (percent := int(100 * (result.window.cpu_wait_share or 0))) >= WORTH_TELLING:
         out.print(Text(f"CPU:   for {percent} % of the window some task waited for one"))
     out.print(Text(_loss(result), style="" if result.loss.complete else "bold red"))
 
@@ -105,11 +99,6 @@ def title(runs: Sequence[Result]) -> Text:
     return text
 
 
-def _short_of_cpu(window: Window) -> int:
-    """Percent of the window in which some task waited for a CPU."""
-    return 100 * (window.cpu_wait_ns or 0) // window.duration_ns if window.duration_ns else 0
-
-
 def _body(output: OutputData, window_ns: int) -> RenderableType:
     if not output.rows:
         return Text("  none seen", style="dim")
@@ -130,7 +119,7 @@ def _histograms(output: OutputData, window_ns: int) -> RenderableType:
         for row in shown:
             key = tuple((k, v) for k, v in row["key"].items() if k not in _PARTIES)
             groups.setdefault(key, []).append(row)
-        shown = [{"key": dict(key), **merged(found)} for key, found in groups.items()]
+        shown = [merged(found, dict(key)) for key, found in groups.items()]
     parts = [_histogram(row, output.unit, window_ns) for row in shown[:SHOWN]]
     note = f"  {len(output.rows):,} histograms by process, together (each is in -o FILE.json)"
     split = [Text(note, style="dim")] if len(shown) < len(output.rows) else []
