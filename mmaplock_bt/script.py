@@ -1,7 +1,7 @@
 """Profile + Target -> Script: the text that bpftrace runs and the outputs it declares."""
 
 import hashlib
-import textwrap
+import re
 from dataclasses import dataclass
 
 from jinja2 import BaseLoader, StrictUndefined, TemplateError
@@ -25,6 +25,7 @@ NO_FACTS: dict[str, bool | str] = {
     "pid_namespace": False,
 }
 CGROUP_DEPTH = 12  # levels that a cgroup filter looks up from a process
+HEADER_COLUMNS = 96  # behind " * "
 RAW_PROBE = "rawtracepoint:"
 RESERVED = {
     *("on", "named", "tree", "acting", "waiting", "holding", "whose", "thread", "told"),
@@ -340,7 +341,7 @@ def _header(profile: Profile, target: Target) -> str:
         "",
         f"Rendered by mmaplock-bt {__version__} for Linux {target.kernel} {target.arch}, "
         f"bpftrace {target.bpftrace}.",
-        *textwrap.wrap(f"Facts: {facts}.", 96, subsequent_indent="  "),
+        f"Facts: {facts}.",
         f"Parameters (durations in ns): {settings}.",
         f"Filter: {profile.filter.model_dump_json(exclude_defaults=True)}.",
         f"Maps: {profile.map_keys} keys each (map_keys in the profile).",
@@ -350,8 +351,21 @@ def _header(profile: Profile, target: Target) -> str:
         "  @book_*  the books: starts + downgrades = acquires + failed + open waits,",
         "           acquires - releases - downgrades = open holds",
     ]
-    body = "\n".join(f" * {line}".rstrip() for line in lines).replace("*/", "* /")
+    wrapped = [part for line in lines for part in _wrapped(line)]
+    body = "\n".join(f" * {line}".rstrip() for line in wrapped).replace("*/", "* /")
     return f"#!/usr/bin/env bpftrace\n/*\n{body}\n */\n"
+
+
+def _wrapped(line: str) -> list[str]:
+    """In few columns: parted at blanks and behind the bars between a record's fields."""
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    lines = [""]
+    for word in re.findall(r"\s*[^\s|]*\|?", line):
+        if lines[-1].strip() and len(lines[-1] + word) > HEADER_COLUMNS:
+            lines.append(indent + word.lstrip())
+        else:
+            lines[-1] += word
+    return lines
 
 
 def _legend(name: str, output: Output) -> str:

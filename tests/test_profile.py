@@ -64,9 +64,22 @@ def test_all_faults_at_once_with_line_and_column(tmp_path):
 
 @pytest.mark.parametrize("name", profile.names())
 def test_every_shipped_profile_renders_in_few_columns(name):
+    """Only a printf is longer: its format and its arguments are one statement on one line."""
     text = script.render(profile.load(name), target.offline()).text
     assert text.startswith("#!/usr/bin/env bpftrace\n/*\n * " + name)
     assert text.count("{") == text.count("}")
+    long = [line.strip() for line in text.splitlines() if len(line) > 100]
+    assert [line for line in long if not line.startswith("printf(")] == []
+
+
+def test_a_wrapped_header_says_the_same(monkeypatch):
+    """Wrapping parts words and fields, and loses none."""
+    chosen = profile.load("writer-starvation")
+    wrapped = script.render(chosen, target.offline()).text
+    monkeypatch.setattr(script, "HEADER_COLUMNS", 10_000)
+    whole = script.render(chosen, target.offline()).text
+    assert len(wrapped.splitlines()) > len(whole.splitlines())
+    assert re.sub(r"\n \*|\s", "", wrapped) == re.sub(r"\n \*|\s", "", whole)
 
 
 def test_a_ten_line_template_beside_a_profile(tmp_path):
