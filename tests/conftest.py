@@ -40,6 +40,22 @@ def shown_as_table(result: Result) -> str:
     return renderers.named("table")(Series((result,)))
 
 
+def begun(*words: str) -> subprocess.Popen[str]:
+    """A run whose window is open, as the tool itself says."""
+    ready, told = os.pipe()
+    run = subprocess.Popen(
+        [sys.executable, "-m", "mmaplock_bt", "run", *words, "--ready-fd", str(told)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        pass_fds=[told],
+    )
+    os.close(told)
+    with os.fdopen(ready) as window:
+        assert window.read() == "ready\n", run.communicate(timeout=60)[1]
+    return run
+
+
 @pytest.fixture
 def cli() -> Run:
     """Runs the command line in a process of its own."""

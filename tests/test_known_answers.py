@@ -1,7 +1,9 @@
 """Workloads whose events are known, traced on the running kernel."""
 
 import re
+import signal
 import subprocess
+import sys
 from collections import Counter, defaultdict
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from mmaplock_bt import trials, workload
 from mmaplock_bt.commands.selftest import forked
 from mmaplock_bt.result import from_json
+from tests.conftest import begun
 
 pytestmark = pytest.mark.kernel
 
@@ -135,10 +138,58 @@ def test_a_hostile_name_is_intact_in_json_and_harmless_on_the_terminal(cli, kern
     assert max(map(len, shown.splitlines())) < 100
 
 
-def test_a_filter_on_the_owner_keeps_other_address_spaces_out(traced):
+def test_a_filter_on_the_mode_keeps_the_other_out(traced):
+    """Each of the munmaps goes on as a reader."""
     result = traced("hold-times", "--mode", "write", "--", *workload.command("munmaps", 101))
     assert {row["key"]["mode"] for row in result.outputs["hold"].rows} == {"write"}
     assert result.books.residue == 0
+
+
+MAPPER = """
+import sys
+from mmaplock_bt import workload
+workload.munmaps(1)
+print("up", flush=True)
+while sys.stdin.read(1):
+    workload.munmaps(101)
+    print("done", flush=True)
+"""
+
+
+def test_a_filter_on_the_owner_keeps_other_address_spaces_out(kernel):
+    """Two processes unmap in the same window; without the filter both are there."""
+    with mapper() as mine, mapper() as other:
+        result = both_mapped(mine, other, "-p", str(mine.pid))
+        assert owners(result) == {mine.pid}
+        assert result.books.downgrades == 101 and result.books.residue == 0
+        everybody = both_mapped(mine, other)
+        assert {mine.pid, other.pid} <= owners(everybody)
+        assert everybody.books.downgrades >= 202
+
+
+def mapper():
+    """A process that unmaps 101 times for each byte it is given, and says when it is done."""
+    argv = [sys.executable, "-c", MAPPER]
+    found = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert found.stdout.readline() == "up\n"
+    return found
+
+
+def both_mapped(mine, other, *words):
+    """The result of a window in which both did what they do, from the first to the last."""
+    run = begun("hold-times", "--format", "json", *words)
+    for process in (mine, other):
+        process.stdin.write("x")
+        process.stdin.flush()
+    assert [process.stdout.readline() for process in (mine, other)] == ["done\n"] * 2
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 0, err
+    return from_json(out)
+
+
+def owners(result):
+    return {row["key"]["owner_pid"] for row in result.outputs["owners"].rows}
 
 
 def test_user_frames_are_named(traced):

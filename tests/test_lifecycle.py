@@ -14,7 +14,7 @@ import pytest
 from mmaplock_bt import cli as cli_arguments
 from mmaplock_bt import workload
 from mmaplock_bt.commands import selftest
-from tests.conftest import bpftrace_pids
+from tests.conftest import begun, bpftrace_pids
 
 pytestmark = pytest.mark.kernel
 WAITING = [sys.executable, "-c", "import sys; print('go', flush=True); sys.stdin.read()"]
@@ -96,19 +96,23 @@ def test_a_raw_stream_gives_the_identical_result(cli, kernel, tmp_path, words, a
     assert cli("report", str(saved)).stdout == done.stdout
 
 
-def test_the_window_ends_with_the_target(cli, kernel):
-    sleeper = subprocess.Popen(["sleep", "600"])
-    run = subprocess.Popen(
-        [sys.executable, "-m", "mmaplock_bt", "run", "hold-times", "-p", str(sleeper.pid),
-         "--format", "json"],
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    sleeper.kill()
-    sleeper.wait()
-    out, _ = run.communicate(timeout=60)
-    # Gone before the window opened is told as wrong usage, in it as the window's end.
-    assert run.returncode in (0, 2)
-    assert not out or json.loads(out)["window"]["ended_by"] == "target_exit"
+def test_the_window_ends_with_the_target(kernel):
+    """The target is killed when the window is open and not before: nothing else can end it."""
+    target = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    run = begun("hold-times", "-p", str(target.pid), "--format", "json")
+    target.kill()
+    target.communicate()
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 0, err
+    assert json.loads(out)["window"]["ended_by"] == "target_exit"
+
+
+def test_a_target_that_is_gone_is_wrong_usage(cli, kernel):
+    """No window is opened for it."""
+    target = subprocess.Popen(["true"])
+    target.wait()
+    done = cli("run", "hold-times", "-p", str(target.pid))
+    assert done.returncode == 2 and "no such process" in done.stderr and not done.stdout
 
 
 def test_many_open_descriptors_are_no_trouble(kernel):
