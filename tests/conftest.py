@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from mmaplock_bt import renderers, target
+from mmaplock_bt import renderers
 from mmaplock_bt.cli import default_bpftrace
 from mmaplock_bt.errors import TargetError
-from mmaplock_bt.result import Result, from_json
-from mmaplock_bt.series import Series
-from mmaplock_bt.tree import descendants
+from mmaplock_bt.judging.series import Series
+from mmaplock_bt.machine import target
+from mmaplock_bt.result.result import Result, from_json
+from mmaplock_bt.tracing.tree import descendants
 from tests.shell import ROOT, github_actions, run_step
 
 pytest_plugins = ["pytester"]

@@ -13,9 +13,11 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 
-from mmaplock_bt import cgroups, outstanding, parties, profile, stream, symbols
-from mmaplock_bt.fields import ACTOR_KINDS, MODES, OWNER_KINDS
-from mmaplock_bt.result import ProfileInfo, TargetInfo, Tool
+from mmaplock_bt.result.result import ProfileInfo, TargetInfo, Tool
+from mmaplock_bt.spec import profile
+from mmaplock_bt.spec.fields import ACTOR_KINDS, MODES, OWNER_KINDS
+from mmaplock_bt.stream import parties, stream
+from mmaplock_bt.tracing import cgroups, outstanding, symbols
 
 FLAVOURS = ("empty", "full", "lossy", "hostile")
 MS = 1_000_000

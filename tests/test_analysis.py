@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmaplock_bt import analysis, blame, parties, renderers, rows, stacks, stream
+from mmaplock_bt import renderers
+from mmaplock_bt.analysis import analysis, blame, rows
 from mmaplock_bt.errors import UsageError
-from mmaplock_bt.result import (
+from mmaplock_bt.judging.series import Series
+from mmaplock_bt.result.result import (
     Books,
     Loss,
     OutputData,
@@ -22,8 +24,8 @@ from mmaplock_bt.result import (
     from_json,
     to_json,
 )
-from mmaplock_bt.series import Series
-from mmaplock_bt.template import Output
+from mmaplock_bt.spec.template import Output
+from mmaplock_bt.stream import parties, stacks, stream
 from tests.conftest import shown_as_table
 from tests.test_events import JSON, KINDS
 

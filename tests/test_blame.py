@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmaplock_bt import blame, convoys
+from mmaplock_bt.analysis import blame, convoys
 
 times = st.tuples(st.integers(0, 1000), st.integers(0, 1000))
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from mmaplock_bt import target, workload
-from mmaplock_bt.result import from_json
+from mmaplock_bt import workload
+from mmaplock_bt.machine import target
+from mmaplock_bt.result.result import from_json
 
 pytestmark = pytest.mark.kernel
 

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmaplock_bt import comparison, series, significance, tolerances
-from mmaplock_bt.comparison import Rules
 from mmaplock_bt.errors import Inconclusive, UsageError
-from mmaplock_bt.gates import GateFault
+from mmaplock_bt.judging import comparison, series, significance
+from mmaplock_bt.judging.comparison import Rules
 from mmaplock_bt.renderers import changes
-from mmaplock_bt.tolerances import Tolerance
+from mmaplock_bt.spec import tolerances
+from mmaplock_bt.spec.gates import GateFault
+from mmaplock_bt.spec.tolerances import Tolerance
 from tests.test_gates import OUTPUTS, run
 
 RULES = Rules(tolerance=tolerances.parse("+10% and +1us"))

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmaplock_bt import events
-from mmaplock_bt.events import Bucket, HistDump, MapDump, Said, StatsDump, TextDump, Unparsed
+from mmaplock_bt.stream import events
+from mmaplock_bt.stream.events import Bucket, HistDump, MapDump, Said, StatsDump, TextDump, Unparsed
 
 DIALECTS = Path(__file__).parent / "data/dialects"
 VERSIONS = ("0.17.0", "0.23.2", "0.27.1")

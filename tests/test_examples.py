@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mmaplock_bt import budget, profile, series, workload
+from mmaplock_bt import workload
+from mmaplock_bt.judging import series
+from mmaplock_bt.spec import budget, profile
 from tests.shell import EXAMPLES, github_actions, run_step
 
 pytestmark = pytest.mark.kernel

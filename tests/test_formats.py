@@ -19,12 +19,14 @@ from junitparser import JUnitXml
 from markdown_it import MarkdownIt
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from mmaplock_bt import analysis, cli, renderers, verdicts
+from mmaplock_bt import cli, renderers
+from mmaplock_bt.analysis import analysis
 from mmaplock_bt.commands import output
 from mmaplock_bt.errors import UsageError
+from mmaplock_bt.judging import verdicts
+from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers import bencher, github, markdown, openmetrics, spread
-from mmaplock_bt.result import Command, OutputData, Result, Verdict
-from mmaplock_bt.series import Series
+from mmaplock_bt.result.result import Command, OutputData, Result, Verdict
 from mmaplock_bt.units import safe
 from tests.test_analysis import HOSTILE, SAID, made
 

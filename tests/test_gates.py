@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mmaplock_bt.commands.run as run_command
-from mmaplock_bt import budget, gates, profile, rows, series, template, verdicts
+from mmaplock_bt.analysis import rows
 from mmaplock_bt.errors import BpftraceError, UsageError
-from mmaplock_bt.result import Command, OutputData, Result, from_json, to_json
+from mmaplock_bt.judging import series, verdicts
+from mmaplock_bt.result.result import Command, OutputData, Result, from_json, to_json
+from mmaplock_bt.spec import budget, gates, profile, template
 from tests.test_analysis import bucketed, made
 
 OUTPUTS = profile.load("long-holds").template.declaration.outputs

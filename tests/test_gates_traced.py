@@ -7,7 +7,8 @@ import signal
 
 import pytest
 
-from mmaplock_bt import series, workload
+from mmaplock_bt import workload
+from mmaplock_bt.judging import series
 from tests.test_lifecycle import bpftrace_of, started
 
 pytestmark = pytest.mark.kernel

@@ -8,9 +8,10 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from mmaplock_bt import trials, workload
+from mmaplock_bt import workload
 from mmaplock_bt.commands.selftest import forked
-from mmaplock_bt.result import from_json
+from mmaplock_bt.machine import trials
+from mmaplock_bt.result.result import from_json
 from tests.conftest import begun
 
 pytestmark = pytest.mark.kernel

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mmaplock_bt import analysis, pressure, stream
+from mmaplock_bt.analysis import analysis
+from mmaplock_bt.machine import pressure
+from mmaplock_bt.stream import stream
 from tests.conftest import shown_as_table
 from tests.test_analysis import made
 

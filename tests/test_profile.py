@@ -5,9 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmaplock_bt import budget, profile, resources, script, target, template
+from mmaplock_bt import resources
 from mmaplock_bt.commands import selftest
 from mmaplock_bt.errors import UsageError
+from mmaplock_bt.machine import target
+from mmaplock_bt.script import script
+from mmaplock_bt.spec import budget, profile, template
 from mmaplock_bt.units import format_ns, parse_duration
 
 EXAMPLE = """\

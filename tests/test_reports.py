@@ -3,8 +3,10 @@
 import pytest
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
-from mmaplock_bt import analysis, gates, profile, renderers
-from mmaplock_bt.series import Series, judged
+from mmaplock_bt import renderers
+from mmaplock_bt.analysis import analysis
+from mmaplock_bt.judging.series import Series, judged
+from mmaplock_bt.spec import gates, profile
 from mmaplock_bt.units import format_ns
 from tests import story
 from tests.conftest import shown_as_table

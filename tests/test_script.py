@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
-from mmaplock_bt import profile, script
-from mmaplock_bt.target import Target
+from mmaplock_bt.machine.target import Target
+from mmaplock_bt.script import script
+from mmaplock_bt.spec import profile
 
 FACTS: dict[str, bool | str] = {
     "memcg_field": "memcg_id",

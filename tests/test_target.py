@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from mmaplock_bt import cli as command_line
-from mmaplock_bt import distribution, runner, target, trials
 from mmaplock_bt.commands import doctor
 from mmaplock_bt.errors import TargetError
+from mmaplock_bt.machine import distribution, target, trials
+from mmaplock_bt.tracing import runner
 
 # Answers as a bpftrace that takes every trial; then does as the test says.
 WILLING = """\

@@ -1,6 +1,6 @@
 import pytest
 
-from mmaplock_bt import trap
+from mmaplock_bt.commands import trap
 from mmaplock_bt.errors import UsageError
 
 

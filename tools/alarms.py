@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mmaplock_bt import cli, workload
 from mmaplock_bt.commands import compare
-from mmaplock_bt.comparison import Comparison
+from mmaplock_bt.judging.comparison import Comparison
 
 SIZES_MIB = {"base": 64, "same": 64, "slow": 96}
 FORKS = 97

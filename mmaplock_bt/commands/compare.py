@@ -6,13 +6,15 @@ the tolerance, or not told from chance.
 
 import argparse
 
-from mmaplock_bt import comparison, renderers, series, tolerances, verdicts
+from mmaplock_bt import renderers
 from mmaplock_bt.commands import gate, output
-from mmaplock_bt.comparison import Comparison, Rules
 from mmaplock_bt.errors import UsageError
+from mmaplock_bt.judging import comparison, series, verdicts
+from mmaplock_bt.judging.comparison import Comparison, Rules
 from mmaplock_bt.renderers import changes
-from mmaplock_bt.template import Output
-from mmaplock_bt.tolerances import Condition
+from mmaplock_bt.spec import tolerances
+from mmaplock_bt.spec.template import Output
+from mmaplock_bt.spec.tolerances import Condition
 
 
 def main(arguments: argparse.Namespace) -> int:

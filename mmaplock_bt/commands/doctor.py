@@ -12,10 +12,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from mmaplock_bt import distribution, pidns, target, trials
 from mmaplock_bt.commands.output import dump
 from mmaplock_bt.errors import TargetError
-from mmaplock_bt.target import NO_COMMAND
+from mmaplock_bt.machine import distribution, pidns, target, trials
+from mmaplock_bt.machine.target import NO_COMMAND
 
 STYLES = {"ok": "green", "limited": "yellow", "missing": "bold red"}
 

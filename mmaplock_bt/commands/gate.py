@@ -7,11 +7,12 @@ import argparse
 from collections.abc import Callable
 from typing import TypeVar
 
-from mmaplock_bt import budget, gates, series, verdicts
 from mmaplock_bt.commands import output
 from mmaplock_bt.errors import UsageError
-from mmaplock_bt.gates import Gate, GateFault
-from mmaplock_bt.template import Output
+from mmaplock_bt.judging import series, verdicts
+from mmaplock_bt.spec import budget, gates
+from mmaplock_bt.spec.gates import Gate, GateFault
+from mmaplock_bt.spec.template import Output
 
 Made = TypeVar("Made")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from mmaplock_bt import renderers
 from mmaplock_bt.errors import UsageError
+from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers.markdown import LIMIT_BYTES, shortened
-from mmaplock_bt.series import Series
 
 STDOUT = "-"
 

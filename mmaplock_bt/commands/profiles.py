@@ -2,13 +2,16 @@
 
 import argparse
 
-from mmaplock_bt import budget, profile, result, script, target, template
 from mmaplock_bt.commands import gate
 from mmaplock_bt.commands.output import dump
 from mmaplock_bt.commands.run import chosen_profile
 from mmaplock_bt.errors import TargetError
-from mmaplock_bt.fields import Field
-from mmaplock_bt.profile import Profile
+from mmaplock_bt.machine import target
+from mmaplock_bt.result import result
+from mmaplock_bt.script import script
+from mmaplock_bt.spec import budget, profile, template
+from mmaplock_bt.spec.fields import Field
+from mmaplock_bt.spec.profile import Profile
 from mmaplock_bt.units import format_ns
 
 

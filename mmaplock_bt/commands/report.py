@@ -2,10 +2,10 @@
 
 import argparse
 
-from mmaplock_bt import series
 from mmaplock_bt.commands import output
-from mmaplock_bt.result import Result
-from mmaplock_bt.series import Series
+from mmaplock_bt.judging import series
+from mmaplock_bt.judging.series import Series
+from mmaplock_bt.result.result import Result
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -13,14 +13,17 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mmaplock_bt import document, profile, series, session, target, verdicts
 from mmaplock_bt.commands import gate, output, trigger
 from mmaplock_bt.commands.output import Outputs
 from mmaplock_bt.errors import COMMAND_FAILED, BpftraceError, UsageError
-from mmaplock_bt.profile import Filter, Profile, Side
-from mmaplock_bt.result import Result
-from mmaplock_bt.series import Series
-from mmaplock_bt.session import Options
+from mmaplock_bt.judging import series, verdicts
+from mmaplock_bt.judging.series import Series
+from mmaplock_bt.machine import target
+from mmaplock_bt.result.result import Result
+from mmaplock_bt.spec import document, profile
+from mmaplock_bt.spec.profile import Filter, Profile, Side
+from mmaplock_bt.tracing import session
+from mmaplock_bt.tracing.session import Options
 from mmaplock_bt.units import parse_duration
 
 DEFAULT = "overview"

@@ -5,9 +5,12 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
-from mmaplock_bt import profile, session, target, workload
+from mmaplock_bt import workload
 from mmaplock_bt.commands import output
-from mmaplock_bt.result import Result
+from mmaplock_bt.machine import target
+from mmaplock_bt.result.result import Result
+from mmaplock_bt.spec import profile
+from mmaplock_bt.tracing import session
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mmaplock_bt import session, target, trap
+from mmaplock_bt.commands import trap
 from mmaplock_bt.errors import UsageError
-from mmaplock_bt.profile import Profile
+from mmaplock_bt.machine import target
+from mmaplock_bt.spec.profile import Profile
+from mmaplock_bt.tracing import session
 from mmaplock_bt.units import parse_duration, parse_size
 
 SELECTION = (

@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 from mmaplock_bt.errors import UsageError
-from mmaplock_bt.series import Series
+from mmaplock_bt.judging.series import Series
 
 Renderer = Callable[..., str]  # (series); those in COLORED also take color=
 COLORED = ("table", "gates")

@@ -3,9 +3,9 @@
 import hashlib
 import json
 
+from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers import spread
 from mmaplock_bt.renderers.spread import Spread
-from mmaplock_bt.series import Series
 from mmaplock_bt.units import safe
 
 NAME, MEASURE = 1024, 64  # the longest that Bencher takes

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from rich.table import Table
 from rich.text import Text
 
-from mmaplock_bt.comparison import Change, Comparison
+from mmaplock_bt.judging.comparison import Change, Comparison
 from mmaplock_bt.renderers import console, markdown
 from mmaplock_bt.units import format_value, safe
 

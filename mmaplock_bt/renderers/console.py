@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mmaplock_bt.renderers.observed import explained
-from mmaplock_bt.result import Verdict
+from mmaplock_bt.result.result import Verdict
 from mmaplock_bt.units import safe
 
 WIDTH = 99

@@ -1,7 +1,7 @@
 """The verdicts alone, as the terminal report ends with them."""
 
+from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers import console, table
-from mmaplock_bt.series import Series
 
 
 def render(series: Series, *, color: bool = False) -> str:

@@ -4,12 +4,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmaplock_bt.gates import Level
+from mmaplock_bt.judging.series import Series
+from mmaplock_bt.judging.verdicts import ORDER
 from mmaplock_bt.renderers.observed import told
-from mmaplock_bt.result import Verdict
-from mmaplock_bt.series import Series
+from mmaplock_bt.result.result import Verdict
+from mmaplock_bt.spec.gates import Level
 from mmaplock_bt.units import safe
-from mmaplock_bt.verdicts import ORDER
 
 SHOWN = 10  # GitHub shows so many of a kind in each step
 _KINDS: dict[Level, str] = {"error": "error", "warn": "warning"}

@@ -1,11 +1,11 @@
 """Go benchmark text for benchstat: a line per run and key, so that the runs are its samples."""
 
-from mmaplock_bt import measures
-from mmaplock_bt.gates import Metric
-from mmaplock_bt.measures import Measure
+from mmaplock_bt.judging import measures
+from mmaplock_bt.judging.measures import Measure
+from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers.spread import number
-from mmaplock_bt.result import Result
-from mmaplock_bt.series import Series
+from mmaplock_bt.result.result import Result
+from mmaplock_bt.spec.gates import Metric
 from mmaplock_bt.units import safe
 
 _NO_SPACE = str.maketrans(" /", "__")  # a space ends a name, a slash begins its next part

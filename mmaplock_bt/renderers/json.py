@@ -1,8 +1,8 @@
 """The result file."""
 
 from mmaplock_bt.errors import UsageError
-from mmaplock_bt.result import to_json
-from mmaplock_bt.series import Series
+from mmaplock_bt.judging.series import Series
+from mmaplock_bt.result.result import to_json
 
 
 def render(series: Series) -> str:

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from mmaplock_bt.missing import missing
+from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers import spread
 from mmaplock_bt.renderers.observed import interval, limit
 from mmaplock_bt.renderers.spread import Spread
-from mmaplock_bt.result import Result, Verdict
-from mmaplock_bt.series import Series
+from mmaplock_bt.result.missing import missing
+from mmaplock_bt.result.result import Result, Verdict
 from mmaplock_bt.units import format_ns, format_value, safe
 
 LIMIT_BYTES = 1024 * 1024  # GitHub drops a step's whole summary beyond this

@@ -9,9 +9,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from mmaplock_bt.gates import Metric
+from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers import spread
-from mmaplock_bt.series import Series
+from mmaplock_bt.spec.gates import Metric
 from mmaplock_bt.units import safe
 
 Labels = tuple[tuple[str, str], ...]

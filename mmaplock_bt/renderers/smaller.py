@@ -2,9 +2,9 @@
 
 import json
 
+from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers import spread
 from mmaplock_bt.renderers.spread import Spread
-from mmaplock_bt.series import Series
 from mmaplock_bt.units import safe
 
 

@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmaplock_bt import measures
-from mmaplock_bt.gates import Metric, Number
-from mmaplock_bt.measures import Measure
-from mmaplock_bt.result import Result
+from mmaplock_bt.judging import measures
+from mmaplock_bt.judging.measures import Measure
+from mmaplock_bt.result.result import Result
+from mmaplock_bt.spec.gates import Metric, Number
 
 
 @dataclass(frozen=True)

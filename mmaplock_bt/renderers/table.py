@@ -7,11 +7,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mmaplock_bt.metrics import merged
-from mmaplock_bt.missing import missing
+from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers import console
-from mmaplock_bt.result import Books, OutputData, Result, Row
-from mmaplock_bt.series import Series
+from mmaplock_bt.result.metrics import merged
+from mmaplock_bt.result.missing import missing
+from mmaplock_bt.result.result import Books, OutputData, Result, Row
 from mmaplock_bt.units import format_ns, format_value, safe
 
 SHOWN = 10

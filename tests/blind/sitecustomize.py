@@ -1,6 +1,6 @@
 """In front of everything: a kernel that refuses pidfd_getfd(2)."""
 
-from mmaplock_bt import maps
+from mmaplock_bt.tracing import maps
 
 
 def refused(_process: int, _descriptor: int) -> int:

@@ -1,0 +1,90 @@
+"""Whether runs may be compared: what must be the same, and what is only worth knowing."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from mmaplock_bt.analysis.rows import upper
+from mmaplock_bt.result.result import Result
+
+# Page faults take per-VMA locks from Linux 6.4 on; up to 6.13 the tracepoints walk the cgroup's
+# path on every event.
+KERNEL_ERAS = ((6, 4), (6, 14))
+Kinds = dict[str, Callable[[Result], Any]]
+
+
+def differences(runs: Sequence[Result], kinds: Kinds) -> Iterator[str]:
+    """What makes a run another kind of run than the first one."""
+    first = runs[0]
+    for other in runs[1:]:
+        for what, kind in kinds.items():
+            if kind(other) != kind(first):
+                yield f"{what}: {_told(kind(first))} and {_told(kind(other))}"
+
+
+def other_buckets(runs: Sequence[Result]) -> Iterator[str]:
+    """Histograms whose buckets are of several kinds; this tool's own are the same everywhere."""
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        for name, kind in _bucket_kinds(run).items():
+            found.setdefault(name, set()).add(kind)
+    for name, kinds in found.items():
+        if len(kinds) > 1:
+            yield f"buckets of {name}: {' and '.join(sorted(kinds))}"
+
+
+def _era(result: Result) -> str:
+    found = re.match(r"(\d+)\.(\d+)", result.target.kernel)
+    series = (int(found[1]), int(found[2])) if found else (0, 0)
+    passed = [f"{one}.{two} or later" for one, two in KERNEL_ERAS if series >= (one, two)]
+    return passed[-1] if passed else "before 6.4"
+
+
+def _told(kind: Any) -> str:
+    """A mapping as its items, an empty one as 'none'."""
+    if isinstance(kind, dict):
+        return ", ".join(f"{key} {value}" for key, value in kind.items()) or "none"
+    return str(kind)
+
+
+def _filter(result: Result) -> dict[str, Any]:
+    """Without pids: the same service has another one after its restart."""
+    flat: dict[str, Any] = {}
+    for side, given in result.profile.filter.items():
+        inner = given if isinstance(given, dict) else {"": given}
+        flat |= {f"{side}{'.' * bool(k)}{k}": v for k, v in inner.items() if k != "pid" and v}
+    return flat
+
+
+def _bucket_kinds(result: Result) -> dict[str, str]:
+    """Of each histogram that has rows."""
+    return {
+        name: _bucket_kind([bucket for row in output.rows for bucket in row["buckets"]])
+        for name, output in result.outputs.items()
+        if output.kind == "histogram" and output.rows
+    }
+
+
+def _bucket_kind(buckets: list[list[Any]]) -> str:
+    if all(low is not None and high == upper(low) for low, high, _ in buckets):
+        return "eighths of powers of two"
+    if all(low is None or high is None or high + 1 in (2 * low, 1, 2) for low, high, _ in buckets):
+        return "powers of two"
+    return "linear"
+
+
+KINDS: Kinds = {
+    "profile": lambda result: result.profile.name,
+    "template": lambda result: result.profile.template,
+    "parameters": lambda result: result.profile.params,
+    "filter": _filter,
+    "kernel": _era,
+    "architecture": lambda result: result.target.arch,
+    "CPUs": lambda result: result.target.cpus,
+}
+# Worth knowing, but no reason to refuse.
+NOTED: Kinds = {
+    "kernel release": lambda result: result.target.kernel,
+    "bpftrace": lambda result: result.target.bpftrace,
+    "command": lambda result: " ".join(result.window.command.argv) if result.window.command else "",
+}

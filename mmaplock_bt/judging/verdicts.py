@@ -1,0 +1,161 @@
+"""Gate + results -> Verdict: pass, fail, undecided or inconclusive; never a pass on nothing."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from mmaplock_bt.result import metrics
+from mmaplock_bt.result.metrics import Observed
+from mmaplock_bt.result.missing import missing
+from mmaplock_bt.result.result import Outcome, Result, Verdict
+from mmaplock_bt.spec import gates
+from mmaplock_bt.spec.gates import Gate, Metric, Number
+
+Judge = Literal["median", "worst", "every"]
+JUDGES: tuple[Judge, ...] = ("median", "worst", "every")
+FAILED, INCONCLUSIVE = 1, 5
+# The worst first: what decides over several.
+ORDER: tuple[Outcome, ...] = ("fail", "inconclusive", "undecided", "pass")
+_FROM_STACKS = ("cause", "kernel_stack", "user_stack")
+End = Number | float  # a float is an open end: infinite
+Ends = list[End]
+_NOT_SEEN = Observed(None, None, 0)
+
+
+def judge(gate: Gate, result: Result) -> Verdict:
+    """What one run says."""
+    return _verdict(gate, *_look(gate, result))
+
+
+def over_runs(gate: Gate, runs: Sequence[Result], how: Judge, asked: int) -> Verdict:
+    """What `asked` repeated runs say together; one that says nothing could have been anything.
+
+    So the median may still be known without it, the worst and 'every' are not.
+    """
+    looks = [_look(gate, result) for result in runs]
+    if asked == len(looks) == 1:
+        return _verdict(gate, *looks[0])
+    known = [seen for seen, doubt in looks if not doubt]
+    doubts = [doubt for _, doubt in looks if doubt] + ["was not made"] * (asked - len(looks))
+    doubt = f"{len(doubts)} of {asked} runs: {doubts[0]}" if doubts else ""
+    if how == "every":
+        return _every(gate, known, doubt)
+    lows = sorted([_or(seen.low, -math.inf) for seen in known] + [-math.inf] * len(doubts))
+    highs = sorted([_or(seen.high, math.inf) for seen in known] + [math.inf] * len(doubts))
+    low, high = _median(lows, highs) if how == "median" else _worst(gate, lows, highs)
+    joined = Observed(_end(low), _end(high), min((seen.samples for seen in known), default=0))
+    return _verdict(gate, joined, doubt if _decision(gate, joined) == "undecided" else "")
+
+
+def exit_code(verdicts: Sequence[Verdict]) -> int:
+    """Of the error gates: 1 when one failed, else 5 when one did not pass, else 0."""
+    outcomes = {verdict.outcome for verdict in verdicts if verdict.level == "error"}
+    if "fail" in outcomes:
+        return FAILED
+    return INCONCLUSIVE if outcomes - {"pass"} else 0
+
+
+def _verdict(gate: Gate, seen: Observed, doubt: str) -> Verdict:
+    outcome: Outcome = "inconclusive" if doubt else _decision(gate, seen)
+    place = gate.source
+    return Verdict(
+        gate=gate.text,
+        level=gate.level,
+        outcome=outcome,
+        observed=[_floor(seen.low), _ceil(seen.high)],
+        operator=gate.operator,
+        limit=gate.limit,
+        unit=_unit(gate.metric),
+        samples=seen.samples,
+        min_samples=gate.min_samples,
+        reason=doubt
+        or ("the limit lies inside the observed interval" if outcome == "undecided" else ""),
+        file=place.file if place else None,
+        line=place.line if place else None,
+        column=place.column if place else None,
+    )
+
+
+def _unit(metric: Metric) -> str:
+    return "/s" if metric.field == "rate" else metric.unit
+
+
+def _look(gate: Gate, result: Result) -> tuple[Observed, str]:
+    """What was seen, and why nothing can be said of it."""
+    seen = metrics.observe(gate.metric, result)
+    return seen, _doubt(gate, seen, result)
+
+
+def _doubt(gate: Gate, seen: Observed, result: Result) -> str:
+    """Why nothing can be said, or an empty text."""
+    looks_at_loss = gate.metric.output == "loss" or gate.metric.text == "books.residue"
+    if looks_at_loss and _decision(gate, seen) == "fail":
+        return ""  # that something is missing is just what it says
+    few = f"{seen.samples:,} samples, fewer than min_samples {gate.min_samples:,}"
+    stacks = missing_stacks(gate.metric, result)
+    doubts = {
+        faults(result): True,
+        f"{stacks:,} stacks missing": stacks > 0,
+        "no sample was seen": not seen.samples,
+        "it was not measured": not seen.is_measured,
+        few: seen.samples < gate.min_samples,
+    }
+    return next((doubt for doubt, is_so in doubts.items() if doubt and is_so), "")
+
+
+def faults(result: Result) -> str:
+    """What makes the whole result incomplete, stacks aside, or an empty text."""
+    window = result.window
+    if window.ended_by == "interrupt" and window.command is not None:
+        return "the command was interrupted"
+    if window.ended_by == "limit":
+        return "bpftrace printed too much: the window was cut short"
+    return missing(result, stacks=False)
+
+
+def missing_stacks(metric: Metric, result: Result) -> int:
+    """Counts and times stay as they are without a stack, but not what is told from it."""
+    told = any(key in _FROM_STACKS for key, _ in metric.where)
+    return result.loss.stack_errors if told else 0
+
+
+def _every(gate: Gate, known: list[Observed], doubt: str) -> Verdict:
+    """The run that decides: the first of the worst outcome."""
+    each = [_verdict(gate, seen, "") for seen in known]
+    if doubt:
+        each.append(_verdict(gate, _NOT_SEEN, doubt))
+    return min(each, key=lambda verdict: ORDER.index(verdict.outcome))
+
+
+def _median(lows: Ends, highs: Ends) -> tuple[End, End]:
+    """Of an even number of runs both middle ones count: the interval holds the two."""
+    return lows[(len(lows) - 1) // 2], highs[len(highs) // 2]
+
+
+def _worst(gate: Gate, lows: Ends, highs: Ends) -> tuple[End, End]:
+    """The largest where small is good, the smallest where large is; all for == and !=."""
+    if gate.operator in ("<", "<="):
+        return lows[-1], highs[-1]
+    if gate.operator in (">", ">="):
+        return lows[0], highs[0]
+    return lows[0], highs[-1]
+
+
+def _or(end: Number | None, unknown: float) -> End:
+    return unknown if end is None else end
+
+
+def _end(value: End) -> Number | None:
+    return None if isinstance(value, float) else value
+
+
+def _decision(gate: Gate, seen: Observed) -> gates.Decision:
+    return gates.decide(gate.operator, seen.low, seen.high, gate.limit)
+
+
+def _floor(value: Number | None) -> int | None:
+    return None if value is None else math.floor(value)
+
+
+def _ceil(value: Number | None) -> int | None:
+    return None if value is None else math.ceil(value)

@@ -1,0 +1,236 @@
+"""What the installed bpftrace accepts: each construct is tried, once per binary and kernel."""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import select
+import signal
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmaplock_bt import resources
+from mmaplock_bt.errors import TargetError
+from mmaplock_bt.machine import distribution
+
+TIMEOUT_S = 30.0
+LIMIT_BYTES = 1 << 20  # of output: a program that prints without end is no bpftrace
+NOISE = "RLIMIT_MEMLOCK"  # said, and no failure, by every release without CAP_SYS_RESOURCE
+LAST_LINES = 6
+STATUS = Path("/proc/self/status")
+END = " BEGIN { exit(); }"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A program that bpftrace takes or refuses; `shows` must be in what it prints."""
+
+    program: str
+    meaning: str
+    shows: str = ""
+    finds: str = ""  # a pattern: the outcome is what it captures, '' when nothing
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        return ("-f", "json", "-e", self.program) if self.program else ("--help",)
+
+
+# Each says which release made it differ; the outcome is what counts.
+TRIALS = {
+    "mm_owner": Trial(
+        "tracepoint:mmap_lock:mmap_lock_released "
+        "{ $o = ((struct mm_struct *)args->mm)->owner; @x = (uint64)$o->tgid; }" + END,
+        "mm->owner is readable (needs BTF; 0.17, libbpf before 1.0 cannot read newer BTF)",
+    ),
+    "memory_controller": Trial(
+        "BEGIN { $g = (uint64)((struct task_struct *)curtask)->cgroups; "
+        + " ".join(
+            f"$s = *(uint64 *)($g + {8 * i}); "
+            f'printf("css|{i}|%s|", str(((struct cgroup_subsys *)((struct cgroup_subsys_state *)$s)'
+            "->ss)->name));"
+            for i in range(16)
+        )
+        + " exit(); }",
+        "the memory controller's place in a task's css_set (its enum is the build's own)",
+        finds=r"css\|(\d+)\|memory\|",
+    ),
+    "rwsem_owner": Trial(
+        "tracepoint:mmap_lock:mmap_lock_released "
+        "{ $s = ((struct mm_struct *)args->mm)->mmap_lock; @x = (uint64)$s.count.counter; "
+        "@y = (uint64)$s.owner.counter; }" + END,
+        "the rwsem's count and owner are readable (not with PREEMPT_RT)",
+    ),
+    "raw_tracepoint": Trial(
+        "rawtracepoint:mmap_lock_released { @x = (uint64)arg0; }" + END,
+        "rawtracepoint with argN (0.18)",
+    ),
+    "ustack_raw": Trial('BEGIN { printf("%s", ustack(raw, 3)); exit(); }', "ustack(raw, n) (0.18)"),
+    "hist_64bit": Trial(
+        "BEGIN { @x = hist((uint64)5000000000); exit(); }",
+        "hist() holds 64 bits (0.20; before, the top bucket is 2^31)",
+        shows='"min": 4294967296',
+    ),
+    "hist_bits": Trial("BEGIN { @x = hist(5, 3); exit(); }", "hist(x, bits) (0.20)"),
+    "for_loop": Trial(
+        "BEGIN { @x[(uint64)1] = 1; for ($kv : @x) { print($kv.0); } exit(); }",
+        "for loops over maps (0.21)",
+    ),
+    "delete_key": Trial(
+        "BEGIN { @x[(uint64)1] = 1; delete(@x, (uint64)1); exit(); }", "delete(@m, key) (0.22)"
+    ),
+    "tuple_print": Trial("BEGIN { print((1, 2)); exit(); }", "print() of a tuple", shows="[1"),
+    "helper_errors_flag": Trial(
+        "",
+        "-k reports failed map updates (0.11 to 0.22; from 0.23 they are reported anyway)",
+        shows="helper returns an error (except read",
+    ),
+    "config_block": Trial(
+        "config = { max_map_keys = 64 } BEGIN { exit(); }", "configuration variables (0.20)"
+    ),
+}
+
+KALLSYMS = Path("/proc/kallsyms")
+BTF = Path("/sys/kernel/btf/vmlinux")
+# What a kernel does, by a name in its tables: a function, or a variable in its BTF.
+FUNCTIONS = {
+    "per_vma_locks": (KALLSYMS, b" lock_vma_under_rcu\n"),  # most page faults use them (6.4)
+    "lockless_maps": (KALLSYMS, b" lock_next_vma\n"),  # /proc/PID/maps without mmap_lock (6.17)
+    "dup_mmap": (KALLSYMS, b" dup_mmap\n"),  # a frame of its own; up to 6.12 it is inlined
+    # a46023d5616e (after 6.18; another use up to 6.12): programs on raw tracepoints are preempted,
+    # and the events of whoever comes in between are dropped. perf's way keeps preemption off.
+    "tracepoint_srcu": (BTF, b"\0tracepoint_srcu_srcu_data\0"),
+}
+
+
+def kernel_functions() -> dict[str, bool]:
+    """Looked for in kallsyms and BTF (0.2 s); False when these cannot be read."""
+    tables = {path: _bytes(path) for path in (KALLSYMS, BTF)}
+    return {name: wanted in tables[path] for name, (path, wanted) in FUNCTIONS.items()}
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def outcomes(path: str, *, fresh: bool = False) -> dict[str, bool | str]:
+    """Name of each trial and kernel function -> accepted, there, or what a trial found.
+
+    Remembered unless `fresh`.
+
+    The memory is keyed by the binary's path, size and time, the kernel's release and the
+    privileges. What cannot trace at all is tried anew: the reason may be gone.
+    """
+    memory = _memory(path)
+    if not fresh:
+        with suppress(OSError, ValueError):
+            known = json.loads(memory.read_text(encoding="utf-8"))
+            if set(known) == {*TRIALS, *FUNCTIONS}:
+                return dict(known)
+    found = _tried(path) | kernel_functions()
+    if found["mm_owner"]:
+        with suppress(OSError):  # no memory is only slower
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            memory.write_text(json.dumps(found), encoding="utf-8")
+    return found
+
+
+def _tried(path: str) -> dict[str, bool | str]:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        running = {name: pool.submit(_try, path, trial) for name, trial in TRIALS.items()}
+        try:
+            return {name: future.result() for name, future in running.items()}
+        except TargetError:
+            pool.shutdown(cancel_futures=True)  # a bpftrace that hangs once hangs in all
+            raise
+
+
+def refusal(path: str) -> str | None:
+    """The last words of a bpftrace that runs not even an empty program; None when it does."""
+    status, text = output(path, "-f", "json", "-e", END)
+    return None if status == 0 else f"status {status}: {last_words(text)}"
+
+
+def last_words(text: str) -> str:
+    """Made harmless for a terminal."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and NOISE not in line]
+    shown = " / ".join(line[:200] for line in lines[-LAST_LINES:])
+    return "".join(c if c.isprintable() else "?" for c in shown) or "nothing"
+
+
+def output(path: str, *options: str) -> tuple[int, str]:
+    """Status and output. Raises TargetError when the program does not start or does not end."""
+    try:
+        process = subprocess.Popen(
+            [path, *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        said = f"{path} does not start: {error.strerror}"
+        raise TargetError(said, distribution.reinstall()) from error
+    with process:
+        try:
+            return _until_end(process, time.monotonic() + TIMEOUT_S)
+        except TimeoutError as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            said = f"{path} {options[0]} {error}"
+            raise TargetError(said, distribution.reinstall()) from error
+
+
+def _until_end(process: subprocess.Popen[bytes], deadline: float) -> tuple[int, str]:
+    """Raises TimeoutError, which says what was printed so far."""
+    assert process.stdout is not None
+    text = b""
+    while select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        piece = os.read(process.stdout.fileno(), 1 << 16)
+        text += piece
+        if len(text) > LIMIT_BYTES:
+            raise TimeoutError(
+                f"prints without end: {last_words(text[-200:].decode(errors='replace'))}"
+            )
+        if not piece:
+            with suppress(subprocess.TimeoutExpired):
+                status = process.wait(max(0.0, deadline - time.monotonic()))
+                return status, text.decode(errors="replace")
+            break
+    said = last_words(text.decode(errors="replace"))
+    raise TimeoutError(f"does not answer within {TIMEOUT_S:.0f} s; it said {said}")
+
+
+def _try(path: str, trial: Trial) -> bool | str:
+    status, text = output(path, *trial.options)
+    if trial.finds:
+        found = re.search(trial.finds, text) if status == 0 else None
+        return found[1] if found else ""
+    return status == 0 and trial.shows in text
+
+
+def capabilities() -> int:
+    """The effective ones of this process, as bits."""
+    found = re.search(r"^CapEff:\s*([0-9a-f]+)", STATUS.read_text(encoding="utf-8"), re.MULTILINE)
+    return int(found[1], 16) if found else 0
+
+
+def _memory(path: str) -> Path:
+    real = Path(path).resolve()
+    found = real.stat()
+    identity = (
+        str(real),
+        found.st_size,
+        found.st_mtime_ns,
+        platform.release(),
+        os.geteuid(),
+        capabilities(),
+    )
+    name = hashlib.sha256(repr((identity, TRIALS)).encode()).hexdigest()[:16]
+    return resources.cache() / f"trials-{name}.json"

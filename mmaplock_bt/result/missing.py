@@ -1,0 +1,26 @@
+"""What is missing from a result, in words: for reports, and as a verdict's reason."""
+
+from mmaplock_bt.result.result import Result
+
+
+def missing(result: Result, *, stacks: bool = True) -> str:
+    """'lost events 3, the books do not balance'; empty where nothing is, missing `stacks` aside."""
+    loss = result.loss
+    counts = {
+        "lost events": loss.lost_events,
+        "map full": loss.map_full,
+        "stack errors": loss.stack_errors if stacks else 0,
+        "unparsed lines": loss.unparsed_lines,
+    }
+    found = [f"{name} {count:,}" for name, count in counts.items() if count]
+    if loss.map_full:
+        found.append("give the profile more map_keys")
+    if loss.probes_attached != loss.probes_expected:
+        found.append(f"probes attached {loss.probes_attached} of {loss.probes_expected}")
+    if result.books.residue:
+        found.append("the books do not balance")
+    untold = not (found or loss.complete or loss.stack_errors)
+    died = result.window.ended_by == "bpftrace_died" or result.books.starts is None
+    if loss.unseen or died or untold:
+        found.append("bpftrace did not see the window through")
+    return ", ".join(found)

@@ -1,0 +1,253 @@
+"""Gates: `[warn:] OUTPUT{key=value,...}.FIELD OP LIMIT`, parsed and checked against outputs."""
+
+import re
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Literal
+
+from mmaplock_bt.errors import UsageError
+from mmaplock_bt.spec.fields import Field
+from mmaplock_bt.spec.template import Output
+from mmaplock_bt.units import NS, parse_duration
+
+Operator = Literal["<", "<=", ">", ">=", "==", "!="]
+Level = Literal["warn", "error"]
+Decision = Literal["pass", "fail", "undecided"]
+Number = int | Fraction
+Where = tuple[tuple[str, str], ...]
+QUANTILES = ("p50", "p90", "p99", "p99.9")
+BOOKS = (
+    *("starts", "acquires", "failed", "releases", "downgrades"),
+    *("open_holds", "open_waits", "orphan_releases", "residue"),
+)
+LOSS = (
+    *("lost_events", "map_full", "stack_errors"),
+    *("unparsed_lines", "probes_expected", "probes_attached"),
+)
+_FIELDS = {
+    "histogram": ("count", "rate", "sum", "max", *QUANTILES),
+    "table": ("count", "rate", "sum", "max"),
+    "counter": ("count", "rate"),
+    "events": ("count", "rate"),
+}
+# What a key brings along: pids are followed by what was learnt of them.
+_LEARNT = {"owner_pid": ("owner_comm", "cgroup"), "pid": ("comm",)}
+_PAIR = r'\s*[a-z]\w*\s*=\s*(?:"[^"]*"|[^,}"]+)'
+_PARTS = {
+    "level": re.compile(r"\s*(?:(warn|error)\s*:)?\s*"),
+    "output": re.compile(r"([a-z]\w*)"),
+    "where": re.compile(rf"(?:\{{({_PAIR}(?:,{_PAIR})*)\}})?"),
+    "field": re.compile(r"\.(max\(\w+\)|[a-z]\w*(?:\.9)?)"),
+    "op": re.compile(r"\s*(<=|>=|==|!=|<|>)"),
+    "limit": re.compile(r"\s*(\S.*?)\s*$"),
+}
+_NEGATED: dict[Operator, Operator] = {">": "<=", ">=": "<", "!=": "=="}
+_OPPOSITE: dict[Decision, Decision] = {"pass": "fail", "fail": "pass", "undecided": "undecided"}
+_EXPECTED = {
+    "output": "the name of an output",
+    "field": "'{key=value,...}' or '.FIELD'",
+    "op": "one of < <= > >= == !=",
+    "limit": "a limit",
+}
+
+
+class GateFault(UsageError):
+    """`offset` is where in the text the fault stands, counted from 0."""
+
+    def __init__(self, sentence: str, offset: int) -> None:
+        super().__init__(sentence)
+        self.offset = offset
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a gate was written; line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of a result: `OUTPUT{key=value,...}.FIELD`; `unit` is 'ns' or empty."""
+
+    text: str
+    output: str
+    where: Where
+    field: str
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A condition that must hold, `text` as written; `limit` is in the metric's unit.
+
+    On fewer than `min_samples` samples nothing is said.
+    """
+
+    text: str
+    metric: Metric
+    operator: Operator
+    limit: int
+    level: Level = "error"
+    min_samples: int = 1
+    source: Source | None = field(default=None, compare=False)
+
+
+def parse(
+    text: str,
+    outputs: dict[str, Output],
+    *,
+    level: Level = "error",
+    min_samples: int = 1,
+    source: Source | None = None,
+) -> Gate:
+    """Raises GateFault that says which part is wrong and what is allowed.
+
+    A `warn:` or `error:` before it wins over `level`.
+    """
+    parts = _cut(text, tuple(_PARTS))
+    found = _metric(text, parts, outputs)
+    limit = _limit(*parts["limit"], found)
+    operator: Operator = parts["op"][0]  # type: ignore[assignment]
+    written: Level = parts["level"][0] or level  # type: ignore[assignment]
+    own = text[parts["output"][1] :].strip()
+    return Gate(own, found, operator, limit, written, min_samples, source)
+
+
+def metric(text: str, outputs: dict[str, Output]) -> Metric:
+    """A gate's left side alone. Raises GateFault."""
+    parts = _cut(text, ("level", "output", "where", "field"))
+    if parts["level"][0]:
+        raise GateFault("a level belongs to a gate, not to a metric", 0)
+    return _metric(text, parts, outputs)
+
+
+def decide(operator: Operator, low: Number | None, high: Number | None, limit: int) -> Decision:
+    """Whether the condition holds for everything in [low, high], nothing, or some of it.
+
+    None is an open end.
+    """
+    match operator:
+        case "<":
+            return _decision(high is not None and high < limit, low is not None and low >= limit)
+        case "<=":
+            return _decision(high is not None and high <= limit, low is not None and low > limit)
+        case "==":
+            outside = (low is not None and low > limit) or (high is not None and high < limit)
+            return _decision(low == high == limit, outside)
+        case _:
+            return _OPPOSITE[decide(_NEGATED[operator], low, high, limit)]
+
+
+def _decision(holds: bool, fails: bool) -> Decision:
+    return "pass" if holds else "fail" if fails else "undecided"
+
+
+def demanded(found: Metric, outputs: dict[str, Output]) -> tuple[str, ...]:
+    """The optional keys that the output must be filled by for this metric."""
+    output = outputs.get(found.output)
+    if output is None:
+        return ()
+    have = _columns(output.columns)
+    wanted = [key for key, _ in found.where if key not in have]
+    return tuple(
+        column.name
+        for column in output.optional_columns
+        if any(key in (column.name, *_LEARNT.get(column.name, ())) for key in wanted)
+    )
+
+
+def _cut(text: str, names: tuple[str, ...]) -> dict[str, tuple[str, int]]:
+    """The parts in their order, each with its offset. Raises GateFault where one is missing."""
+    at = 0
+    parts: dict[str, tuple[str, int]] = {}
+    for name in names:
+        match = _PARTS[name].match(text, at)
+        if match is None:
+            raise GateFault(f"expected {_EXPECTED[name]} at {_rest(text, at)}", at)
+        parts[name] = match[1] or "", match.start(1) if match[1] else at
+        at = match.end()
+    if text[at:].strip():
+        raise GateFault(f"nothing is expected at {_rest(text, at)}", at)
+    return parts
+
+
+def _rest(text: str, at: int) -> str:
+    return f"'{text[at:].strip()}'" if text[at:].strip() else "the end"
+
+
+def _metric(text: str, parts: dict[str, tuple[str, int]], outputs: dict[str, Output]) -> Metric:
+    output, output_at = parts["output"]
+    name, field_at = parts["field"]
+    pairs = _pairs(*parts["where"])
+    where = tuple((key, value) for key, value, _ in pairs)
+    written = text[output_at : field_at + len(name)]
+    if output in ("books", "loss"):
+        if where:
+            raise GateFault(f"{output} has no keys", parts["where"][1])
+        _one_of(name, BOOKS if output == "books" else LOSS, output, field_at)
+        return Metric(written, output, where, name)
+    if output not in outputs:
+        allowed = ", ".join((*outputs, "books", "loss"))
+        raise GateFault(f"no output '{output}', allowed: {allowed}", output_at)
+    declared = outputs[output]
+    _check_keys(output, pairs, declared)
+    return Metric(written, output, where, name, _unit(output, name, declared, field_at))
+
+
+def _pairs(text: str, start: int) -> list[tuple[str, str, int]]:
+    """Key, value and the key's offset."""
+    return [
+        (found[1], found[2] if found[3] is None else found[3].strip(), start + found.start(1))
+        for found in re.finditer(r'(\w+)\s*=\s*(?:"([^"]*)"|([^,]+))', text)
+    ]
+
+
+def _unit(output: str, name: str, declared: Output, at: int) -> str:
+    if declared.kind == "events" and name.startswith("max("):
+        columns = {f.name: f.unit for f in declared.columns if f.type == "int"}
+        _one_of(name[4:-1], tuple(columns), f"max() of {output}", at + 4)
+        return columns[name[4:-1]]
+    _one_of(name, _FIELDS[declared.kind], output, at)
+    return "" if name in ("count", "rate") or declared.unit == "count" else declared.unit
+
+
+def _columns(columns: tuple[Field, ...]) -> dict[str, Field]:
+    """The keys that rows have: the declared ones and what comes along with them."""
+    found = {column.name: column for column in columns}
+    for key, learnt in _LEARNT.items():
+        if key in found:
+            for name in learnt:
+                found.setdefault(name, Field(name, "text"))
+    return found
+
+
+def _check_keys(output: str, pairs: list[tuple[str, str, int]], declared: Output) -> None:
+    columns = _columns((*declared.columns, *declared.optional_columns))
+    for key, value, at in pairs:
+        _one_of(key, tuple(columns), f"key of {output}", at)
+        if columns[key].labels:
+            _one_of(value, columns[key].labels, key, at)
+        if columns[key].type == "int" and not value.isdecimal():
+            raise GateFault(f"{key} is a whole number, not '{value}'", at)
+
+
+def _one_of(name: str, allowed: tuple[str, ...], what: str, at: int) -> None:
+    if name not in allowed:
+        raise GateFault(f"{what}: '{name}' is unknown, allowed: {', '.join(allowed)}", at)
+
+
+def _limit(text: str, at: int, found: Metric) -> int:
+    if found.unit == "ns":
+        try:
+            return parse_duration(text)
+        except UsageError as error:
+            raise GateFault(str(error), at) from error
+    number = text.removesuffix("/s") if found.field == "rate" else text
+    if not re.fullmatch(r"\d{1,18}", number):
+        note = f"; {', '.join(NS)} are for times" if re.search("[a-z]", text) else ""
+        sentence = f"the limit of {found.field} is a whole number, not '{text}'{note}"
+        raise GateFault(sentence, at)
+    return int(number)

@@ -1,0 +1,266 @@
+"""YAML profiles -> Profile: a template with its parameters, filters and gates, all resolved."""
+
+import difflib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+
+from mmaplock_bt import resources
+from mmaplock_bt.errors import UsageError
+from mmaplock_bt.spec import budget, document, gates, template
+from mmaplock_bt.spec.budget import GateItem
+from mmaplock_bt.spec.document import read
+from mmaplock_bt.spec.gates import Gate
+from mmaplock_bt.spec.template import Template
+from mmaplock_bt.units import parse_duration
+
+SUFFIX = ".yaml"
+Mode = Literal["read", "write"]
+COMM_BYTES = 15  # TASK_COMM_LEN less its NUL
+MAP_KEYS = 16384  # per map; bpftrace's own default is 4096
+# Every map is preallocated: hold-times took 360 MiB for 256 Ki keys on 2 CPUs.
+MAP_KEYS_RANGE = range(64, 4 * 1024 * 1024 + 1)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Side(_Strict):
+    """One side of a lock: a process by pid, all of a name, or all in a cgroup and those below it.
+
+    With `descendants` what the process forks, and has forked, counts as well.
+    """
+
+    pid: int | None = None
+    comm: str | None = None
+    cgroup: str | None = None
+    descendants: bool = False
+
+    @field_validator("comm", mode="before")
+    @classmethod
+    def _text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) else value
+
+    @field_validator("pid")
+    @classmethod
+    def _positive(cls, pid: int | None) -> int | None:
+        if pid is not None and pid <= 0:
+            raise ValueError("a pid is above 0")
+        return pid
+
+    @model_validator(mode="after")
+    def _whose(self) -> "Side":
+        if self.descendants and self.pid is None:
+            raise ValueError("descendants of which process? give its pid")
+        return self
+
+    @field_validator("comm")
+    @classmethod
+    def _possible(cls, comm: str | None) -> str | None:
+        if comm is not None and not 0 < len(comm.encode()) <= COMM_BYTES:
+            raise ValueError(f"the kernel keeps 1 to {COMM_BYTES} bytes of a name")
+        return comm
+
+
+class Filter(_Strict):
+    """What is traced: whose address space (owner), who takes the lock (actor), which mode."""
+
+    owner: Side = Side()
+    actor: Side = Side()
+    mode: Mode | None = None
+
+
+class ProfileFile(_Strict):
+    """The file's shape; `schema profile` prints it as JSON Schema."""
+
+    extends: str | None = None
+    template: str | None = None
+    description: str = ""
+    duration: str | None = None
+    filter: Filter = Filter()
+    params: dict[str, int | str] = {}
+    gates: list[GateItem] = []
+    map_keys: int | None = None
+
+    @field_validator("map_keys")
+    @classmethod
+    def _sized(cls, keys: int | None) -> int | None:
+        if keys is not None and keys not in MAP_KEYS_RANGE:
+            raise ValueError(f"a map holds {MAP_KEYS_RANGE[0]} to {MAP_KEYS_RANGE[-1]} keys")
+        return keys
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Resolved: `params` are integers (ns for durations), `duration_ns` None means until Ctrl-C."""
+
+    name: str
+    template: Template
+    description: str = ""
+    duration_ns: int | None = None
+    filter: Filter = field(default_factory=Filter)
+    params: dict[str, int] = field(default_factory=dict)
+    gates: tuple[Gate, ...] = ()
+    map_keys: int = MAP_KEYS
+
+
+def names() -> list[str]:
+    """Shipped profiles, then the user's."""
+    return [*resources.shipped_names("profiles", SUFFIX), *_user_names()]
+
+
+def load(name: str) -> Profile:
+    """By shipped name, by path, or by a name in the user's configuration folder.
+
+    Raises UsageError that lists every fault as file:line:column.
+    """
+    return _resolve(*_find(name), seen=())
+
+
+def with_params(profile: Profile, settings: list[str]) -> Profile:
+    """Applies `--set name=value`."""
+    params = dict(profile.params)
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set {setting}: expected NAME=VALUE")
+        try:
+            params[key] = _param(profile.template, key, value)
+        except UsageError as error:
+            raise UsageError(f"--set {setting}: {error}") from error
+    return replace(profile, params=params)
+
+
+def _find(name: str) -> tuple[str, str, Path | None]:
+    """(what it is called, its text, the folder it lies in)."""
+    if "/" in name or name.endswith((SUFFIX, ".yml")):
+        return name, read(Path(name), "profile"), Path(name).parent
+    if name in resources.shipped_names("profiles", SUFFIX):
+        return name, (resources.shipped("profiles") / (name + SUFFIX)).read_text("utf-8"), None
+    mine = resources.user_profiles() / (name + SUFFIX)
+    if mine.is_file():
+        return str(mine), read(mine, "profile"), mine.parent
+    close = difflib.get_close_matches(name, names(), n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names())}"
+    raise UsageError(f"unknown profile '{name}': {hint} (a file needs a path, ./{name}.yaml)")
+
+
+def _user_names() -> list[str]:
+    folder = resources.user_profiles()
+    return sorted(path.stem for path in folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
+
+
+def _resolve(name: str, text: str, folder: Path | None, seen: tuple[str, ...]) -> Profile:
+    source = document.load(text, name if folder else f"profiles/{name}{SUFFIX}")
+    file = document.check(source, ProfileFile)
+    if file is None:
+        source.raise_faults()
+        raise AssertionError("a fault without a sentence")
+    base = _base(file, source, name, folder, seen)
+    if base is None:
+        source.raise_faults()
+        raise AssertionError("no base and no fault")
+    profile = replace(
+        base,
+        name=Path(name).stem,
+        description=file.description or base.description,
+        duration_ns=_duration(file, source, base),
+        filter=merge(base.filter, file.filter.model_dump(exclude_unset=True)),
+        params=base.params | _params(file, source, base.template),
+        gates=base.gates + budget.gates_of(file.gates, source, base.template.declaration.outputs),
+        map_keys=file.map_keys or base.map_keys,
+    )
+    source.raise_faults()
+    return profile
+
+
+def _base(
+    file: ProfileFile,
+    source: document.Document,
+    name: str,
+    folder: Path | None,
+    seen: tuple[str, ...],
+) -> Profile | None:
+    """The extended profile, or a bare one of the named template."""
+    if (file.extends is None) == (file.template is None):
+        source.fault((), "give `extends: PROFILE` or `template: NAME`, one of the two")
+        return None
+    try:
+        if file.template is not None:
+            found = template.load(file.template, folder)
+            defaults = {k: p.parse(p.default) for k, p in found.declaration.params.items()}
+            return Profile(name, found, found.declaration.question, params=defaults)
+        extends = str(file.extends)
+        path = str((folder or Path()) / extends) if "/" in extends else extends
+        if path in seen or len(seen) > 8:
+            raise UsageError(f"'{path}' extends itself")
+        return _resolve(*_find(path), seen=(*seen, path))
+    except UsageError as error:
+        source.fault(("template" if file.template else "extends",), str(error))
+        return None
+
+
+def _duration(file: ProfileFile, source: document.Document, base: Profile) -> int | None:
+    if file.duration is None:
+        return base.duration_ns
+    try:
+        return parse_duration(file.duration)
+    except UsageError as error:
+        source.fault(("duration",), str(error))
+        return None
+
+
+def _params(file: ProfileFile, source: document.Document, used: Template) -> dict[str, int]:
+    params: dict[str, int] = {}
+    for key, value in file.params.items():
+        try:
+            params[key] = _param(used, key, value)
+        except UsageError as error:
+            source.fault(("params", key), str(error))
+    return params
+
+
+def _param(used: Template, key: str, value: int | str) -> int:
+    declared = used.declaration.params
+    if key not in declared:
+        raise UsageError(f"unknown parameter '{key}', allowed: {', '.join(declared) or 'none'}")
+    return declared[key].parse(value)
+
+
+def with_gates(profile: Profile, more: tuple[Gate, ...] = ()) -> Profile:
+    """The profile with further gates, its outputs filled by every key that a gate names.
+
+    Raises UsageError for a gate on what the filter leaves out.
+    """
+    wanted = profile.gates + more
+    for gate in wanted:
+        mode = dict(gate.metric.where).get("mode", profile.filter.mode)
+        if profile.filter.mode not in (None, mode):
+            raise UsageError(
+                f"the gate '{gate.text}' looks at mode {mode}, but the filter keeps "
+                f"{profile.filter.mode} only: it would never see a sample"
+            )
+    return replace(profile, gates=wanted, template=_with_keys(profile.template, wanted))
+
+
+def _with_keys(used: Template, wanted: tuple[Gate, ...]) -> Template:
+    outputs = used.declaration.outputs
+    for gate in wanted:
+        name = gate.metric.output
+        if keys := gates.demanded(gate.metric, outputs):
+            outputs = outputs | {name: outputs[name].with_keys(keys)}
+    declaration = used.declaration.model_copy(update={"outputs": outputs})
+    return used.model_copy(update={"declaration": declaration})
+
+
+def merge(base: Filter, given: dict[str, Any]) -> Filter:
+    """What is given wins, one by one; None is not given. Raises pydantic.ValidationError."""
+    merged = base.model_dump()
+    for side in ("owner", "actor"):
+        merged[side] |= {k: v for k, v in given.get(side, {}).items() if v is not None}
+    if given.get("mode") is not None:
+        merged["mode"] = given["mode"]
+    return Filter.model_validate(merged)

@@ -1,0 +1,316 @@
+"""Runs bpftrace: starts it, opens and closes the window, yields its lines, leaves nothing behind.
+
+bpftrace sits on a pty of its own (pexpect): diagnostics come from there, JSON from a FIFO. However
+this process dies, the closing pty hangs bpftrace up and the parent-death signal kills it.
+"""
+
+import contextlib
+import ctypes
+import mmap
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pexpect
+
+from mmaplock_bt.errors import BpftraceError, RefusedError, TargetError
+from mmaplock_bt.machine import pidns
+from mmaplock_bt.machine.target import Target
+from mmaplock_bt.machine.trials import NOISE
+from mmaplock_bt.script.script import Script
+
+LIVE_TIMEOUT_S = 90.0
+STOP_GRACE_S = 20.0
+POLL_S = 0.02
+QUIET_S = 0.15
+GATE = 9  # the held command's descriptor: dash knows none above
+DIAGNOSTIC_LINES = 12
+DIAGNOSTIC_BYTES = 256 << 10  # kept, the last ones
+FLOOD_BYTES = 4 << 20  # before the window opens: no script prints so much there
+BUFFER_BYTES = 16 << 20  # in all
+PR_SET_PDEATHSIG = 1
+_SGR = re.compile(r"\x1b\[[0-9;]*m")
+_COMM = Path("/proc/self/comm")
+
+
+class Tracer:
+    """One bpftrace process. Use as a context manager; the exit path always ends the process."""
+
+    def __init__(self, script: Script, target: Target, root_pid: int = 0) -> None:
+        self.script = script
+        self.target = target
+        self.root_pid = root_pid
+        self.received_bytes = 0
+        self._folder = Path(tempfile.mkdtemp(prefix="mmaplock-bt-"))
+        self._partial = b""
+        self._said = b""
+        self._name = _COMM.read_text(encoding="utf-8", errors="surrogateescape")
+        self._child: pexpect.spawn[bytes] | None = None
+        self._stream = -1
+
+    def __enter__(self) -> "Tracer":
+        try:
+            self._start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    @property
+    def alive(self) -> bool:
+        return self._child is not None and self._child.isalive()
+
+    @property
+    def pid(self) -> int:
+        """bpftrace's own: the shell that started it has become it."""
+        assert self._child is not None and self._child.pid is not None
+        return self._child.pid
+
+    @property
+    def diagnostics(self) -> list[str]:
+        """What bpftrace said beside its JSON, without colours (from 0.24 a terminal gets them)."""
+        text = _SGR.sub("", self._said.decode(errors="replace"))
+        return [line for line in text.splitlines() if line.strip()]
+
+    @property
+    def status(self) -> int | None:
+        """Exit status once dead; a signal as its negative number."""
+        child = self._child
+        if child is None or child.signalstatus is None:
+            return None if child is None else child.exitstatus
+        return -child.signalstatus
+
+    def open_window(self, interrupted: Callable[[], bool]) -> list[str]:
+        """Waits until all probes are live and opens the window.
+
+        The task_rename probe sees this process rename itself; it answers with an 'open' record.
+        Returns the lines so far. Raises RefusedError when bpftrace ends, BpftraceError when it
+        stays silent.
+        """
+        lines: list[str] = []
+        deadline = time.monotonic() + LIVE_TIMEOUT_S
+        while not any('"open|' in line for line in lines):
+            if interrupted():
+                return lines
+            alive = self.alive
+            _rename("mmaplock-bt/on")
+            lines += self.read(POLL_S)
+            if not alive:
+                raise RefusedError(self._refusal(lines))
+            if self.received_bytes > FLOOD_BYTES:
+                raise BpftraceError(f"bpftrace prints without end: {self._last_words(lines)}")
+            if time.monotonic() > deadline:
+                raise BpftraceError(
+                    f"bpftrace's probes were not live after {LIVE_TIMEOUT_S:.0f} s; "
+                    f"its last words: {self._last_words(lines)}"
+                )
+        self._unlink()
+        return lines
+
+    def read(self, timeout_s: float) -> list[str]:
+        """Whole lines that arrived, waiting at most `timeout_s` for the first."""
+        assert self._child is not None
+        watched = [self._stream] + ([] if self._child.closed else [self._child.fileno()])
+        ready, _, _ = select.select(watched, [], [], timeout_s)
+        if len(ready) and self._stream not in ready:
+            self._read_diagnostics()
+        if self._stream not in ready:
+            return []
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(self._stream, 1 << 20)
+            if not data:
+                time.sleep(POLL_S)  # no writer (yet, or any more): select would spin
+            self.received_bytes += len(data)
+            *whole, self._partial = (self._partial + data).split(b"\n")
+            return [line.decode("utf-8", "surrogateescape") for line in whole]
+        return []
+
+    def close_window(self) -> Iterator[str]:
+        """Closes the window, lets bpftrace print its maps and end; yields the remaining lines."""
+        if self.alive:
+            _rename("mmaplock-bt/off")
+            yield from self._drain()
+            self._signal(signal.SIGINT)
+        deadline = time.monotonic() + STOP_GRACE_S
+        while self.alive:
+            yield from self.read(POLL_S)
+            if time.monotonic() > deadline:
+                self._signal(signal.SIGTERM)
+            if time.monotonic() > deadline + 2:
+                self._signal(signal.SIGKILL)
+        self._read_diagnostics()
+        while lines := self.read(0):
+            yield from lines
+        if self._partial:
+            yield self._partial.decode("utf-8", "surrogateescape")
+            self._partial = b""
+
+    def _drain(self) -> Iterator[str]:
+        """What the kernel still buffers: a signalled bpftrace drops it without a word.
+
+        Ends once the 'close' record came and nothing followed it for QUIET_S (other CPUs' buffers).
+        """
+        deadline = time.monotonic() + STOP_GRACE_S
+        closed = False
+        while self.alive and time.monotonic() < deadline:
+            lines = self.read(QUIET_S)
+            yield from lines
+            if closed and not lines:
+                return
+            closed = closed or any('"close|' in line for line in lines)
+
+    def _start(self) -> None:
+        script = self._folder / "script.bt"
+        script.write_text(self.script.text, encoding="utf-8")
+        fifo = self._folder / "stream"
+        os.mkfifo(fifo, 0o600)
+        self._stream = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        flags = ["-k"] if self.target.facts.get("helper_errors_flag") else []
+        command = [self.target.path, *flags, "-f", "json", "-o", str(fifo), str(script)]
+        # The shell's pid is, after exec, bpftrace's own, which no version can name.
+        line = 'IFS= read -r pids && exec "$@" $pids'
+        try:
+            self._child = pexpect.spawn(
+                "/bin/sh",
+                ["-c", line, "sh", *command],
+                env=os.environ | self._environment(),
+                echo=False,
+                timeout=None,
+                preexec_fn=_die_with_parent,
+            )
+        except OSError as error:
+            mend = "mount -t devpts devpts /dev/pts, if that is not there"
+            raise TargetError(f"no terminal for bpftrace ({error})", mend) from error
+        pids = [self.pid, os.getpid(), self.root_pid or os.getpid()]
+        known = pidns.translate(self.target.path, pids)
+        self._child.sendline(" ".join(map(str, known)))
+        self._child.delayafterclose = self._child.delayafterterminate = 0.05
+
+    def _environment(self) -> dict[str, str]:
+        keys = str(self.script.map_keys)
+        # The first name up to 0.19, the second from 0.20; each ignores the other.
+        return {
+            "BPFTRACE_MAP_KEYS_MAX": keys,
+            "BPFTRACE_MAX_MAP_KEYS": keys,
+            "BPFTRACE_PERF_RB_PAGES": str(self._buffer_pages()),
+            "BPFTRACE_NO_USER_SYMBOLS": "1",  # up to 0.20; see symbols
+            "TERM": "dumb",
+        }
+
+    def _buffer_pages(self) -> int:
+        """A buffer for each CPU up to 0.17, one in all from 0.18, which brought raw stacks too."""
+        buffers = 1 if self.target.facts.get("ustack_raw") else self.target.cpus
+        pages = BUFFER_BYTES // mmap.PAGESIZE // buffers
+        return max(64, 1 << pages.bit_length() - 1)  # 64 is bpftrace's default; a power of 2
+
+    def _signal(self, number: int) -> None:
+        child = self._child
+        if child is not None and child.pid and child.isalive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, number)
+
+    def _read_diagnostics(self) -> None:
+        if self._child is None or self._child.closed:
+            return
+        with contextlib.suppress(pexpect.EOF, pexpect.TIMEOUT, OSError):
+            for _ in range(100):  # a flood must not hold up the rest
+                self._said += self._child.read_nonblocking(1 << 16, timeout=0)
+        self._said = self._said[-DIAGNOSTIC_BYTES:]
+
+    def _refusal(self, lines: list[str]) -> str:
+        """The sentence for a bpftrace that ended before its probes were live."""
+        self._read_diagnostics()
+        kept = Path(tempfile.gettempdir()) / f"mmaplock-bt-refused-{os.getpid()}.bt"
+        shutil.copy(self._folder / "script.bt", kept)
+        return (
+            f"bpftrace {self.target.bpftrace} refused the script (status {self.status}): "
+            f"{self._last_words(lines)}\nThe script is kept at {kept}"
+        )
+
+    def _last_words(self, lines: list[str]) -> str:
+        """Of the terminal, and of the stream what is no JSON."""
+        stray = [line[:200] for line in lines[-DIAGNOSTIC_LINES:] if not line.startswith("{")]
+        said = [line for line in self.diagnostics + stray if line.strip() and NOISE not in line]
+        return "\n  ".join(["", *said[-DIAGNOSTIC_LINES:]]) if said else "(it said nothing)"
+
+    def _unlink(self) -> None:
+        """bpftrace has both files open: after this even SIGKILL leaves no file."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _end(self) -> None:
+        if self._child is not None:
+            self._signal(signal.SIGKILL)
+            self._child.close(force=True)
+        if self._stream >= 0:
+            os.close(self._stream)
+            self._stream = -1
+        self._unlink()
+        with contextlib.suppress(OSError):
+            _COMM.write_text(self._name, encoding="utf-8", errors="surrogateescape")
+
+
+class HeldCommand:
+    """The traced command: forked now, executed only on release()."""
+
+    def __init__(self, argv: list[str]) -> None:
+        reader, self._release = os.pipe()
+        # A shell that waits is small: its exec is the only trace it leaves.
+        held = f'IFS= read -r go <&{GATE} && [ "$go" = go ] && exec {GATE}<&- && exec "$@"'
+        self.argv = argv
+        self._process = subprocess.Popen(
+            ["/bin/sh", "-c", held, "sh", *argv],
+            close_fds=False,  # what was handed to this process is meant for the command
+            preexec_fn=lambda: _as_gate(reader),  # noqa: PLW1509  (one thread)
+            stdout=2,
+        )
+        os.close(reader)
+        self.pid = self._process.pid
+
+    def release(self) -> None:
+        os.write(self._release, b"go\n")
+        os.close(self._release)
+        self._release = -1
+
+    @property
+    def status(self) -> int | None:
+        """None while it runs; a signal as its negative number."""
+        return self._process.poll()
+
+    def end(self) -> int:
+        """Ends a command that still runs (SIGTERM, then SIGKILL) and reaps it."""
+        if self._release >= 0:
+            os.close(self._release)
+            self._release = -1
+        if self._process.poll() is None:
+            self._process.terminate()
+        try:
+            return self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+
+def _as_gate(reader: int) -> None:
+    """In the child, also where the number is the same already."""
+    os.dup2(reader, GATE)
+    os.set_inheritable(GATE, True)
+
+
+def _rename(name: str) -> None:
+    _COMM.write_text(name, encoding="utf-8")
+
+
+def _die_with_parent() -> None:
+    """In the child: SIGKILL when the parent dies; SIGINT as by default, whatever was inherited."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
