@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from mmaplock_bt.result.result import Result, Verdict
+    from mmaplock_bt.result.model import Result, Verdict
 
 INCONCLUSIVE = "mmaplock_inconclusive"
 PROFILE = "hold-times"
@@ -164,7 +164,7 @@ def _last(said: Path) -> str:
 
 def _conclude(item: pytest.Item, traced: Traced, text: str) -> None:
     """Fails, skips or warns by the verdicts."""
-    from mmaplock_bt.result.result import from_json  # noqa: PLC0415
+    from mmaplock_bt.result.model import from_json  # noqa: PLC0415
 
     traced._results.append(from_json(text))
     told = [(verdict, _sentence(verdict)) for verdict in traced.result.verdicts]
@@ -182,6 +182,6 @@ def _conclude(item: pytest.Item, traced: Traced, text: str) -> None:
 
 
 def _sentence(verdict: "Verdict") -> str:
-    from mmaplock_bt.renderers.observed import explained  # noqa: PLC0415
+    from mmaplock_bt.renderers.wording import explained  # noqa: PLC0415
 
     return f"{verdict.outcome}: {verdict.gate}, {explained(verdict)}"

@@ -13,9 +13,9 @@ from mmaplock_bt import renderers
 from mmaplock_bt.cli import default_bpftrace
 from mmaplock_bt.errors import TargetError
 from mmaplock_bt.judging.series import Series
-from mmaplock_bt.machine import target
-from mmaplock_bt.result.result import Result, from_json
-from mmaplock_bt.tracing.tree import descendants
+from mmaplock_bt.machine import inventory
+from mmaplock_bt.result.model import Result, from_json
+from mmaplock_bt.tracing.descendants import descendants
 from tests.shell import ROOT, github_actions, run_step
 
 pytest_plugins = ["pytester"]
@@ -87,10 +87,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def kernel() -> Iterator[target.Target]:
+def kernel() -> Iterator[inventory.Target]:
     """This machine, if it can trace; afterwards no bpftrace of ours is left."""
     try:
-        machine = target.probe(default_bpftrace())
+        machine = inventory.probe(default_bpftrace())
     except TargetError as error:
         pytest.skip(str(error))
     before = bpftrace_pids()
@@ -102,7 +102,7 @@ def kernel() -> Iterator[target.Target]:
 
 
 @pytest.fixture
-def traced(cli: Run, kernel: target.Target, tmp_path: Path) -> Callable[..., Result]:
+def traced(cli: Run, kernel: inventory.Target, tmp_path: Path) -> Callable[..., Result]:
     """Runs a profile for real and returns the saved result."""
 
     def trace(*words: str, code: int = 0) -> Result:

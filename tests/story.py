@@ -13,11 +13,11 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 
-from mmaplock_bt.result.result import ProfileInfo, TargetInfo, Tool
+from mmaplock_bt.result.model import ProfileInfo, TargetInfo, Tool
 from mmaplock_bt.spec import profile
-from mmaplock_bt.spec.fields import ACTOR_KINDS, MODES, OWNER_KINDS
-from mmaplock_bt.stream import parties, stream
-from mmaplock_bt.tracing import cgroups, outstanding, symbols
+from mmaplock_bt.spec.columns import ACTOR_KINDS, MODES, OWNER_KINDS
+from mmaplock_bt.stream import collect, identities
+from mmaplock_bt.tracing import cgroup_paths, open_spans, user_frames
 
 FLAVOURS = ("empty", "full", "lossy", "hostile")
 MS = 1_000_000
@@ -228,7 +228,7 @@ def lines(name, flavour="full", story=None):
         *_troubles(flavour),
         _printed(f"close|{CLOSED}"),
         *[_line("map", {f"@{key}": maps[key]}) for key in sorted(maps)],
-        stream.trailer("command", WINDOW, 0, 30 * MS if body else None),
+        collect.trailer("command", WINDOW, 0, 30 * MS if body else None),
     ]
 
 
@@ -238,7 +238,7 @@ def header(chosen):
     machine = TargetInfo("6.18.0", "x86_64", 2, "0.17.0", {})
     start = "2026-01-01T00:00:00.000+00:00"
     tool = Tool("mmaplock-bt", "VERSION")
-    return stream.Head(info, machine, tool, start, ["./work"], outputs, PROBES).line()
+    return collect.Head(info, machine, tool, start, ["./work"], outputs, PROBES).line()
 
 
 def _line(kind, data):
@@ -255,11 +255,13 @@ def _seen(chosen, story):
     paths = {i: path + HOSTILE_TEXT * story.is_hostile for i, path in PATHS.items()}
     named = f"read+16 (libc.so.6){HOSTILE_TEXT * story.is_hostile}"
     return [
-        json.dumps({"type": cgroups.RECORD, "paths": paths}),
+        json.dumps({"type": cgroup_paths.RECORD, "paths": paths}),
         *_names(outputs, story),
         *_events(chosen, story),
         *_open(outputs, story),
-        json.dumps({"type": symbols.RECORD, "pid": AGENT.pid, "frames": {"0x7f0000001000": named}}),
+        json.dumps(
+            {"type": user_frames.RECORD, "pid": AGENT.pid, "frames": {"0x7f0000001000": named}}
+        ),
     ]
 
 
@@ -326,7 +328,7 @@ def _maps(chosen, story, flavour):
     found["holding"] = {} if is_empty else dict(map(_holding, [*OPEN[:OPEN_HOLDS], *LATE]))
     found["waiting"] = {} if is_empty else dict(map(_waiting, OPEN[OPEN_HOLDS:]))
     if "@acquired_at" in chosen.template.source and not is_empty:
-        found[outstanding.ACQUIRED] = {_key(OPEN[0]): _stack(SMAPS)}
+        found[open_spans.ACQUIRED] = {_key(OPEN[0]): _stack(SMAPS)}
     for name, output in chosen.template.declaration.outputs.items():
         if output.kind != "events" and output.is_printed:
             found |= _filled(name, output, _rows(chosen.template, name, output, story))
@@ -339,7 +341,7 @@ def _key(one):
 
 
 def _holding(one):
-    late = outstanding.LATE * (one in LATE)
+    late = open_spans.LATE * (one in LATE)
     return _key(one), one["since_ns"] << 4 | late | MODES.index(one["mode"])
 
 
@@ -390,14 +392,14 @@ def _parties(story):
 def _poll(now_ns, spans, story, *, last=False):
     """One look. The tool has names as text; stacks are of those who could be looked at."""
     seen = [
-        one | {"comm": parties.text(_escaped(one["comm"], story))} if "comm" in one else one
+        one | {"comm": identities.text(_escaped(one["comm"], story))} if "comm" in one else one
         for one in spans
     ]
     evil = [HOSTILE_FRAME] * story.is_hostile
     stacks = {one["tid"]: [*(QUEUEING if one["state"] == "wait" else SMAPS), *evil]
               for one in spans if one not in LATE}  # fmt: skip
     looked = {"now_ns": now_ns, "last": last, "spans": seen, "stacks": stacks}
-    return json.dumps({"type": outstanding.RECORD, **looked})
+    return json.dumps({"type": open_spans.RECORD, **looked})
 
 
 def _troubles(flavour):

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmaplock_bt import renderers
-from mmaplock_bt.analysis import analysis, blame, rows
+from mmaplock_bt.analysis import analyse, blame, rows
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.judging.series import Series
-from mmaplock_bt.result.result import (
+from mmaplock_bt.result.model import (
     Books,
     Loss,
     OutputData,
@@ -24,8 +24,8 @@ from mmaplock_bt.result.result import (
     from_json,
     to_json,
 )
-from mmaplock_bt.spec.template import Output
-from mmaplock_bt.stream import parties, stacks, stream
+from mmaplock_bt.spec.declaration import Output
+from mmaplock_bt.stream import collect, identities, stacks
 from tests.conftest import shown_as_table
 from tests.test_events import JSON, KINDS
 
@@ -52,8 +52,8 @@ def test_a_quantile_interval_holds_the_true_quantile(values, name):
 
 
 def test_names_are_exact():
-    assert parties.text("\\x61\\x22\\x2c\\x0a\\x1b\\x00\\x41") == 'a",\n\x1b'
-    assert parties.text("\\xff\\x41\\x00") == "\\xffA"
+    assert identities.text("\\x61\\x22\\x2c\\x0a\\x1b\\x00\\x41") == 'a",\n\x1b'
+    assert identities.text("\\xff\\x41\\x00") == "\\xffA"
 
 
 def test_the_tracers_own_frames_are_dropped():
@@ -63,11 +63,11 @@ def test_the_tracers_own_frames_are_dropped():
 
 def analysed(output: dict[str, object], *lines: str) -> Result:
     """The result of one declared output "x" and these lines of bpftrace's."""
-    head = stream.Head(
+    head = collect.Head(
         ProfileInfo("p", "p", {}, {}, "0"), TargetInfo("6", "x", 1, "0", {}), Tool("t", "0"),
         "2026-01-01T00:00:00+00:00", None, {"x": Output.model_validate({"title": "X"} | output)}, 1,
     )  # fmt: skip
-    return analysis.analyse([head.line(), *lines, stream.trailer("duration", 1, None)])
+    return analyse.analyse([head.line(), *lines, collect.trailer("duration", 1, None)])
 
 
 DIALECTS = Path(__file__).parent / "data/dialects"
@@ -263,12 +263,12 @@ def test_a_result_reads_back():
 
 def test_no_header_is_a_sentence():
     with pytest.raises(UsageError, match="no raw stream"):
-        analysis.analyse(["{}"])
+        analyse.analyse(["{}"])
 
 
 @pytest.mark.parametrize("path", sorted(Path(__file__).parent.glob("data/*.ndjson")), ids=str)
 def test_captured_streams(path):
-    result = analysis.analyse(path.read_text().split("\n"))
+    result = analyse.analyse(path.read_text().split("\n"))
     assert result.loss.complete and result.books.residue == 0
     assert result.outputs["hold"].rows
 
@@ -279,6 +279,6 @@ def test_missed_events_are_never_complete():
     text = re.sub(
         r'("@book_acquires": )(\d+)', lambda m: m[1] + str(int(m[2]) - 1), path.read_text()
     )
-    result = analysis.analyse(text.split("\n"))
+    result = analyse.analyse(text.split("\n"))
     assert result.books.residue == 2 and not result.loss.complete
     assert "the books do not balance" in shown_as_table(result)

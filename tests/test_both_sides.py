@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from mmaplock_bt import workload
-from mmaplock_bt.machine import target
-from mmaplock_bt.result.result import from_json
+from mmaplock_bt.machine import inventory
+from mmaplock_bt.result.model import from_json
 
 pytestmark = pytest.mark.kernel
 
@@ -209,7 +209,7 @@ def test_the_trap_captures_while_the_freeze_lasts(cli, kernel, tmp_path):
 @pytest.fixture
 def cgroups():
     """Two memory cgroups, one in the other, and what moves a command into one."""
-    root = target.cgroup_hierarchy()
+    root = inventory.cgroup_hierarchy()
     outer = Path(str(root), f"mmaplock-test-{os.getpid()}")
     inner = outer / "inner"
     try:

@@ -7,21 +7,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmaplock_bt.stream import events
-from mmaplock_bt.stream.events import Bucket, HistDump, MapDump, Said, StatsDump, TextDump, Unparsed
+from mmaplock_bt.stream import bpftrace_json
+from mmaplock_bt.stream.bpftrace_json import (
+    Bucket,
+    HistDump,
+    MapDump,
+    Said,
+    StatsDump,
+    TextDump,
+    Unparsed,
+)
 
 DIALECTS = Path(__file__).parent / "data/dialects"
 VERSIONS = ("0.17.0", "0.23.2", "0.27.1")
 
 
-def recorded(version: str, case: str) -> list[events.Record]:
+def recorded(version: str, case: str) -> list[bpftrace_json.Record]:
     """What a release printed for a case, read; a map's order is its own affair."""
     path = DIALECTS / version / f"{case}.stdout"
     text = path.read_bytes().decode("utf-8", "surrogateescape")
-    return [in_order(record) for record in events.parse(text.split("\n"))]
+    return [in_order(record) for record in bpftrace_json.parse(text.split("\n"))]
 
 
-def in_order(record: events.Record) -> events.Record:
+def in_order(record: bpftrace_json.Record) -> bpftrace_json.Record:
     if isinstance(record, MapDump | HistDump | StatsDump):
         return type(record)(record.name, tuple(sorted(record.entries, key=lambda e: e[0])))
     return record
@@ -34,7 +42,7 @@ def dumps(version: str, case: str) -> dict[str, object]:
 @pytest.mark.parametrize("path", sorted(DIALECTS.glob("*/*.stdout")), ids=lambda p: str(p)[-40:])
 def test_every_recorded_line_is_understood(path):
     records = recorded(path.parent.name, path.stem)
-    assert isinstance(records[0], events.Attached) or path.stem == "startup"
+    assert isinstance(records[0], bpftrace_json.Attached) or path.stem == "startup"
     assert not [r for r in records if isinstance(r, Unparsed)] or path.stem == "startup"
 
 
@@ -43,7 +51,7 @@ def test_warnings_among_the_json():
     warnings = [r for r in records if isinstance(r, Unparsed)]
     assert len(warnings) == 11 and "RLIMIT_MEMLOCK" in warnings[1].text
     assert [type(r) for r in records if r not in warnings] == [
-        events.Attached, events.Printed, *[MapDump] * 4, HistDump,
+        bpftrace_json.Attached, bpftrace_json.Printed, *[MapDump] * 4, HistDump,
     ]  # fmt: skip
     (hold,) = (r for r in records if isinstance(r, HistDump))
     assert [key for key, _ in hold.entries] == ["false", "true"]
@@ -73,16 +81,20 @@ def test_aggregates():
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_keys_and_values_that_are_no_plain_number(version):
-    keys = {events.integer(key) for key, _ in dumps(version, "map_bool")["k"]}
+    keys = {bpftrace_json.integer(key) for key, _ in dumps(version, "map_bool")["k"]}
     assert keys == {0, 1}
     ((_, value),) = dumps(version, "map_bool")["v"]
     assert value == 1
     ((pointer, _),) = dumps(version, "map_ptr")["k"]
     ((_, as_value),) = dumps(version, "map_ptr")["v"]
-    assert events.integer(pointer) % 2**64 == as_value % 2**64 > 2**63
+    assert bpftrace_json.integer(pointer) % 2**64 == as_value % 2**64 > 2**63
     assert dict(dumps(version, "map_int_key")[""])["-3"] == -30
     ((biggest, _),) = dumps(version, "num_u64_cast")["b"]
-    assert events.integer(biggest) % 2**64 == dumps(version, "num_u64_cast")["a"][0][1] == 2**64 - 1
+    assert (
+        bpftrace_json.integer(biggest) % 2**64
+        == dumps(version, "num_u64_cast")["a"][0][1]
+        == 2**64 - 1
+    )
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -128,11 +140,19 @@ def test_open_buckets():
 @pytest.mark.parametrize(
     ("version", "case", "record"),
     [
-        ("0.17.0", "mapfull_old_k", events.HelperError("map_update_elem", events.E2BIG)),
-        ("0.23.2", "mapfull_old_k", events.HelperError("map_update_elem", events.E2BIG)),
-        ("0.17.0", "delmissing_k", events.HelperError("map_delete_elem", -2)),
-        ("0.23.2", "delmissing_k", events.HelperError("map_delete_elem", -2)),
-        ("0.23.2", "mml_inflight_print", events.Lost(2098)),
+        (
+            "0.17.0",
+            "mapfull_old_k",
+            bpftrace_json.HelperError("map_update_elem", bpftrace_json.E2BIG),
+        ),
+        (
+            "0.23.2",
+            "mapfull_old_k",
+            bpftrace_json.HelperError("map_update_elem", bpftrace_json.E2BIG),
+        ),
+        ("0.17.0", "delmissing_k", bpftrace_json.HelperError("map_delete_elem", -2)),
+        ("0.23.2", "delmissing_k", bpftrace_json.HelperError("map_delete_elem", -2)),
+        ("0.23.2", "mml_inflight_print", bpftrace_json.Lost(2098)),
         ("0.23.2", "system_unsafe", Said("syscall", "hi")),
         ("0.27.1", "errorf", Said("errorf", "oops 1")),
         ("0.27.1", "warnf", Said("warnf", "warn 1")),
@@ -170,7 +190,7 @@ def test_a_key_given_twice_is_kept_twice(version):
             MapDump("m", (('say "0xff", 0xff', 16),)),
         ),
         # 0.24: "count"; the same name for an empty map
-        ('{"type": "lost_events", "count": 12, "data": {"events": 12}}', events.Lost(12)),
+        ('{"type": "lost_events", "count": 12, "data": {"events": 12}}', bpftrace_json.Lost(12)),
         ('{"type": "map", "data": {"@c": {}}}', MapDump("c", ())),
         (
             '{"type": "hist", "data": {"@h": [{"min": 2305843009213693952, '
@@ -194,7 +214,7 @@ def test_a_key_given_twice_is_kept_twice(version):
 )
 def test_other_dialects(line, record):
     text = line.decode("utf-8", "surrogateescape") if isinstance(line, bytes) else line
-    assert list(events.parse([text])) == [record]
+    assert list(bpftrace_json.parse([text])) == [record]
 
 
 JSON = st.recursive(
@@ -211,7 +231,7 @@ KINDS = st.sampled_from(["map", "hist", "stats", "printf", "value", "lost_events
 @given(st.text(st.characters(exclude_characters="\n")) | KINDS)
 def test_no_line_breaks_the_parser_or_vanishes(line):
     for text in (line, f'{{"type": "{line}"', "[" * 100_000):
-        assert bool(list(events.parse([text]))) == bool(text.strip())
+        assert bool(list(bpftrace_json.parse([text]))) == bool(text.strip())
 
 
 @given(KINDS, JSON, JSON)
@@ -222,7 +242,7 @@ def test_no_message_breaks_the_parser_or_vanishes(kind, data, more):
         {"type": kind, "data": {"@m": {"1": data}, "@n": [data]}},
         {"type": data},
     ):
-        assert list(events.parse([json.dumps(message)]))
+        assert list(bpftrace_json.parse([json.dumps(message)]))
 
 
 def once(text: str) -> str:
@@ -241,11 +261,11 @@ def test_any_name_as_a_key_comes_back(name, value):
     twice = once(text).replace("\\", "\\\\").replace('"', '\\"')
     for escaped in (once(text), twice) if "\\" not in text else (twice,):
         line = f'{{"type": "map", "data": {{"@m": {{"{escaped}": "{value}"}}}}}}'
-        assert list(events.parse([line])) == [MapDump("m", ((text, value),))]
+        assert list(bpftrace_json.parse([line])) == [MapDump("m", ((text, value),))]
 
 
 @given(st.integers(-(2**63), 2**64), st.booleans())
 def test_an_integer_in_any_dress(number, truth):
-    assert events.integer(str(number)) == events.integer(hex(number)) == number
-    assert events.integer(number) == number
-    assert events.integer(json.dumps(truth)) == events.integer(truth) == truth
+    assert bpftrace_json.integer(str(number)) == bpftrace_json.integer(hex(number)) == number
+    assert bpftrace_json.integer(number) == number
+    assert bpftrace_json.integer(json.dumps(truth)) == bpftrace_json.integer(truth) == truth

@@ -20,13 +20,13 @@ from markdown_it import MarkdownIt
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from mmaplock_bt import cli, renderers
-from mmaplock_bt.analysis import analysis
+from mmaplock_bt.analysis import analyse
 from mmaplock_bt.commands import output
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.judging import verdicts
 from mmaplock_bt.judging.series import Series
-from mmaplock_bt.renderers import bencher, github, markdown, openmetrics, spread
-from mmaplock_bt.result.result import Command, OutputData, Result, Verdict
+from mmaplock_bt.renderers import bencher, github, markdown, openmetrics, summary
+from mmaplock_bt.result.model import Command, OutputData, Result, Verdict
 from mmaplock_bt.units import safe
 from tests.test_analysis import HOSTILE, SAID, made
 
@@ -50,7 +50,7 @@ def said(outcome: str = "fail", level: str = "error", **changes: object) -> Verd
 
 def captured() -> Result:
     """A write hold's p99 lies in 2,359,296 ns to 2,470,071 ns, of 182."""
-    return analysis.analyse(STREAM.read_text().split("\n"))
+    return analyse.analyse(STREAM.read_text().split("\n"))
 
 
 def scaled(result: Result, times: int) -> Result:
@@ -528,7 +528,7 @@ def test_open_ends_and_unmeasured_runs():
     runs = (made({}), run, run, open_run)
     p99 = json.loads(rendered("bencher", *runs))["hold-times/hold{mode=write}"]["p99"]
     assert p99 == {"value": 2470071, "lower_value": 1 << 20}
-    assert "hold{mode=write}.p99" not in {one.metric.text for one in spread.of([open_run])}
+    assert "hold{mode=write}.p99" not in {one.metric.text for one in summary.of([open_run])}
     entries = {one["name"]: one for one in json.loads(rendered("smaller", *runs))}
     assert "range" not in entries["hold-times/hold{mode=write}.p99"]
     row["buckets"] = [[None, 7, 1]]
@@ -545,7 +545,7 @@ def test_smaller_has_times_and_events_only():
     }  # fmt: skip
     assert not any(name.endswith(".count") for name in entries)
     forks = STREAM.with_name(STREAM.name.replace("munmaps", "forks"))
-    found = json.loads(rendered("smaller", analysis.analyse(forks.read_text().split("\n"))))
+    found = json.loads(rendered("smaller", analyse.analyse(forks.read_text().split("\n"))))
     assert [one for one in found if one["name"].endswith(".count")] == [
         {
             "name": "long-holds/long_holds.count", "unit": "events", "value": 58, "range": "± 0",

@@ -12,8 +12,8 @@ import mmaplock_bt.commands.run as run_command
 from mmaplock_bt.analysis import rows
 from mmaplock_bt.errors import BpftraceError, UsageError
 from mmaplock_bt.judging import series, verdicts
-from mmaplock_bt.result.result import Command, OutputData, Result, from_json, to_json
-from mmaplock_bt.spec import budget, gates, profile, template
+from mmaplock_bt.result.model import Command, OutputData, Result, from_json, to_json
+from mmaplock_bt.spec import budget, declaration, gates, profile
 from tests.test_analysis import bucketed, made
 
 OUTPUTS = profile.load("long-holds").template.declaration.outputs
@@ -374,7 +374,7 @@ def test_an_optional_key_is_filled_where_a_gate_names_it():
 
 def test_optional_keys_are_integers():
     with pytest.raises(UsageError, match="integers only"):
-        template.parse(
+        declaration.parse(
             "{#\nquestion: q\noutputs: {x: {kind: counter, title: t, optional_keys: [comm]}}\n#}",
             "x",
             "x.bt.j2",

@@ -1,5 +1,5 @@
 from mmaplock_bt.analysis import causes, grouping
-from mmaplock_bt.spec.template import Output
+from mmaplock_bt.spec.declaration import Output
 
 S = 10**9
 

@@ -10,8 +10,8 @@ import pytest
 
 from mmaplock_bt import workload
 from mmaplock_bt.commands.selftest import forked
-from mmaplock_bt.machine import trials
-from mmaplock_bt.result.result import from_json
+from mmaplock_bt.machine import features
+from mmaplock_bt.result.model import from_json
 from tests.conftest import begun
 
 pytestmark = pytest.mark.kernel
@@ -195,7 +195,7 @@ def owners(result):
 
 def test_user_frames_are_named(traced):
     """bpftrace 0.17 and 0.23 that name them lose probes and maps (iovisor/bcc#5193); we do not."""
-    if not trials.kernel_functions()["lockless_maps"]:
+    if not features.kernel_functions()["lockless_maps"]:
         pytest.skip("before 6.17 reading /proc/PID/maps takes the lock: addresses are shown")
     result = traced("long-holds", "--set", "threshold=0", "--", *workload.command("forks", 23, 64))
     forks = [row for row in result.outputs["long_holds"].rows if row["owner_kind"] == "fork_child"]

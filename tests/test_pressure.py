@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mmaplock_bt.analysis import analysis
-from mmaplock_bt.machine import pressure
-from mmaplock_bt.stream import stream
+from mmaplock_bt.analysis import analyse
+from mmaplock_bt.machine import cpu_pressure
+from mmaplock_bt.stream import collect
 from tests.conftest import shown_as_table
 from tests.test_analysis import made
 
@@ -18,12 +18,12 @@ TEXT = "some avg10=2.10 avg60=3.14 avg300=2.15 total=473098490\nfull avg10=0.00 
 
 def test_the_kernels_microseconds_are_ns(tmp_path):
     file = tmp_path / "cpu"
-    assert pressure.waited_ns(file) is None, "no PSI in this kernel"
+    assert cpu_pressure.waited_ns(file) is None, "no PSI in this kernel"
     file.write_text(TEXT)
-    assert pressure.waited_ns(file) == 473_098_490_000
+    assert cpu_pressure.waited_ns(file) == 473_098_490_000
     file.write_text("")
-    assert pressure.waited_ns(file) is None
-    assert pressure.since(None) is None
+    assert cpu_pressure.waited_ns(file) is None
+    assert cpu_pressure.since(None) is None
 
 
 @pytest.mark.parametrize(("share", "told"), [(None, False), (0.09, False), (0.11, True)])
@@ -36,16 +36,16 @@ def test_it_is_told_where_it_matters(share, told):
 
 
 def test_old_streams_have_none():
-    line = stream.trailer("duration", 1, None)
+    line = collect.trailer("duration", 1, None)
     assert '"cpu_wait_ns": null' in line
     path = min((Path(__file__).parent / "data").glob("*munmaps.ndjson"))
-    result = analysis.analyse(path.read_text().split("\n"))
+    result = analyse.analyse(path.read_text().split("\n"))
     assert result.window.cpu_wait_ns is None
 
 
 @pytest.mark.kernel
 def test_a_crowded_machine_waits_for_cpus(traced):
-    if pressure.waited_ns() is None:
+    if cpu_pressure.waited_ns() is None:
         pytest.skip("this kernel does not tell (CONFIG_PSI)")
     spin = "import time; end = time.monotonic() + 1\nwhile time.monotonic() < end: pass"
     hogs = (

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from mmaplock_bt import resources
 from mmaplock_bt.commands import selftest
 from mmaplock_bt.errors import UsageError
-from mmaplock_bt.machine import target
-from mmaplock_bt.script import script
-from mmaplock_bt.spec import budget, profile, template
+from mmaplock_bt.machine import inventory
+from mmaplock_bt.script import render
+from mmaplock_bt.spec import budget, declaration, profile
 from mmaplock_bt.units import format_ns, parse_duration
 
 EXAMPLE = """\
@@ -52,7 +52,7 @@ def test_a_users_profile_resolves(tmp_path):
     assert mine.duration_ns == 30 * 10**9
     assert mine.filter.owner.comm == "mysqld" and mine.filter.mode == "write"
     assert [gate.limit for gate in mine.gates] == [50_000_000, 0]
-    assert '"mysqld"' in script.render(mine, target.offline()).text
+    assert '"mysqld"' in render.render(mine, inventory.offline()).text
 
 
 def test_all_faults_at_once_with_line_and_column(tmp_path):
@@ -68,7 +68,7 @@ def test_all_faults_at_once_with_line_and_column(tmp_path):
 @pytest.mark.parametrize("name", profile.names())
 def test_every_shipped_profile_renders_in_few_columns(name):
     """Only a printf is longer: its format and its arguments are one statement on one line."""
-    text = script.render(profile.load(name), target.offline()).text
+    text = render.render(profile.load(name), inventory.offline()).text
     assert text.startswith("#!/usr/bin/env bpftrace\n/*\n * " + name)
     assert text.count("{") == text.count("}")
     long = [line.strip() for line in text.splitlines() if len(line) > 100]
@@ -78,9 +78,9 @@ def test_every_shipped_profile_renders_in_few_columns(name):
 def test_a_wrapped_header_says_the_same(monkeypatch):
     """Wrapping parts words and fields, and loses none."""
     chosen = profile.load("writer-starvation")
-    wrapped = script.render(chosen, target.offline()).text
-    monkeypatch.setattr(script, "HEADER_COLUMNS", 10_000)
-    whole = script.render(chosen, target.offline()).text
+    wrapped = render.render(chosen, inventory.offline()).text
+    monkeypatch.setattr(render, "HEADER_COLUMNS", 10_000)
+    whole = render.render(chosen, inventory.offline()).text
     assert len(wrapped.splitlines()) > len(whole.splitlines())
     assert re.sub(r"\n \*|\s", "", wrapped) == re.sub(r"\n \*|\s", "", whole)
 
@@ -99,7 +99,7 @@ outputs:
 """
     )
     (tmp_path / "p.yaml").write_text("template: ./big.bt.j2\n")
-    rendered = script.render(profile.load(str(tmp_path / "p.yaml")), target.offline())
+    rendered = render.render(profile.load(str(tmp_path / "p.yaml")), inventory.offline())
     assert "@writers_sum[(uint64)pid] = sum($wait_ns);" in rendered.text
 
 
@@ -112,7 +112,7 @@ def test_the_readmes_profile_template_and_gates_work(tmp_path):
     (tmp_path / "write-waits.bt.j2").write_text(own)
     (tmp_path / "write-waits.yaml").write_text("template: ./write-waits.bt.j2\n")
     for name in ("mysqld.yaml", "write-waits.yaml"):
-        assert script.render(profile.load(str(tmp_path / name)), target.offline()).text
+        assert render.render(profile.load(str(tmp_path / name)), inventory.offline()).text
     (tmp_path / "budget.yaml").write_text(limits)
     outputs = profile.load("hold-times").template.declaration.outputs
     assert len(budget.load(str(tmp_path / "budget.yaml"), outputs)) == 3
@@ -122,15 +122,15 @@ def test_a_template_cannot_reach_python(tmp_path):
     source = (
         "{#\nquestion: q\noutputs: {x: {kind: counter, title: t}}\n#}\n{{ ''.__class__.mro() }}"
     )
-    used = template.parse(source, "x", "x.bt.j2")
+    used = declaration.parse(source, "x", "x.bt.j2")
     with pytest.raises(UsageError, match="does not render"):
-        script.render(profile.Profile("x", used), target.offline())
+        render.render(profile.Profile("x", used), inventory.offline())
 
 
 @given(st.text(min_size=1))
 def test_text_goes_into_a_script_quoted_or_not_at_all(text):
     try:
-        quoted = script.quote(text)
+        quoted = render.quote(text)
     except UsageError:
         return
     assert quoted[1:-1] == text
@@ -164,7 +164,7 @@ def test_map_keys_are_inherited_and_reach_the_script(tmp_path, base, own, keys):
 
     (tmp_path / "base.yaml").write_text(f"extends: hold-times\n{line(base)}")
     (tmp_path / "own.yaml").write_text(f"extends: ./base.yaml\n{line(own)}")
-    rendered = script.render(profile.load(str(tmp_path / "own.yaml")), target.offline())
+    rendered = render.render(profile.load(str(tmp_path / "own.yaml")), inventory.offline())
     assert rendered.map_keys == keys
     assert f"BPFTRACE_MAX_MAP_KEYS={keys}" in rendered.text
 

@@ -4,7 +4,7 @@ import pytest
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from mmaplock_bt import renderers
-from mmaplock_bt.analysis import analysis
+from mmaplock_bt.analysis import analyse
 from mmaplock_bt.judging.series import Series, judged
 from mmaplock_bt.spec import gates, profile
 from mmaplock_bt.units import format_ns
@@ -21,7 +21,7 @@ class ReportSnapshot(SingleFileSnapshotExtension):
 
 
 def result_of(name, flavour="full", told=None):
-    return analysis.analyse(story.lines(name, flavour, told))
+    return analyse.analyse(story.lines(name, flavour, told))
 
 
 def shown(name, flavour="full"):

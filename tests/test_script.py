@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
-from mmaplock_bt.machine.target import Target
-from mmaplock_bt.script import script
+from mmaplock_bt.machine.inventory import Target
+from mmaplock_bt.script import render
 from mmaplock_bt.spec import profile
 
 FACTS: dict[str, bool | str] = {
@@ -30,8 +30,8 @@ class BpftraceSnapshot(SingleFileSnapshotExtension):
 )
 @pytest.mark.parametrize("name", profile.names())
 def test_rendered_script(name, machine, tree, snapshot, monkeypatch):
-    monkeypatch.setattr(script, "__version__", "VERSION")
-    rendered = script.render(profile.load(name), machine, tree=tree).text
+    monkeypatch.setattr(render, "__version__", "VERSION")
+    rendered = render.render(profile.load(name), machine, tree=tree).text
     assert rendered == snapshot(extension_class=BpftraceSnapshot)
 
 
@@ -39,4 +39,4 @@ def test_no_raw_tracepoints_where_their_programs_are_preempted():
     """On Linux 7.2 the books were 7 events short of 200."""
     chosen = profile.load("hold-times")
     srcu = replace(RAW, facts={**RAW.facts, "tracepoint_srcu": True})
-    assert script.render(chosen, RAW).is_raw and not script.render(chosen, srcu).is_raw
+    assert render.render(chosen, RAW).is_raw and not render.render(chosen, srcu).is_raw

@@ -17,8 +17,8 @@ import pytest
 from mmaplock_bt import cli as command_line
 from mmaplock_bt.commands import doctor
 from mmaplock_bt.errors import TargetError
-from mmaplock_bt.machine import distribution, target, trials
-from mmaplock_bt.tracing import runner
+from mmaplock_bt.machine import distro, features, inventory
+from mmaplock_bt.tracing import bpftrace
 
 # Answers as a bpftrace that takes every trial; then does as the test says.
 WILLING = """\
@@ -49,34 +49,34 @@ def fake(tmp_path, monkeypatch):
 
 
 def refused(path: str, monkeypatch: pytest.MonkeyPatch) -> TargetError:
-    monkeypatch.setattr(trials, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(features, "TIMEOUT_S", 0.5)
     began = time.monotonic()
     with pytest.raises(TargetError) as caught:
-        target.probe(path)
+        inventory.probe(path)
     assert time.monotonic() - began < 5
     return caught.value
 
 
 def test_not_root_without_capabilities(monkeypatch, tmp_path):
-    monkeypatch.setattr(target.os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(trials, "STATUS", tmp_path / "status")
-    trials.STATUS.write_text("Name:\tx\nCapEff:\t000000ffffffffff\n")
-    assert "CAP_BPF" in target.privilege()
-    trials.STATUS.write_text("Name:\tx\nCapEff:\t0000007fffffffff\n")
+    monkeypatch.setattr(inventory.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(features, "STATUS", tmp_path / "status")
+    features.STATUS.write_text("Name:\tx\nCapEff:\t000000ffffffffff\n")
+    assert "CAP_BPF" in inventory.privilege()
+    features.STATUS.write_text("Name:\tx\nCapEff:\t0000007fffffffff\n")
     with pytest.raises(TargetError, match="sudo"):
-        target.privilege()
+        inventory.privilege()
 
 
 def test_tracefs_and_tracepoints_are_looked_for(monkeypatch, tmp_path):
-    monkeypatch.setattr(target, "TRACEFS", (tmp_path / "a", tmp_path / "b"))
+    monkeypatch.setattr(inventory, "TRACEFS", (tmp_path / "a", tmp_path / "b"))
     with pytest.raises(TargetError, match="mount -t tracefs"):
-        target.tracefs()
+        inventory.tracefs()
     (tmp_path / "a/events").mkdir(parents=True)
     with pytest.raises(TargetError, match=r"5\.11"):
-        target.tracepoints(target.tracefs())
+        inventory.tracepoints(inventory.tracefs())
     folder = tmp_path / "b/events/mmap_lock/mmap_lock_released"
     folder.mkdir(parents=True)
-    assert target.tracepoints(target.tracefs()) == folder
+    assert inventory.tracepoints(inventory.tracefs()) == folder
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ def test_a_strange_bpftrace_is_a_sentence(fake, monkeypatch, body, said):
 @pytest.mark.kernel
 @pytest.mark.usefixtures("kernel")
 def test_a_strange_run_is_4_in_a_bounded_time(fake, monkeypatch, capsys, then, said):
-    monkeypatch.setattr(runner, "LIVE_TIMEOUT_S", 1.0)
-    monkeypatch.setattr(runner, "FLOOD_BYTES", 1 << 18)
+    monkeypatch.setattr(bpftrace, "LIVE_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(bpftrace, "FLOOD_BYTES", 1 << 18)
     path = fake(WILLING.format(then=then))
     assert command_line.main(["run", "hold-times", "-d", "1s", "--bpftrace", path]) == 4
     told = capsys.readouterr()
@@ -141,33 +141,33 @@ def test_a_strange_run_is_4_in_a_bounded_time(fake, monkeypatch, capsys, then, s
 @pytest.mark.usefixtures("kernel")
 def test_trials_are_remembered_per_binary(fake, monkeypatch):
     path = fake(WILLING.format(then="exit 1"))
-    assert trials.outcomes(path)["hist_bits"]
+    assert features.outcomes(path)["hist_bits"]
     calls = Path(path).with_suffix(".calls")
     text = Path(path).read_text()
     stat = Path(path).stat()
-    assert trials.outcomes(path) == trials.outcomes(path)
+    assert features.outcomes(path) == features.outcomes(path)
     less = f"#!/bin/sh\necho x >> {calls}; case $* in *'hist(5, 3)'*) exit 1;; esac\n"
     Path(path).write_text(text.replace("#!/bin/sh\n", less))
     assert Path(path).stat().st_size != stat.st_size
-    assert not trials.outcomes(path)["hist_bits"] and trials.outcomes(path)["for_loop"]
+    assert not features.outcomes(path)["hist_bits"] and features.outcomes(path)["for_loop"]
     first = calls.read_text()
-    trials.outcomes(path)
+    features.outcomes(path)
     assert calls.read_text() == first
-    trials.outcomes(path, fresh=True)
+    features.outcomes(path, fresh=True)
     assert len(calls.read_text()) == 2 * len(first)
-    monkeypatch.setattr(trials, "capabilities", lambda: 0)  # what root was told, others are not
-    trials.outcomes(path)
+    monkeypatch.setattr(features, "capabilities", lambda: 0)  # what root was told, others are not
+    features.outcomes(path)
     assert len(calls.read_text()) == 3 * len(first)
 
 
 def test_a_bpftrace_that_cannot_trace_is_tried_again(fake):
     path = fake("exit 1")
-    assert not any(trials.outcomes(path)[name] for name in trials.TRIALS)
+    assert not any(features.outcomes(path)[name] for name in features.TRIALS)
     text = Path(path).read_text()
     stat = Path(path).stat()
     Path(path).write_text(text.replace("exit 1", "exit 0"))
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert trials.outcomes(path)["mm_owner"]
+    assert features.outcomes(path)["mm_owner"]
 
 
 CAPABILITIES = "+bpf,+perfmon,+dac_read_search,+dac_override"
@@ -212,15 +212,15 @@ def test_capabilities_without_root(kernel, tmp_path):
     ],
 )
 def test_each_distribution_has_its_command(monkeypatch, release, candidate, install, upgrade):
-    monkeypatch.setattr(distribution.platform, "freedesktop_os_release", lambda: release)
-    monkeypatch.setattr(distribution, "_candidate", lambda: candidate)
-    assert distribution.install().startswith(install)
-    assert upgrade in distribution.upgrade("0.20")
+    monkeypatch.setattr(distro.platform, "freedesktop_os_release", lambda: release)
+    monkeypatch.setattr(distro, "_candidate", lambda: candidate)
+    assert distro.install().startswith(install)
+    assert upgrade in distro.upgrade("0.20")
 
 
 def test_the_bpftrace_beside_is_one_command():
     """The shell takes it apart as meant: the wrapper hands its arguments on."""
-    printed = distribution.BESIDE.split("&& printf", 1)[1].split(" > ")[0]
+    printed = distro.BESIDE.split("&& printf", 1)[1].split(" > ")[0]
     text = subprocess.run(
         ["sh", "-c", f"printf{printed}"], capture_output=True, text=True, check=True
     ).stdout
@@ -241,9 +241,9 @@ def test_the_bpftrace_beside_is_one_command():
     ids=["hybrid", "v2", "none"],
 )
 def test_where_memcg_ids_are_folders(monkeypatch, tmp_path, mounts, found):
-    monkeypatch.setattr(target, "MOUNTS", tmp_path / "mounts")
-    target.MOUNTS.write_text(mounts.format(v2=tmp_path))
-    assert target.cgroup_hierarchy() == (found and Path(found.format(v2=tmp_path)))
+    monkeypatch.setattr(inventory, "MOUNTS", tmp_path / "mounts")
+    inventory.MOUNTS.write_text(mounts.format(v2=tmp_path))
+    assert inventory.cgroup_hierarchy() == (found and Path(found.format(v2=tmp_path)))
 
 
 @pytest.mark.parametrize(
@@ -252,10 +252,10 @@ def test_where_memcg_ids_are_folders(monkeypatch, tmp_path, mounts, found):
      (1000, "ok", "4 ms"), (None, "limited", "HZ unknown")],
 )  # fmt: skip
 def test_the_hand_off_period(monkeypatch, tmp_path, hz, state, said):
-    monkeypatch.setattr(target, "CONFIG", tmp_path / "config.gz")
-    monkeypatch.setattr(target.platform, "release", lambda: "none")
+    monkeypatch.setattr(inventory, "CONFIG", tmp_path / "config.gz")
+    monkeypatch.setattr(inventory.platform, "release", lambda: "none")
     if hz:
-        target.CONFIG.write_bytes(gzip.compress(f"CONFIG_X=y\nCONFIG_HZ={hz}\n".encode()))
+        inventory.CONFIG.write_bytes(gzip.compress(f"CONFIG_X=y\nCONFIG_HZ={hz}\n".encode()))
     check = doctor._hand_off()
     assert check.state == state and said in f"{check.found} {check.mend}"
 

@@ -2,6 +2,7 @@ import pytest
 
 from mmaplock_bt.commands import trap
 from mmaplock_bt.errors import UsageError
+from mmaplock_bt.spec import declaration
 
 
 def test_limits():
@@ -33,7 +34,7 @@ def line(ns: int) -> str:
 
 
 def test_it_arms_again_and_ends_with_enough(tmp_path, monkeypatch):
-    watching = trap.template.shipped("_trap")
+    watching = declaration.shipped("_trap")
     started = []
     limits = trap.Limits({"hold": 100}, keep=2, captures=2, disk_bytes=10**9)
     monkeypatch.setattr(trap.Trap, "_before", lambda self: None)

@@ -1,9 +1,9 @@
 """What to run next: the rules of an advising output, judged on the result that holds it."""
 
-from mmaplock_bt.result import metrics
-from mmaplock_bt.result.result import Result, Row
+from mmaplock_bt.result import observe
+from mmaplock_bt.result.model import Result, Row
 from mmaplock_bt.spec import gates
-from mmaplock_bt.spec.template import Output
+from mmaplock_bt.spec.declaration import Output
 from mmaplock_bt.units import format_value
 
 
@@ -20,7 +20,7 @@ def given(result: Result, declared: dict[str, Output]) -> Result:
 
 def _row(when: str, run: str, why: str, result: Result, declared: dict[str, Output]) -> Row | None:
     gate = gates.parse(when, declared)
-    seen = metrics.observe(gate.metric, result)
+    seen = observe.observe(gate.metric, result)
     if not seen.is_measured:
         return None
     if gates.decide(gate.operator, seen.low, seen.low, gate.limit) != "pass":

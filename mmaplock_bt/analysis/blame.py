@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mmaplock_bt.result.result import Row
+from mmaplock_bt.result.model import Row
 
 SHOWN = 5
 EXPLAINS = 0.5  # the share of a wait from which one cause is named for it

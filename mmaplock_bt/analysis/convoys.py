@@ -4,7 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 
 from mmaplock_bt.analysis.blame import EXPLAINS, Holds, overlap_ns
-from mmaplock_bt.result.result import Row
+from mmaplock_bt.result.model import Row
 
 _WAITER = ("mode", "tid", "pid", "comm", "wait_ns")
 

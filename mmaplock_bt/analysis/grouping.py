@@ -6,8 +6,8 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from mmaplock_bt.result.result import Row
-from mmaplock_bt.spec.template import Output
+from mmaplock_bt.result.model import Row
+from mmaplock_bt.spec.declaration import Output
 
 REPEATS = 3  # intervals from which a rhythm is called one
 STEADY = 0.1  # how far an interval may be from the usual one, as a share of it

@@ -4,13 +4,13 @@ from collections import defaultdict
 from typing import Any
 
 from mmaplock_bt.analysis import causes
-from mmaplock_bt.result.result import Row
-from mmaplock_bt.script.script import SUB_BUCKET_BITS
-from mmaplock_bt.spec.fields import Field
-from mmaplock_bt.spec.template import Output
-from mmaplock_bt.stream import events, parties, stacks
-from mmaplock_bt.stream.stream import Collected
-from mmaplock_bt.tracing import symbols
+from mmaplock_bt.result.model import Row
+from mmaplock_bt.script.render import SUB_BUCKET_BITS
+from mmaplock_bt.spec.columns import Field
+from mmaplock_bt.spec.declaration import Output
+from mmaplock_bt.stream import bpftrace_json, identities, stacks
+from mmaplock_bt.stream.collect import Collected
+from mmaplock_bt.tracing import user_frames
 
 Ends = list[int | None]  # a bucket: its inclusive ends (None: open) and, third, its count
 QUANTILES = {"p50": (1, 2), "p90": (9, 10), "p99": (99, 100), "p99.9": (999, 1000)}
@@ -61,7 +61,7 @@ def _histogram(name: str, output: Output, got: Collected) -> list[Row]:
     for key, count in got.maps.get(name, ()):
         group, _, lower = key.rpartition(",")
         try:
-            buckets[group][events.integer(lower)] += count
+            buckets[group][bpftrace_json.integer(lower)] += count
         except ValueError:
             got.note_unparsed(f"@{name}[{key}]")
     sums, maxima = _by_key(name + "_sum", got), _by_key(name + "_max", got)
@@ -73,7 +73,7 @@ def _histogram(name: str, output: Output, got: Collected) -> list[Row]:
     return [row for row in rows if row["key"] is not None]
 
 
-def _native_histogram(dump: events.HistDump, output: Output, got: Collected) -> list[Row]:
+def _native_histogram(dump: bpftrace_json.HistDump, output: Output, got: Collected) -> list[Row]:
     """Of a template that writes hist() or lhist() itself: no sum, no maximum, ends may be open."""
     rows = []
     for group, buckets in sorted(dump.entries, key=lambda entry: entry[0]):
@@ -144,7 +144,7 @@ def _row_key(key: str, output: Output, got: Collected) -> Row | None:
         return {}
     parts = key.split(",", len(columns) - 1)
     try:
-        numbers = [events.integer(part) for part in parts]
+        numbers = [bpftrace_json.integer(part) for part in parts]
         found = [_key_value(c, number, got) for c, number in zip(columns, numbers, strict=True)]
     except (ValueError, IndexError):
         got.note_unparsed(f"key [{key}]")
@@ -184,10 +184,10 @@ def value(column: Field, text: str, got: Collected) -> Any:  # noqa: PLR0911  (a
         case "enum":
             return column.labels[int(text)]
         case "text":
-            return parties.text(text)
+            return identities.text(text)
         case "cgroup":
             return got.cgroup(int(text, 0))
         case "user_stack":
-            return [f"0x{address:x}" for address in symbols.addresses(text)]
+            return [f"0x{address:x}" for address in user_frames.addresses(text)]
         case _:
             return stacks.frames(text)

@@ -13,7 +13,7 @@ from mmaplock_bt.judging import comparison, series, verdicts
 from mmaplock_bt.judging.comparison import Comparison, Rules
 from mmaplock_bt.renderers import changes
 from mmaplock_bt.spec import tolerances
-from mmaplock_bt.spec.template import Output
+from mmaplock_bt.spec.declaration import Output
 from mmaplock_bt.spec.tolerances import Condition
 
 

@@ -14,8 +14,8 @@ from rich.text import Text
 
 from mmaplock_bt.commands.output import dump
 from mmaplock_bt.errors import TargetError
-from mmaplock_bt.machine import distribution, pidns, target, trials
-from mmaplock_bt.machine.target import NO_COMMAND
+from mmaplock_bt.machine import distro, features, inventory, pid_namespace
+from mmaplock_bt.machine.inventory import NO_COMMAND
 
 STYLES = {"ok": "green", "limited": "yellow", "missing": "bold red"}
 
@@ -43,21 +43,23 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _checks(bpftrace: str, *, fresh: bool) -> Iterator[Check]:
     """Each fact by itself: one that is missing hides none of the others."""
-    yield _needed("privilege", target.privilege)
-    yield (root := _needed("tracefs", lambda: str(target.tracefs())))
+    yield _needed("privilege", inventory.privilege)
+    yield (root := _needed("tracefs", lambda: str(inventory.tracefs())))
     if root.state == "ok":
-        yield (events := _needed("tracepoints", lambda: str(target.tracepoints(Path(root.found)))))
+        yield (
+            events := _needed("tracepoints", lambda: str(inventory.tracepoints(Path(root.found))))
+        )
         if events.state == "ok":
-            yield from _fields(target.memcg_field(Path(events.found)))
+            yield from _fields(inventory.memcg_field(Path(events.found)))
     yield _btf()
     yield _namespace()
     yield from _kernel()
     yield _cgroups()
     yield _hand_off()
     yield _channel()
-    yield (path := _needed("bpftrace", lambda: target.binary(bpftrace)))
+    yield (path := _needed("bpftrace", lambda: inventory.binary(bpftrace)))
     if path.state == "ok":
-        yield (number := _needed("version", lambda: target.version(path.found)))
+        yield (number := _needed("version", lambda: inventory.version(path.found)))
         if number.state == "ok":
             yield from _accepted(path.found, number.found, fresh=fresh)
 
@@ -80,7 +82,7 @@ def _fields(field: str) -> Iterator[Check]:
         )
     else:
         yield Check("event fields", "ok", field)
-        if trials.kernel_functions()["tracepoint_srcu"]:
+        if features.kernel_functions()["tracepoint_srcu"]:
             yield Check(
                 "raw tracepoints",
                 "limited",
@@ -90,7 +92,7 @@ def _fields(field: str) -> Iterator[Check]:
 
 
 def _namespace() -> Check:
-    if pidns.is_initial():
+    if pid_namespace.is_initial():
         return Check("process ids", "ok", "the machine's own")
     return Check(
         "process ids",
@@ -102,15 +104,15 @@ def _namespace() -> Check:
 
 
 def _btf() -> Check:
-    if trials.BTF.exists():
-        return Check("BTF", "ok", str(trials.BTF))
+    if features.BTF.exists():
+        return Check("BTF", "ok", str(features.BTF))
     return Check(
-        "BTF", "limited", f"no {trials.BTF}", "owners may be unreadable", target.mend_owner()
+        "BTF", "limited", f"no {features.BTF}", "owners may be unreadable", inventory.mend_owner()
     )
 
 
 def _kernel() -> Iterator[Check]:
-    functions = trials.kernel_functions()
+    functions = features.kernel_functions()
     if functions["per_vma_locks"]:
         yield Check(
             "page faults",
@@ -134,7 +136,7 @@ def _kernel() -> Iterator[Check]:
 
 
 def _cgroups() -> Check:
-    folder = target.cgroup_hierarchy()
+    folder = inventory.cgroup_hierarchy()
     if folder is not None:
         return Check("memory cgroups", "ok", f"memcg ids are inodes under {folder}")
     found = "no memory controller is mounted"
@@ -145,8 +147,8 @@ def _cgroups() -> Check:
 
 def _hand_off() -> Check:
     """From when on a waiting writer can no longer be overtaken (RWSEM_WAIT_TIMEOUT)."""
-    hz, cpus = target.hz(), f"{os.cpu_count()} CPUs"
-    if target.REALTIME.exists():
+    hz, cpus = inventory.hz(), f"{os.cpu_count()} CPUs"
+    if inventory.REALTIME.exists():
         so = "writers are never handed the lock: they can be overtaken without end"
         return Check(
             "hand-off", "limited", f"{cpus}, PREEMPT_RT", so, f"{NO_COMMAND}: boot another"
@@ -204,39 +206,39 @@ KERNEL_REFUSALS = {
 
 def _accepted(path: str, number: str, *, fresh: bool) -> Iterator[Check]:
     try:
-        outcomes = trials.outcomes(path, fresh=fresh)
-        if not outcomes["mm_owner"] and trials.refusal(path) is not None:
-            raise target.unable(path, number)
+        outcomes = features.outcomes(path, fresh=fresh)
+        if not outcomes["mm_owner"] and features.refusal(path) is not None:
+            raise inventory.unable(path, number)
     except TargetError as error:
         yield Check("trials", "missing", error.found, "nothing can be traced", error.mend)
         return
     for name, (consequence, release) in REFUSALS.items():
-        meaning = trials.TRIALS[name].meaning
+        meaning = features.TRIALS[name].meaning
         state = "missing" if name == "mm_owner" else "limited" if release else "ok"
         if outcomes[name]:
             yield Check(name, "ok", meaning)
-        elif name == "mm_owner" and not trials.BTF.exists():
-            yield Check(name, state, f"refused: {meaning}", consequence, target.mend_owner())
+        elif name == "mm_owner" and not features.BTF.exists():
+            yield Check(name, state, f"refused: {meaning}", consequence, inventory.mend_owner())
         else:
             mend = _newer(number, release, path) if release else ""
             yield Check(name, state, f"refused: {meaning}", consequence, mend)
     for name, consequence in KERNEL_REFUSALS.items():
-        meaning = trials.TRIALS[name].meaning
+        meaning = features.TRIALS[name].meaning
         if outcomes[name]:
             yield Check(name, "ok", meaning)
         else:
-            yield Check(name, "limited", f"no: {meaning}", consequence, target.NO_COMMAND)
+            yield Check(name, "limited", f"no: {meaning}", consequence, inventory.NO_COMMAND)
     flag = "told with -k" if outcomes["helper_errors_flag"] else "told without a flag"
     yield Check("full maps", "ok", flag)
 
 
 def _newer(number: str, release: str, path: str) -> str:
     """0.27 takes raw tracepoints only while some program with BTF is loaded."""
-    if distribution.numbers(number) >= distribution.numbers(release):
+    if distro.numbers(number) >= distro.numbers(release):
         return (
             f"mmaplock-bt doctor --fresh --bpftrace {shlex.quote(path)}  # refused once, not always"
         )
-    return distribution.upgrade(release)
+    return distro.upgrade(release)
 
 
 def _show(checks: list[Check]) -> None:

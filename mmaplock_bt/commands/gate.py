@@ -11,8 +11,8 @@ from mmaplock_bt.commands import output
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.judging import series, verdicts
 from mmaplock_bt.spec import budget, gates
+from mmaplock_bt.spec.declaration import Output
 from mmaplock_bt.spec.gates import Gate, GateFault
-from mmaplock_bt.spec.template import Output
 
 Made = TypeVar("Made")
 

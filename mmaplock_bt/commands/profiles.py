@@ -6,11 +6,11 @@ from mmaplock_bt.commands import gate
 from mmaplock_bt.commands.output import dump
 from mmaplock_bt.commands.run import chosen_profile
 from mmaplock_bt.errors import TargetError
-from mmaplock_bt.machine import target
-from mmaplock_bt.result import result
-from mmaplock_bt.script import script
-from mmaplock_bt.spec import budget, profile, template
-from mmaplock_bt.spec.fields import Field
+from mmaplock_bt.machine import inventory
+from mmaplock_bt.result import model
+from mmaplock_bt.script import render
+from mmaplock_bt.spec import budget, declaration, profile
+from mmaplock_bt.spec.columns import Field
 from mmaplock_bt.spec.profile import Profile
 from mmaplock_bt.units import format_ns
 
@@ -45,7 +45,7 @@ def check_main(arguments: argparse.Namespace) -> int:
     chosen = profile.load(arguments.file)
     more = gate.given(arguments, chosen.template.declaration.outputs)
     chosen = profile.with_gates(chosen, more)
-    script.render(chosen, target.offline())
+    render.render(chosen, inventory.offline())
     count = f", {len(chosen.gates)} gates" if chosen.gates else ""
     print(f"{arguments.file}: a valid profile of the template {chosen.template.name}{count}")
     return 0
@@ -53,10 +53,10 @@ def check_main(arguments: argparse.Namespace) -> int:
 
 def script_main(arguments: argparse.Namespace) -> int:
     try:
-        machine = target.probe(arguments.bpftrace)
+        machine = inventory.probe(arguments.bpftrace)
     except TargetError:
-        machine = target.offline()
-    print(script.render(chosen_profile(arguments), machine).text, end="")
+        machine = inventory.offline()
+    print(render.render(chosen_profile(arguments), machine).text, end="")
     return 0
 
 
@@ -64,8 +64,8 @@ def schema_main(arguments: argparse.Namespace) -> int:
     models = {
         "profile": profile.ProfileFile.model_json_schema,
         "budget": budget.BudgetFile.model_json_schema,
-        "template": template.Declaration.model_json_schema,
-        "result": result.json_schema,
+        "template": declaration.Declaration.model_json_schema,
+        "result": model.json_schema,
     }
     dump(models[arguments.what]())
     return 0

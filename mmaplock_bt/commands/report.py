@@ -5,7 +5,7 @@ import argparse
 from mmaplock_bt.commands import output
 from mmaplock_bt.judging import series
 from mmaplock_bt.judging.series import Series
-from mmaplock_bt.result.result import Result
+from mmaplock_bt.result.model import Result
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -18,12 +18,12 @@ from mmaplock_bt.commands.output import Outputs
 from mmaplock_bt.errors import COMMAND_FAILED, BpftraceError, UsageError
 from mmaplock_bt.judging import series, verdicts
 from mmaplock_bt.judging.series import Series
-from mmaplock_bt.machine import target
-from mmaplock_bt.result.result import Result
-from mmaplock_bt.spec import document, profile
+from mmaplock_bt.machine import inventory
+from mmaplock_bt.result.model import Result
+from mmaplock_bt.spec import located_yaml, profile
 from mmaplock_bt.spec.profile import Filter, Profile, Side
-from mmaplock_bt.tracing import session
-from mmaplock_bt.tracing.session import Options
+from mmaplock_bt.tracing import window
+from mmaplock_bt.tracing.window import Options
 from mmaplock_bt.units import parse_duration
 
 DEFAULT = "overview"
@@ -49,10 +49,10 @@ def _runs(
     arguments: argparse.Namespace, chosen: Profile, folder: Path | None
 ) -> tuple[list[Result], BpftraceError | None]:
     """One window after another; what ends one early ends them all. Each is saved as it is made."""
-    machine = target.probe(arguments.bpftrace)
+    machine = inventory.probe(arguments.bpftrace)
     made: list[Result] = []
     for turn in range(1, arguments.repeat + 1):
-        result, died = session.trace(chosen, machine, options(arguments))
+        result, died = window.trace(chosen, machine, options(arguments))
         made.append(series.with_verdicts(result, chosen.gates))
         if folder is not None:
             path = series.save(made[-1], folder)
@@ -133,7 +133,7 @@ def chosen_profile(arguments: argparse.Namespace) -> Profile:
     try:
         chosen = replace(chosen, filter=_filter(arguments, chosen.filter))
     except ValidationError as error:
-        raise UsageError(f"filter: {document.sentence(error.errors()[0], Side)}") from error
+        raise UsageError(f"filter: {located_yaml.sentence(error.errors()[0], Side)}") from error
     if arguments.duration is not None:
         duration_ns = parse_duration(arguments.duration)
         if duration_ns == 0:

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, replace
 
 from mmaplock_bt import workload
 from mmaplock_bt.commands import output
-from mmaplock_bt.machine import target
-from mmaplock_bt.result.result import Result
+from mmaplock_bt.machine import inventory
+from mmaplock_bt.result.model import Result
 from mmaplock_bt.spec import profile
-from mmaplock_bt.tracing import session
+from mmaplock_bt.tracing import window
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,15 @@ class Case:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    machine = target.probe(arguments.bpftrace)
+    machine = inventory.probe(arguments.bpftrace)
     verdicts = [_verdict(case, machine, told=not arguments.json) for case in cases()]
     if arguments.json:
         output.dump({"schema": 1, "bpftrace": machine.bpftrace, "cases": verdicts})
     return 0 if all(verdict["pass"] for verdict in verdicts) else 1
 
 
-def _verdict(case: Case, machine: target.Target, *, told: bool) -> dict[str, object]:
-    result, died = session.trace(*_prepared(case, machine))
+def _verdict(case: Case, machine: inventory.Target, *, told: bool) -> dict[str, object]:
+    result, died = window.trace(*_prepared(case, machine))
     found, right = case.check(result)
     right = right and died is None and _sound(result)
     verdict = {
@@ -176,9 +176,9 @@ def _stuck(result: Result) -> tuple[str, bool]:
 
 
 def _prepared(
-    case: Case, machine: target.Target
-) -> tuple[profile.Profile, target.Target, session.Options]:
+    case: Case, machine: inventory.Target
+) -> tuple[profile.Profile, inventory.Target, window.Options]:
     chosen = profile.with_params(profile.load(case.profile), case.settings)
     if case.writes_only:
         chosen = replace(chosen, filter=profile.Filter(mode="write"))
-    return chosen, machine, session.Options(command=case.argv, quiet=True)
+    return chosen, machine, window.Options(command=case.argv, quiet=True)

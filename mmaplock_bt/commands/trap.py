@@ -14,18 +14,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mmaplock_bt.analysis import analysis
+from mmaplock_bt.analysis import analyse
 from mmaplock_bt.errors import UsageError
-from mmaplock_bt.result.result import Result, to_json
-from mmaplock_bt.spec import template
+from mmaplock_bt.result.model import Result, to_json
+from mmaplock_bt.spec import declaration
 from mmaplock_bt.spec.profile import Profile
-from mmaplock_bt.stream import events, parties, stream
-from mmaplock_bt.tracing import cgroups, outstanding
+from mmaplock_bt.stream import bpftrace_json, collect, identities
+from mmaplock_bt.tracing import cgroup_paths, open_spans
 from mmaplock_bt.units import format_ns, parse_duration
 
 NEAR = 10  # what is remembered is at least a tenth as long as what springs the trap
 PARTIES = 16384  # records of who is who that are kept
-MARKS = ('"attached_probes"', *(f'"{name}|' for name in ("open", *parties.NAMES)))
+MARKS = ('"attached_probes"', *(f'"{name}|' for name in ("open", *identities.NAMES)))
 _LIMIT = re.compile(r"\s*(hold|wait)\s*>=?\s*(\S.*?)\s*")
 _VALUES = {"holds": ("hold", "hold_ns"), "waits": ("wait", "wait_ns")}
 
@@ -55,7 +55,7 @@ def parse(texts: list[str]) -> dict[str, int]:
 
 def armed(chosen: Profile, by_kind: dict[str, int]) -> Profile:
     """The cheap profile that watches for what `chosen` shall capture, with the same filter."""
-    watching = template.shipped("_trap")
+    watching = declaration.shipped("_trap")
     params = {
         name: param.parse(param.default) for name, param in watching.declaration.params.items()
     }
@@ -71,7 +71,7 @@ def armed(chosen: Profile, by_kind: dict[str, int]) -> Profile:
 class Trap:
     """Follows the armed script's lines. `capture` starts the heavy run into a folder."""
 
-    outputs: dict[str, template.Output]
+    outputs: dict[str, declaration.Output]
     limits: Limits
     folder: Path
     capture: Callable[[Path], "subprocess.Popen[bytes]"]
@@ -100,9 +100,11 @@ class Trap:
 
     def _note(self, line: str) -> str | None:
         """Remembers a line; says why it springs the trap, if it does."""
-        if line.startswith(f'{{"type": "{outstanding.RECORD}"'):
+        if line.startswith(f'{{"type": "{open_spans.RECORD}"'):
             return self._open(line)
-        if line.startswith(f'{{"type": "{cgroups.RECORD}"') or any(mark in line for mark in MARKS):
+        if line.startswith(f'{{"type": "{cgroup_paths.RECORD}"') or any(
+            mark in line for mark in MARKS
+        ):
             self.names.append(line)
         for name in _VALUES:
             if f'"{name}|' in line:
@@ -123,9 +125,11 @@ class Trap:
 
     def _ended(self, name: str, line: str) -> str | None:
         kind, column = _VALUES[name]
-        for record in events.parse([line]):
+        for record in bpftrace_json.parse([line]):
             cut = (
-                self.outputs[name].cut(record.rest) if isinstance(record, events.Printed) else None
+                self.outputs[name].cut(record.rest)
+                if isinstance(record, bpftrace_json.Printed)
+                else None
             )
             if cut and int(cut[column]) >= self.limits.by_kind.get(kind, 2**63):
                 return f"a {kind} lasted {format_ns(int(cut[column]))}"
@@ -155,8 +159,8 @@ class Trap:
         (place / "trigger.txt").write_text(reason + "\n", encoding="utf-8")
 
     def _before(self) -> Result:
-        end = stream.trailer("limit", time.monotonic_ns() - self.armed_ns, None)
-        return analysis.analyse([self.header, *self.names, *self.recent, end])
+        end = collect.trailer("limit", time.monotonic_ns() - self.armed_ns, None)
+        return analyse.analyse([self.header, *self.names, *self.recent, end])
 
     def _end(self) -> None:
         """A capture that runs when the trap ends is let finish: it is bounded by its duration."""

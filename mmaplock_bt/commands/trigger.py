@@ -7,9 +7,9 @@ from pathlib import Path
 
 from mmaplock_bt.commands import trap
 from mmaplock_bt.errors import UsageError
-from mmaplock_bt.machine import target
+from mmaplock_bt.machine import inventory
 from mmaplock_bt.spec.profile import Profile
-from mmaplock_bt.tracing import session
+from mmaplock_bt.tracing import window
 from mmaplock_bt.units import parse_duration, parse_size
 
 SELECTION = (
@@ -32,7 +32,7 @@ def main(arguments: argparse.Namespace, chosen: Profile) -> int:
     limits = trap.Limits(
         by_kind, arguments.keep, arguments.captures, parse_size(arguments.max_disk)
     )
-    machine = target.probe(arguments.bpftrace)
+    machine = inventory.probe(arguments.bpftrace)
     armed = trap.armed(chosen, by_kind)
     one = trap.Trap(
         armed.template.declaration.outputs,
@@ -42,8 +42,8 @@ def main(arguments: argparse.Namespace, chosen: Profile) -> int:
         _say,
     )
     _say(f"armed: {' or '.join(arguments.trigger)}, then {arguments.profile} ({arguments.capture})")
-    options = session.Options(quiet=arguments.quiet, limit_bytes=None)
-    folders, died = session.follow(armed, machine, options, one.watch)
+    options = window.Options(quiet=arguments.quiet, limit_bytes=None)
+    folders, died = window.follow(armed, machine, options, one.watch)
     for folder in folders:
         print(f"{folder}: {(folder / 'trigger.txt').read_text().strip()}")
     if died is not None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mmaplock_bt.analysis.rows import upper
-from mmaplock_bt.result.result import Result
+from mmaplock_bt.result.model import Result
 
 # Page faults take per-VMA locks from Linux 6.4 on; up to 6.13 the tracepoints walk the cgroup's
 # path on every event.

@@ -9,8 +9,8 @@ from mmaplock_bt.errors import Inconclusive
 from mmaplock_bt.judging import measures, significance, verdicts
 from mmaplock_bt.judging.comparability import KINDS, NOTED, differences, other_buckets
 from mmaplock_bt.judging.series import Series
-from mmaplock_bt.result.metrics import Observed
-from mmaplock_bt.result.result import Outcome, Result, Verdict
+from mmaplock_bt.result.model import Outcome, Result, Verdict
+from mmaplock_bt.result.observe import Observed
 from mmaplock_bt.spec.gates import Metric
 from mmaplock_bt.spec.tolerances import Condition, Tolerance
 from mmaplock_bt.units import format_value

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mmaplock_bt.result import metrics
-from mmaplock_bt.result.metrics import Observed
-from mmaplock_bt.result.result import OutputData, Result
-from mmaplock_bt.spec.fields import STANDARD
+from mmaplock_bt.result import observe
+from mmaplock_bt.result.model import OutputData, Result
+from mmaplock_bt.result.observe import Observed
+from mmaplock_bt.spec.columns import STANDARD
 from mmaplock_bt.spec.gates import Metric, Where
 
 FIELDS = {
@@ -36,7 +36,7 @@ def metrics_of(runs: Sequence[Result]) -> list[Metric]:
 
 
 def observed(metric: Metric, runs: Sequence[Result]) -> tuple[Observed, ...]:
-    return tuple(metrics.observe(metric, result) for result in runs)
+    return tuple(observe.observe(metric, result) for result in runs)
 
 
 def _named(result: Result) -> Iterable[Metric]:

@@ -8,16 +8,16 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mmaplock_bt.analysis import analysis
+from mmaplock_bt.analysis import analyse
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.judging import verdicts
 from mmaplock_bt.judging.verdicts import Judge
-from mmaplock_bt.result.result import OutputData, Result, Verdict, from_json, to_json
+from mmaplock_bt.result.model import OutputData, Result, Verdict, from_json, to_json
 from mmaplock_bt.spec import gates
-from mmaplock_bt.spec.fields import STANDARD
+from mmaplock_bt.spec.columns import STANDARD
+from mmaplock_bt.spec.declaration import CustomField, Output
 from mmaplock_bt.spec.gates import Gate, Level, Source
-from mmaplock_bt.spec.template import CustomField, Output
-from mmaplock_bt.stream import stream
+from mmaplock_bt.stream import collect
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ def load_run(path: str) -> Result:
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     try:
-        if text.startswith(f'{{"type": "{stream.HEADER}"'):
-            return analysis.analyse(text.split("\n"))
+        if text.startswith(f'{{"type": "{collect.HEADER}"'):
+            return analyse.analyse(text.split("\n"))
         return from_json(text)
     except ValidationError as error:
         first = error.errors()[0]

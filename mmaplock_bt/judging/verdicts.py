@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from mmaplock_bt.result import metrics
-from mmaplock_bt.result.metrics import Observed
-from mmaplock_bt.result.missing import missing
-from mmaplock_bt.result.result import Outcome, Result, Verdict
+from mmaplock_bt.result import observe
+from mmaplock_bt.result.loss import missing
+from mmaplock_bt.result.model import Outcome, Result, Verdict
+from mmaplock_bt.result.observe import Observed
 from mmaplock_bt.spec import gates
 from mmaplock_bt.spec.gates import Gate, Metric, Number
 
@@ -82,7 +82,7 @@ def _unit(metric: Metric) -> str:
 
 def _look(gate: Gate, result: Result) -> tuple[Observed, str]:
     """What was seen, and why nothing can be said of it."""
-    seen = metrics.observe(gate.metric, result)
+    seen = observe.observe(gate.metric, result)
     return seen, _doubt(gate, seen, result)
 
 

@@ -4,8 +4,8 @@ import hashlib
 import json
 
 from mmaplock_bt.judging.series import Series
-from mmaplock_bt.renderers import spread
-from mmaplock_bt.renderers.spread import Spread
+from mmaplock_bt.renderers import summary
+from mmaplock_bt.renderers.summary import Spread
 from mmaplock_bt.units import safe
 
 NAME, MEASURE = 1024, 64  # the longest that Bencher takes
@@ -13,8 +13,8 @@ NAME, MEASURE = 1024, 64  # the longest that Bencher takes
 
 def render(series: Series) -> str:
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for one in spread.of(series.runs):
-        name = short(safe(f"{series.last.profile.name}/{spread.key(one.metric)}"), NAME)
+    for one in summary.of(series.runs):
+        name = short(safe(f"{series.last.profile.name}/{summary.key(one.metric)}"), NAME)
         found.setdefault(name, {})[short(one.metric.field, MEASURE)] = _metric(one)
     return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
 

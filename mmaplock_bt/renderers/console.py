@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from mmaplock_bt.renderers.observed import explained
-from mmaplock_bt.result.result import Verdict
+from mmaplock_bt.renderers.wording import explained
+from mmaplock_bt.result.model import Verdict
 from mmaplock_bt.units import safe
 
 WIDTH = 99

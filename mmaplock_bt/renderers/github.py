@@ -6,8 +6,8 @@ from pathlib import Path
 
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.judging.verdicts import ORDER
-from mmaplock_bt.renderers.observed import told
-from mmaplock_bt.result.result import Verdict
+from mmaplock_bt.renderers.wording import told
+from mmaplock_bt.result.model import Verdict
 from mmaplock_bt.spec.gates import Level
 from mmaplock_bt.units import safe
 

@@ -3,8 +3,8 @@
 from mmaplock_bt.judging import measures
 from mmaplock_bt.judging.measures import Measure
 from mmaplock_bt.judging.series import Series
-from mmaplock_bt.renderers.spread import number
-from mmaplock_bt.result.result import Result
+from mmaplock_bt.renderers.summary import number
+from mmaplock_bt.result.model import Result
 from mmaplock_bt.spec.gates import Metric
 from mmaplock_bt.units import safe
 

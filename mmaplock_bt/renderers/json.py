@@ -2,7 +2,7 @@
 
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.judging.series import Series
-from mmaplock_bt.result.result import to_json
+from mmaplock_bt.result.model import to_json
 
 
 def render(series: Series) -> str:

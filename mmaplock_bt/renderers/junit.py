@@ -13,8 +13,8 @@ from junitparser import (
 )
 
 from mmaplock_bt.judging.series import Series
-from mmaplock_bt.renderers.observed import told
-from mmaplock_bt.result.result import Verdict
+from mmaplock_bt.renderers.wording import told
+from mmaplock_bt.result.model import Verdict
 from mmaplock_bt.units import safe
 
 # What XML 1.0 forbids is not printable, so `safe` leaves nothing of it.

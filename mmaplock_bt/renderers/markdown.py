@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterable, Sequence
 
 from mmaplock_bt.judging.series import Series
-from mmaplock_bt.renderers import spread
-from mmaplock_bt.renderers.observed import interval, limit
-from mmaplock_bt.renderers.spread import Spread
-from mmaplock_bt.result.missing import missing
-from mmaplock_bt.result.result import Result, Verdict
+from mmaplock_bt.renderers import summary
+from mmaplock_bt.renderers.summary import Spread
+from mmaplock_bt.renderers.wording import interval, limit
+from mmaplock_bt.result.loss import missing
+from mmaplock_bt.result.model import Result, Verdict
 from mmaplock_bt.units import format_ns, format_value, safe
 
 LIMIT_BYTES = 1024 * 1024  # GitHub drops a step's whole summary beyond this
@@ -101,8 +101,8 @@ def _gate(said: Verdict) -> list[str]:
 def _numbers(runs: Sequence[Result]) -> str:
     """A line per key; where no field of it is measured there is nothing to say."""
     found: dict[str, dict[str, Spread]] = {}
-    for one in spread.of(runs):
-        found.setdefault(spread.key(one.metric), {})[one.metric.field] = one
+    for one in summary.of(runs):
+        found.setdefault(summary.key(one.metric), {})[one.metric.field] = one
     if not found:
         return ""
     lines = table(("Measure", *_FIELDS.values()), [_line(k, one) for k, one in found.items()])

@@ -10,7 +10,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from mmaplock_bt.judging.series import Series
-from mmaplock_bt.renderers import spread
+from mmaplock_bt.renderers import summary
 from mmaplock_bt.spec.gates import Metric
 from mmaplock_bt.units import safe
 
@@ -49,7 +49,7 @@ def render(series: Series) -> str:
 
 def _measured(series: Series) -> dict[str, Gauge]:
     found: dict[str, Gauge] = {}
-    for one in spread.of(series.runs):
+    for one in summary.of(series.runs):
         metric, is_time = one.metric, one.metric.unit == "ns"
         help_text = f"{metric.field} of {safe(metric.output)}, the runs' median"
         gauge = found.setdefault(_name(metric), Gauge(help_text, "seconds" if is_time else ""))

@@ -3,13 +3,13 @@
 import json
 
 from mmaplock_bt.judging.series import Series
-from mmaplock_bt.renderers import spread
-from mmaplock_bt.renderers.spread import Spread
+from mmaplock_bt.renderers import summary
+from mmaplock_bt.renderers.summary import Spread
 from mmaplock_bt.units import safe
 
 
 def render(series: Series) -> str:
-    found = [_entry(one, series) for one in spread.of(series.runs) if _is_better(one, series)]
+    found = [_entry(one, series) for one in summary.of(series.runs) if _is_better(one, series)]
     return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
 
 

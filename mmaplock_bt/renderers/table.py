@@ -9,9 +9,9 @@ from rich.text import Text
 
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers import console
-from mmaplock_bt.result.metrics import merged
-from mmaplock_bt.result.missing import missing
-from mmaplock_bt.result.result import Books, OutputData, Result, Row
+from mmaplock_bt.result.loss import missing
+from mmaplock_bt.result.model import Books, OutputData, Result, Row
+from mmaplock_bt.result.observe import merged
 from mmaplock_bt.units import format_ns, format_value, safe
 
 SHOWN = 10

@@ -6,10 +6,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
-from mmaplock_bt.spec import document, gates
-from mmaplock_bt.spec.document import Document
+from mmaplock_bt.spec import gates, located_yaml
+from mmaplock_bt.spec.declaration import Output
 from mmaplock_bt.spec.gates import Gate, GateFault, Level, Source
-from mmaplock_bt.spec.template import Output
+from mmaplock_bt.spec.located_yaml import Document
 
 
 class GateItem(BaseModel):
@@ -52,8 +52,8 @@ class BudgetFile(BaseModel):
 
 def load(path: str, outputs: dict[str, Output]) -> tuple[Gate, ...]:
     """Raises UsageError that lists every fault as file:line:column."""
-    source = document.load(document.read(Path(path), "budget"), path)
-    file = document.check(source, BudgetFile)
+    source = located_yaml.load(located_yaml.read(Path(path), "budget"), path)
+    file = located_yaml.check(source, BudgetFile)
     found = gates_of(file.gates, source, outputs) if file else ()
     source.raise_faults()
     return found
@@ -67,7 +67,7 @@ def gates_of(
     for index, item in enumerate(items):
         level: Level = "error" if item.warn is None else "warn"
         text = (item.error if item.warn is None else item.warn) or ""
-        path: document.Path = ("gates", index)
+        path: located_yaml.Path = ("gates", index)
         place = Source(source.name, *source.place(path))
         if (*path, level) in source.marks:
             path = (*path, level)

@@ -6,8 +6,8 @@ from fractions import Fraction
 from typing import Literal
 
 from mmaplock_bt.errors import UsageError
-from mmaplock_bt.spec.fields import Field
-from mmaplock_bt.spec.template import Output
+from mmaplock_bt.spec.columns import Field
+from mmaplock_bt.spec.declaration import Output
 from mmaplock_bt.units import NS, parse_duration
 
 Operator = Literal["<", "<=", ">", ">=", "==", "!="]

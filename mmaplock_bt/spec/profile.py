@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from mmaplock_bt import resources
 from mmaplock_bt.errors import UsageError
-from mmaplock_bt.spec import budget, document, gates, template
+from mmaplock_bt.spec import budget, declaration, gates, located_yaml
 from mmaplock_bt.spec.budget import GateItem
-from mmaplock_bt.spec.document import read
+from mmaplock_bt.spec.declaration import Template
 from mmaplock_bt.spec.gates import Gate
-from mmaplock_bt.spec.template import Template
+from mmaplock_bt.spec.located_yaml import read
 from mmaplock_bt.units import parse_duration
 
 SUFFIX = ".yaml"
@@ -154,8 +154,8 @@ def _user_names() -> list[str]:
 
 
 def _resolve(name: str, text: str, folder: Path | None, seen: tuple[str, ...]) -> Profile:
-    source = document.load(text, name if folder else f"profiles/{name}{SUFFIX}")
-    file = document.check(source, ProfileFile)
+    source = located_yaml.load(text, name if folder else f"profiles/{name}{SUFFIX}")
+    file = located_yaml.check(source, ProfileFile)
     if file is None:
         source.raise_faults()
         raise AssertionError("a fault without a sentence")
@@ -179,7 +179,7 @@ def _resolve(name: str, text: str, folder: Path | None, seen: tuple[str, ...]) -
 
 def _base(
     file: ProfileFile,
-    source: document.Document,
+    source: located_yaml.Document,
     name: str,
     folder: Path | None,
     seen: tuple[str, ...],
@@ -190,7 +190,7 @@ def _base(
         return None
     try:
         if file.template is not None:
-            found = template.load(file.template, folder)
+            found = declaration.load(file.template, folder)
             defaults = {k: p.parse(p.default) for k, p in found.declaration.params.items()}
             return Profile(name, found, found.declaration.question, params=defaults)
         extends = str(file.extends)
@@ -203,7 +203,7 @@ def _base(
         return None
 
 
-def _duration(file: ProfileFile, source: document.Document, base: Profile) -> int | None:
+def _duration(file: ProfileFile, source: located_yaml.Document, base: Profile) -> int | None:
     if file.duration is None:
         return base.duration_ns
     try:
@@ -213,7 +213,7 @@ def _duration(file: ProfileFile, source: document.Document, base: Profile) -> in
         return None
 
 
-def _params(file: ProfileFile, source: document.Document, used: Template) -> dict[str, int]:
+def _params(file: ProfileFile, source: located_yaml.Document, used: Template) -> dict[str, int]:
     params: dict[str, int] = {}
     for key, value in file.params.items():
         try:

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.spec import gates
+from mmaplock_bt.spec.declaration import Output
 from mmaplock_bt.spec.gates import GateFault, Metric
-from mmaplock_bt.spec.template import Output
 from mmaplock_bt.units import parse_duration
 
 Value = TypeVar("Value")

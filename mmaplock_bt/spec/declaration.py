@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from mmaplock_bt import resources
 from mmaplock_bt.errors import UsageError
-from mmaplock_bt.spec import document
-from mmaplock_bt.spec.document import read
-from mmaplock_bt.spec.fields import LABELS, STANDARD, Field
+from mmaplock_bt.spec import located_yaml
+from mmaplock_bt.spec.columns import LABELS, STANDARD, Field
+from mmaplock_bt.spec.located_yaml import read
 from mmaplock_bt.units import parse_duration, parse_size
 
 SUFFIX = ".bt.j2"
@@ -252,8 +252,8 @@ def parse(source: str, name: str, path: str) -> Template:
         raise UsageError(
             f"{path}:1:1: no declaration: start with {{# question: ... outputs: ... #}}"
         )
-    declared = document.load(match[2], path, 1 + match[1].count("\n"))
-    declaration = document.check(declared, Declaration)
+    declared = located_yaml.load(match[2], path, 1 + match[1].count("\n"))
+    declaration = located_yaml.check(declared, Declaration)
     declared.raise_faults()
     assert declaration is not None
     return Template(name=name, source=source, declaration=declaration)

@@ -21,10 +21,10 @@ from pathlib import Path
 import pexpect
 
 from mmaplock_bt.errors import BpftraceError, RefusedError, TargetError
-from mmaplock_bt.machine import pidns
-from mmaplock_bt.machine.target import Target
-from mmaplock_bt.machine.trials import NOISE
-from mmaplock_bt.script.script import Script
+from mmaplock_bt.machine import pid_namespace
+from mmaplock_bt.machine.features import NOISE
+from mmaplock_bt.machine.inventory import Target
+from mmaplock_bt.script.render import Script
 
 LIVE_TIMEOUT_S = 90.0
 STOP_GRACE_S = 20.0
@@ -192,7 +192,7 @@ class Tracer:
             mend = "mount -t devpts devpts /dev/pts, if that is not there"
             raise TargetError(f"no terminal for bpftrace ({error})", mend) from error
         pids = [self.pid, os.getpid(), self.root_pid or os.getpid()]
-        known = pidns.translate(self.target.path, pids)
+        known = pid_namespace.translate(self.target.path, pids)
         self._child.sendline(" ".join(map(str, known)))
         self._child.delayafterclose = self._child.delayafterterminate = 0.05
 

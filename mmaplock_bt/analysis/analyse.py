@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable
 
 from mmaplock_bt.analysis import advice, blame, causes, convoys, grouping, rows
-from mmaplock_bt.result.result import SCHEMA, Books, Command, Loss, OutputData, Result, Row, Window
-from mmaplock_bt.spec.template import Output
+from mmaplock_bt.result.model import SCHEMA, Books, Command, Loss, OutputData, Result, Row, Window
+from mmaplock_bt.spec.declaration import Output
 from mmaplock_bt.stream import stacks
-from mmaplock_bt.stream.stream import Collected, Head, collect
-from mmaplock_bt.tracing.outstanding import LATE
+from mmaplock_bt.stream.collect import Collected, Head, collect
+from mmaplock_bt.tracing.open_spans import LATE
 
 DERIVATIONS: dict[str, Callable[[list[Row], list[Row]], list[Row]]] = {
     "charges": blame.charges,

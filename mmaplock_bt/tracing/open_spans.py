@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmaplock_bt.errors import BpftraceError
-from mmaplock_bt.spec.fields import MODES
-from mmaplock_bt.stream import events, stacks
-from mmaplock_bt.stream.parties import NAMES, Parties
-from mmaplock_bt.tracing import maps
+from mmaplock_bt.spec.columns import MODES
+from mmaplock_bt.stream import bpftrace_json, stacks
+from mmaplock_bt.stream.identities import NAMES, Parties
+from mmaplock_bt.tracing import bpf_maps
 
 RECORD = "mmaplock-bt-open"
 ACQUIRED = "acquired_at"  # a template's map of stacks by (tid, mm), kept while the hold lasts
@@ -27,7 +27,7 @@ class Outstanding:
     say: Callable[[str], None]
     reads_stacks: bool = True
     parties: Parties = field(default_factory=Parties)
-    found: dict[str, maps.Map] | None = None
+    found: dict[str, bpf_maps.Map] | None = None
     next_ns: int = 0
     seen_held: dict[int, int] = field(default_factory=dict)  # mm -> when a look saw a holder
     told: dict[tuple[int, int, int], int] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Outstanding:
     def watch(self, lines: Iterable[str]) -> Iterator[str]:
         """Passes the stream on and learns who is who."""
         for line in lines:
-            for record in events.printed(line, NAMES):
+            for record in bpftrace_json.printed(line, NAMES):
                 self.parties.learn(record)
             yield line
 
@@ -45,7 +45,7 @@ class Outstanding:
             return
         try:
             if self.found is None:
-                self.found = maps.of(bpftrace_pid)
+                self.found = bpf_maps.of(bpftrace_pid)
             now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)  # bpftrace's nsecs since 0.12
             holding, waiting = (self.found[name].items() for name in ("holding", "waiting"))
         except (BpftraceError, OSError) as error:
@@ -65,7 +65,7 @@ class Outstanding:
                 self._tell(span, now_ns, seen[span["tid"]])
 
     def close(self) -> None:
-        maps.close(self.found or {})
+        bpf_maps.close(self.found or {})
 
     def _stack(self, span: Span) -> list[str]:
         """Of a running thread /proc shows none: there the script's own sample serves."""

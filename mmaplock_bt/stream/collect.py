@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmaplock_bt.errors import UsageError
-from mmaplock_bt.result.result import SCHEMA, ProfileInfo, TargetInfo, Tool
-from mmaplock_bt.spec.template import Output
-from mmaplock_bt.stream import events
-from mmaplock_bt.stream.parties import NAMES, Parties, text
-from mmaplock_bt.tracing import cgroups, outstanding, symbols
+from mmaplock_bt.result.model import SCHEMA, ProfileInfo, TargetInfo, Tool
+from mmaplock_bt.spec.declaration import Output
+from mmaplock_bt.stream import bpftrace_json
+from mmaplock_bt.stream.identities import NAMES, Parties, text
+from mmaplock_bt.tracing import cgroup_paths, open_spans, user_frames
 
 HEADER, TRAILER = "mmaplock-bt", "mmaplock-bt-end"
 UNPARSED = "not understood: "
 MESSAGES = 20  # different ones kept of what bpftrace said beside the outputs
-OWN = (TRAILER, symbols.RECORD, cgroups.RECORD, outstanding.RECORD)
+OWN = (TRAILER, user_frames.RECORD, cgroup_paths.RECORD, open_spans.RECORD)
 
 
 @dataclass
@@ -38,8 +38,8 @@ class Collected:
     map_full: int = 0
     stack_errors: int = 0
     unparsed: int = 0
-    hists: dict[str, events.HistDump] = field(default_factory=dict)
-    stats: dict[str, events.StatsDump] = field(default_factory=dict)
+    hists: dict[str, bpftrace_json.HistDump] = field(default_factory=dict)
+    stats: dict[str, bpftrace_json.StatsDump] = field(default_factory=dict)
     said: Counter[str] = field(default_factory=Counter)
     trailer: dict[str, Any] = field(default_factory=dict)
     user_frames: dict[tuple[int, str], str] = field(default_factory=dict)
@@ -121,41 +121,46 @@ def trailer(
 
 def collect(lines: Iterator[str]) -> Collected:
     got = Collected()
-    for record in events.parse(_without_own(lines, got)):
+    for record in bpftrace_json.parse(_without_own(lines, got)):
         match record:
-            case events.Printed():
+            case bpftrace_json.Printed():
                 _note_printed(got, record)
-            case events.MapDump() | events.TextDump() | events.HistDump() | events.StatsDump():
+            case (
+                bpftrace_json.MapDump()
+                | bpftrace_json.TextDump()
+                | bpftrace_json.HistDump()
+                | bpftrace_json.StatsDump()
+            ):
                 _keep(got, record)
-            case events.Attached(probes=probes):
+            case bpftrace_json.Attached(probes=probes):
                 got.attached = probes
-            case events.Lost(events=lost):
+            case bpftrace_json.Lost(events=lost):
                 got.lost += lost
-            case events.HelperError(helper=helper, retcode=retcode):
+            case bpftrace_json.HelperError(helper=helper, retcode=retcode):
                 _note_error(got, helper, retcode)
-            case events.Said(kind=kind, text=said):
+            case bpftrace_json.Said(kind=kind, text=said):
                 got.note(f"{kind}: {said}")
-            case events.Unparsed(text=line):
+            case bpftrace_json.Unparsed(text=line):
                 got.note_unparsed(line)
     return got
 
 
-def _keep(got: Collected, dump: events.Dump) -> None:
+def _keep(got: Collected, dump: bpftrace_json.Dump) -> None:
     match dump:
-        case events.MapDump():
+        case bpftrace_json.MapDump():
             got.maps[dump.name] = dump.entries
-        case events.TextDump(name=outstanding.ACQUIRED):
+        case bpftrace_json.TextDump(name=open_spans.ACQUIRED):
             got.acquired = dict(dump.entries)
-        case events.TextDump():
+        case bpftrace_json.TextDump():
             for key, value in dump.entries:
                 got.note(f"@{dump.name}[{key}]: {value}" if key else f"@{dump.name}: {value}")
-        case events.HistDump():
+        case bpftrace_json.HistDump():
             got.hists[dump.name] = dump
-        case events.StatsDump():
+        case bpftrace_json.StatsDump():
             got.stats[dump.name] = dump
 
 
-def _note_printed(got: Collected, record: events.Printed) -> None:
+def _note_printed(got: Collected, record: bpftrace_json.Printed) -> None:
     name, rest = record.name, record.rest
     try:
         if name == "name":
@@ -193,9 +198,9 @@ def _note_own(got: Collected, told: dict[str, Any]) -> None:
     kind = told["type"]
     if kind == TRAILER:
         got.trailer = told
-    elif kind == cgroups.RECORD:
+    elif kind == cgroup_paths.RECORD:
         got.cgroups |= {int(identity): path for identity, path in told["paths"].items()}
-    elif kind == symbols.RECORD:
+    elif kind == user_frames.RECORD:
         for address, name in told["frames"].items():
             got.user_frames[told["pid"], address] = name
     elif "failed" in told:
@@ -210,6 +215,8 @@ def _note_own(got: Collected, told: dict[str, Any]) -> None:
 
 def _note_error(got: Collected, helper: str, retcode: int) -> None:
     if "stack" in helper:
-        got.stack_errors += retcode != events.EFAULT  # kernel threads and exit have no user stack
-    elif helper.startswith("map_update") or retcode == events.E2BIG:
+        got.stack_errors += (
+            retcode != bpftrace_json.EFAULT
+        )  # kernel threads and exit have no user stack
+    elif helper.startswith("map_update") or retcode == bpftrace_json.E2BIG:
         got.map_full += 1

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mmaplock_bt import resources
 from mmaplock_bt.errors import TargetError
-from mmaplock_bt.machine import distribution
+from mmaplock_bt.machine import distro
 
 TIMEOUT_S = 30.0
 LIMIT_BYTES = 1 << 20  # of output: a program that prints without end is no bpftrace
@@ -177,14 +177,14 @@ def output(path: str, *options: str) -> tuple[int, str]:
         )
     except OSError as error:
         said = f"{path} does not start: {error.strerror}"
-        raise TargetError(said, distribution.reinstall()) from error
+        raise TargetError(said, distro.reinstall()) from error
     with process:
         try:
             return _until_end(process, time.monotonic() + TIMEOUT_S)
         except TimeoutError as error:
             os.killpg(process.pid, signal.SIGKILL)
             said = f"{path} {options[0]} {error}"
-            raise TargetError(said, distribution.reinstall()) from error
+            raise TargetError(said, distro.reinstall()) from error
 
 
 def _until_end(process: subprocess.Popen[bytes], deadline: float) -> tuple[int, str]:

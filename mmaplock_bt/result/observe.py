@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from mmaplock_bt.analysis.rows import Ends, histogram_row
-from mmaplock_bt.result.result import OutputData, Result, Row
+from mmaplock_bt.result.model import OutputData, Result, Row
 from mmaplock_bt.spec.gates import QUANTILES, Metric, Number, Where
 
 

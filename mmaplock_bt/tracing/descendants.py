@@ -3,9 +3,9 @@
 from contextlib import suppress
 from pathlib import Path
 
-from mmaplock_bt.machine import pidns
-from mmaplock_bt.tracing import maps
-from mmaplock_bt.tracing.runner import Tracer
+from mmaplock_bt.machine import pid_namespace
+from mmaplock_bt.tracing import bpf_maps
+from mmaplock_bt.tracing.bpftrace import Tracer
 
 ROUNDS = 3
 
@@ -15,17 +15,17 @@ def add_descendants(roots: dict[str, int], tracer: Tracer) -> None:
 
     Looks again: a child may fork between its finding and its entry.
     """
-    found = maps.of(tracer.pid) if roots else {}
+    found = bpf_maps.of(tracer.pid) if roots else {}
     try:
         for name, root in roots.items():
             known: set[int] = set()
             for _ in range(ROUNDS):
                 new = descendants(root) - known
-                for pid in pidns.translate(tracer.target.path, list(new), gone=True):
+                for pid in pid_namespace.translate(tracer.target.path, list(new), gone=True):
                     found[name].put(pid, 1)
                 known |= new
     finally:
-        maps.close(found)
+        bpf_maps.close(found)
 
 
 def descendants(root: int) -> set[int]:

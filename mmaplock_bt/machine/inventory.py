@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmaplock_bt.errors import TargetError, UsageError
-from mmaplock_bt.machine import distribution, pidns, trials
+from mmaplock_bt.machine import distro, features, pid_namespace
 
 TRACEFS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 MOUNTS = Path("/proc/mounts")
@@ -46,7 +46,7 @@ def probe(bpftrace: str = "bpftrace") -> Target:
     folder = tracepoints(tracefs())
     path = binary(bpftrace)
     number = version(path)
-    accepted = trials.outcomes(path)
+    accepted = features.outcomes(path)
     if not accepted["mm_owner"]:
         raise unable(path, number)
     return Target(
@@ -57,8 +57,8 @@ def probe(bpftrace: str = "bpftrace") -> Target:
         path=path,
         facts={
             "memcg_field": memcg_field(folder),
-            "btf": trials.BTF.exists(),
-            "pid_namespace": not pidns.is_initial(),
+            "btf": features.BTF.exists(),
+            "pid_namespace": not pid_namespace.is_initial(),
             **accepted,
         },
     )
@@ -75,7 +75,7 @@ def privilege() -> str:
     """'root', or the capabilities that stand for it (bpftrace takes them from 0.25)."""
     if os.geteuid() == 0:
         return "root"
-    held = trials.capabilities()
+    held = features.capabilities()
     missing = [name for name, bit in CAPABILITIES.items() if not held >> bit & 1]
     if missing:
         every = ", ".join(CAPABILITIES)
@@ -162,35 +162,35 @@ def _text(path: Path) -> str:
 def binary(bpftrace: str) -> str:
     path = shutil.which(bpftrace)
     if path is None:
-        raise TargetError(f"{bpftrace} is not installed", distribution.install())
+        raise TargetError(f"{bpftrace} is not installed", distro.install())
     return path
 
 
 def version(path: str) -> str:
-    status, text = trials.output(path, "--version")
+    status, text = features.output(path, "--version")
     found = re.match(r"bpftrace v?(\d+\.\d+\S*)", text.strip())
     if found is None:
-        said = trials.last_words(text)[-60:]
+        said = features.last_words(text)[-60:]
         raise TargetError(
             f"{path} --version says '{said}' (status {status}), so it is not bpftrace",
-            distribution.reinstall(),
+            distro.reinstall(),
         )
     return found[1]
 
 
 def unable(path: str, number: str) -> TargetError:
     """Why this bpftrace cannot trace at all."""
-    said = trials.refusal(path)
+    said = features.refusal(path)
     if said is None:
         return TargetError(f"bpftrace {number} cannot read mm->owner on this kernel", mend_owner())
     if os.geteuid() != 0:
         return TargetError(f"bpftrace {number} does not run without root ({said})", with_sudo())
-    mend = f"{distribution.reinstall()}, or install bpftrace 0.17 or newer"
+    mend = f"{distro.reinstall()}, or install bpftrace 0.17 or newer"
     return TargetError(f"bpftrace {number} does not run here ({said})", mend)
 
 
 def mend_owner() -> str:
-    if not trials.BTF.exists():
-        path = trials.BTF
+    if not features.BTF.exists():
+        path = features.BTF
         return f"{NO_COMMAND}: boot a kernel built with CONFIG_DEBUG_INFO_BTF (there is no {path})"
     return "install bpftrace 0.17 or newer"

@@ -10,17 +10,17 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from mmaplock_bt import __version__, resources
 from mmaplock_bt.errors import UsageError
-from mmaplock_bt.machine import trials
-from mmaplock_bt.machine.target import Target, cgroup_id
-from mmaplock_bt.spec.fields import Field
+from mmaplock_bt.machine import features
+from mmaplock_bt.machine.inventory import Target, cgroup_id
+from mmaplock_bt.spec.columns import Field
+from mmaplock_bt.spec.declaration import SUFFIX, Output
 from mmaplock_bt.spec.profile import Profile, Side
-from mmaplock_bt.spec.template import SUFFIX, Output
 
 TRACER_FRAMES = 4  # frames on top of a stack that belong to the tracing itself
 SUB_BUCKET_BITS = 3  # 8 linear buckets in each power of two: none is wider than 1/8 of its value
 # Where none was looked up.
 NO_FACTS: dict[str, bool | str] = {
-    **dict.fromkeys([*trials.TRIALS, *trials.FUNCTIONS], False),
+    **dict.fromkeys([*features.TRIALS, *features.FUNCTIONS], False),
     "memcg_field": "none",
     "memory_controller": "",
     "pid_namespace": False,

@@ -14,20 +14,20 @@ from types import FrameType
 from typing import TextIO, TypeVar
 
 from mmaplock_bt import __version__
-from mmaplock_bt.analysis import analysis
+from mmaplock_bt.analysis import analyse
 from mmaplock_bt.errors import BpftraceError, Interrupted, RefusedError, UsageError
-from mmaplock_bt.machine import pidns, pressure
-from mmaplock_bt.machine.target import Target
-from mmaplock_bt.result.result import ProfileInfo, Result, TargetInfo, Tool
-from mmaplock_bt.script import script
-from mmaplock_bt.script.script import Script
+from mmaplock_bt.machine import cpu_pressure, pid_namespace
+from mmaplock_bt.machine.inventory import Target
+from mmaplock_bt.result.model import ProfileInfo, Result, TargetInfo, Tool
+from mmaplock_bt.script import render
+from mmaplock_bt.script.render import Script
 from mmaplock_bt.spec.profile import Profile, merge
-from mmaplock_bt.stream import stream
-from mmaplock_bt.tracing import tree
-from mmaplock_bt.tracing.cgroups import Cgroups
-from mmaplock_bt.tracing.outstanding import Outstanding
-from mmaplock_bt.tracing.runner import HeldCommand, Tracer
-from mmaplock_bt.tracing.symbols import UserFrames
+from mmaplock_bt.stream import collect
+from mmaplock_bt.tracing import descendants
+from mmaplock_bt.tracing.bpftrace import HeldCommand, Tracer
+from mmaplock_bt.tracing.cgroup_paths import Cgroups
+from mmaplock_bt.tracing.open_spans import Outstanding
+from mmaplock_bt.tracing.user_frames import UserFrames
 from mmaplock_bt.units import format_ns, safe
 
 LIMIT_BYTES = 512 << 20
@@ -83,7 +83,7 @@ def trace(
     chosen: Profile, machine: Target, options: Options
 ) -> tuple[Result, BpftraceError | None]:
     """Runs the whole window. The error is bpftrace's death, with what was collected before it."""
-    return follow(chosen, machine, options, analysis.analyse)
+    return follow(chosen, machine, options, analyse.analyse)
 
 
 def follow(
@@ -92,7 +92,7 @@ def follow(
     """As trace(), for whoever wants the raw stream's lines while they come."""
     is_tree = bool(options.command) and not options.system_wide
     known = _as_machine_counts(chosen, machine)
-    rendered = script.render(known, machine, tree=is_tree)
+    rendered = render.render(known, machine, tree=is_tree)
     try:
         return _follow(chosen, machine, rendered, options, use)
     except RefusedError:
@@ -101,7 +101,7 @@ def follow(
     # 0.27 takes raw tracepoints only while some program with BTF is loaded: trials get outdated.
     print("note: refused with raw tracepoints; trying once more without", file=sys.stderr)
     machine = replace(machine, facts={**machine.facts, "raw_tracepoint": False})
-    rendered = script.render(known, machine, tree=is_tree)
+    rendered = render.render(known, machine, tree=is_tree)
     return _follow(chosen, machine, rendered, options, use)
 
 
@@ -109,7 +109,7 @@ def _as_machine_counts(chosen: Profile, machine: Target) -> Profile:
     """The profile with its filter's pids as the kernel counts them."""
     sides = {"owner": chosen.filter.owner, "actor": chosen.filter.actor}
     ours = {name: side.pid for name, side in sides.items() if side.pid is not None}
-    known = pidns.translate(machine.path, list(ours.values())) if ours else []
+    known = pid_namespace.translate(machine.path, list(ours.values())) if ours else []
     given = {name: {"pid": pid} for name, pid in zip(ours, known, strict=True)}
     return replace(chosen, filter=merge(chosen.filter, given))
 
@@ -152,9 +152,9 @@ def _stream(
     if stop.interrupts:
         raise Interrupted("interrupted before the probes were live: there is no result")
     start = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-    opened_ns, waited_ns = time.monotonic_ns(), pressure.waited_ns()
+    opened_ns, waited_ns = time.monotonic_ns(), cpu_pressure.waited_ns()
     yield _header(chosen, tracer.target, rendered, start, options.command)
-    tree.add_descendants(_roots(chosen), tracer)
+    descendants.add_descendants(_roots(chosen), tracer)
     with closing(_Listeners.of(chosen, rendered, tracer.target)) as listeners:
         yield from listeners.watch(first)
         _tell_ready(options.ready_fd)
@@ -168,13 +168,13 @@ def _stream(
                 listeners.frames.remember(stop.command.pid)
             yield from listeners.watch(tracer.read(_patience(stop)))
             yield from listeners.look(tracer)
-        duration_ns, cpu_wait_ns = time.monotonic_ns() - opened_ns, pressure.since(waited_ns)
+        duration_ns, cpu_wait_ns = time.monotonic_ns() - opened_ns, cpu_pressure.since(waited_ns)
         _progress("", options)
         yield from listeners.look(tracer, last=True)
         yield from listeners.watch(tracer.close_window())
         yield from listeners.records()
     status = stop.command.status if stop.command is not None else None
-    yield stream.trailer(reason, duration_ns, status, cpu_wait_ns)
+    yield collect.trailer(reason, duration_ns, status, cpu_wait_ns)
 
 
 @dataclass
@@ -260,7 +260,7 @@ def _header(chosen: Profile, machine: Target, rendered: Script, start: str, argv
         machine.kernel, machine.arch, machine.cpus, machine.bpftrace, dict(machine.facts)
     )
     tool = Tool("mmaplock-bt", __version__)
-    return stream.Head(
+    return collect.Head(
         info, facts, tool, start, argv or None, rendered.outputs, rendered.probes
     ).line()
 

@@ -1,6 +1,6 @@
 """What every report says of a verdict in words; plain text, for each format to escape."""
 
-from mmaplock_bt.result.result import Verdict
+from mmaplock_bt.result.model import Verdict
 from mmaplock_bt.units import format_ns
 
 

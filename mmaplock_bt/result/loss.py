@@ -1,6 +1,6 @@
 """What is missing from a result, in words: for reports, and as a verdict's reason."""
 
-from mmaplock_bt.result.result import Result
+from mmaplock_bt.result.model import Result
 
 
 def missing(result: Result, *, stacks: bool = True) -> str:

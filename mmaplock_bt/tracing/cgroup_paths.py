@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from mmaplock_bt.machine import target
-from mmaplock_bt.spec.template import Output
-from mmaplock_bt.stream import events
+from mmaplock_bt.machine import inventory
+from mmaplock_bt.spec.declaration import Output
+from mmaplock_bt.stream import bpftrace_json
 
 RECORD = "mmaplock-bt-cgroups"
 AGAIN_S = 1.0  # a walk over all cgroups is not done more often
@@ -20,7 +20,7 @@ AGAIN_S = 1.0  # a walk over all cgroups is not done more often
 
 def paths() -> dict[int, str]:
     """Id -> path within the hierarchy, of all cgroups that exist."""
-    root = target.cgroup_hierarchy()
+    root = inventory.cgroup_hierarchy()
     if root is None:
         return {}
     found = {root.stat().st_ino: "/"}
@@ -55,7 +55,7 @@ class Cgroups:
         names = ("name", "whose", *self.outputs)
         for line in lines:
             yield line
-            for record in events.printed(line, names):
+            for record in bpftrace_json.printed(line, names):
                 self._note(record)
                 yield from self.records()
 
@@ -67,7 +67,7 @@ class Cgroups:
             self.named |= new
             yield json.dumps({"type": RECORD, "paths": {str(i): self.known[i] for i in new}})
 
-    def _note(self, record: events.Printed) -> None:
+    def _note(self, record: bpftrace_json.Printed) -> None:
         """A record that cannot be read is the analysis' to report."""
         with suppress(ValueError, IndexError, TypeError, KeyError):
             if record.name == "name":

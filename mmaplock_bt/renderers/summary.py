@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mmaplock_bt.judging import measures
 from mmaplock_bt.judging.measures import Measure
-from mmaplock_bt.result.result import Result
+from mmaplock_bt.result.model import Result
 from mmaplock_bt.spec.gates import Metric, Number
 
 

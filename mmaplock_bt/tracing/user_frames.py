@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from mmaplock_bt.spec.template import Output
-from mmaplock_bt.stream import events
+from mmaplock_bt.spec.declaration import Output
+from mmaplock_bt.stream import bpftrace_json
 
 if TYPE_CHECKING:
     from elftools.elf.elffile import ELFFile
@@ -74,8 +74,8 @@ class UserFrames:
         for line in lines:
             yield line
             if any(f'"{name}|' in line for name in self.outputs):
-                for record in events.parse([line]):
-                    if isinstance(record, events.Printed) and record.name in self.outputs:
+                for record in bpftrace_json.parse([line]):
+                    if isinstance(record, bpftrace_json.Printed) and record.name in self.outputs:
                         self._see(self.outputs[record.name].cut(record.rest))
 
     def records(self) -> Iterator[str]:

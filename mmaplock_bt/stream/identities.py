@@ -4,9 +4,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmaplock_bt.spec.fields import ACTOR_KINDS, MODES, OWNER_KINDS
+from mmaplock_bt.spec.columns import ACTOR_KINDS, MODES, OWNER_KINDS
 from mmaplock_bt.stream import stacks
-from mmaplock_bt.stream.events import Printed
+from mmaplock_bt.stream.bpftrace_json import Printed
 
 NAMES = ("whose", "thread", "holder", "running")
 Facts = dict[str, Any]
