@@ -1,4 +1,5 @@
 # make demo: the main job on a known workload.  make test: everything, on the running kernel.
+# make unit: the tests that need no kernel, no root and, once set up, no index of packages.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -7,7 +8,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 SUITES ?= bullseye bookworm trixie sid
 KERNELS ?= bullseye bookworm trixie sid
 
-.PHONY: alarms overhead demo test test-matrix test-kernels captures matrix-tools kernels-tools lint system clean
+.PHONY: alarms docs overhead demo test unit test-matrix test-kernels captures matrix-tools kernels-tools lint system clean
 
 demo: system $(VENV)/.installed
 	$(SUDO) $(BIN)/mmaplock-bt run blame -- \
@@ -15,6 +16,15 @@ demo: system $(VENV)/.installed
 
 test: system $(VENV)/.dev lint
 	$(SUDO) $(abspath $(BIN))/python -m pytest
+
+unit: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/unit
+
+# What is written from the code; the tests compare.
+docs: $(VENV)/.dev
+	$(BIN)/python tools/architecture.py
+	$(BIN)/python tools/template_docs.py
+	$(BIN)/python tools/schema_files.py
 
 # Long ones. The roots of the suites are kept in ~/.cache/mmaplock-bt.
 # MATRIX_FLAGS=--no-record leaves the README's table alone; --capture only records tests/data.
@@ -50,6 +60,7 @@ alarms: system $(VENV)/.dev
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 	$(BIN)/mypy tools/*.py
 	$(BIN)/lint-imports

@@ -1,4 +1,4 @@
-"""The command line: words in, one sub-command called, every error printed in one place."""
+"""The command line: parses it, calls one sub-command, prints every error in one place."""
 
 import argparse
 import os
@@ -20,7 +20,7 @@ FORMATS = (
     *("table", "json", "gates", "junit", "github", "markdown"),
     *("openmetrics", "bencher", "smaller", "gobench"),
 )
-# name -> where its main is; imported only when called.
+# name -> (module, function, help). Imported when called only: rich, jinja2 and pydantic are slow.
 COMMANDS = {
     "run": ("run", "main", "trace with a profile and report"),
     "list": ("profiles", "list_main", "the profiles that can be named"),
@@ -30,18 +30,22 @@ COMMANDS = {
     "gate": ("gate", "main", "judge saved results by gates; pass, fail or inconclusive (no root)"),
     "compare": ("compare", "main", "what changed between two series of runs (no root)"),
     "report": ("report", "main", "show a saved result or raw stream again (no root)"),
-    "schema": ("profiles", "schema_main", "JSON Schema of profiles, templates, budgets or results"),
+    "schema": ("schemas", "main", "JSON Schema of profiles, templates, budgets or results"),
     "doctor": ("doctor", "main", "what this machine offers, what follows, how to mend it"),
     "selftest": ("selftest", "main", "known workloads on this machine: pass or fail"),
 }
 
 
 def run_main() -> NoReturn:
+    """Runs the command line of this process and exits with its code."""
     sys.exit(main(sys.argv[1:]))
 
 
 def main(argv: list[str]) -> int:
-    """Never raises a Failure: it is printed and becomes the exit code."""
+    """Runs a command line (without the program's name) and returns the exit code.
+
+    Raises no Failure: its sentence goes to stderr, its code is returned.
+    """
     arguments = parse(argv)
     command = arguments.command
     module, function, _ = COMMANDS[arguments.verb]
@@ -57,12 +61,17 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         return _complain("interrupted before there was a result", 130)
     except BrokenPipeError:
+        # Python flushes stdout once more at its exit and would complain of the closed pipe again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """Exits with 2 on words that are not understood."""
+    """Parses a command line; what follows `--` becomes `command`, a list of words.
+
+    Exits with 2 on words that are not understood.
+    """
+    # argparse would take the command's own options for ours.
     own, command = _split(argv)
     arguments = _parser().parse_args(own)
     arguments.command = command
@@ -70,7 +79,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def _split(argv: list[str]) -> tuple[list[str], list[str]]:
-    """At the first '--': what follows is the traced command, untouched."""
+    """The words before the first '--', and those after it: the traced command, untouched."""
     if "--" not in argv:
         return argv, []
     at = argv.index("--")
@@ -162,7 +171,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
 def _add_trap(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the trap, for what happens once a week")
     group.add_argument(
-        "--trigger", action="append", metavar="LIMIT",
+        "--trap", "--trigger", action="append", metavar="LIMIT",
         help="stay armed with a cheap script; at 'hold > TIME' or 'wait > TIME' capture PROFILE",
     )  # fmt: skip
     for name, default, metavar, text in (
@@ -240,4 +249,5 @@ def _add_rendering(parser: argparse.ArgumentParser, shown: str) -> None:
 
 
 def default_bpftrace() -> str:
+    """Returns the bpftrace to run: $MMAPLOCK_BPFTRACE, else the one on PATH."""
     return os.environ.get("MMAPLOCK_BPFTRACE", "bpftrace")

@@ -2,17 +2,20 @@
 
 
 class Failure(Exception):
-    """The run cannot go on; the message says what, where and what to do."""
+    """A run that cannot go on; the message says what happened, where, and what to do."""
 
     exit_code = 2
 
 
 class UsageError(Failure):
-    """Wrong command line, profile or template."""
+    """A wrong command line, profile, template or file. Exit code 2."""
 
 
 class TargetError(Failure):
-    """This machine cannot trace: privilege, kernel, tracefs or bpftrace. `mend` is what to do."""
+    """A machine that cannot trace: privilege, kernel, tracefs or bpftrace. Exit code 3.
+
+    `found` says what is missing, `mend` what to do about it.
+    """
 
     exit_code = 3
 
@@ -23,25 +26,26 @@ class TargetError(Failure):
 
 
 class BpftraceError(Failure):
-    """bpftrace refused the script, crashed or went silent."""
+    """A bpftrace that refused the script, crashed or went silent. Exit code 4."""
 
     exit_code = 4
 
 
 class RefusedError(BpftraceError):
-    """bpftrace ended before its probes were live."""
+    """A bpftrace that ended before its probes were live."""
 
 
 class Inconclusive(Failure):
-    """Nothing can be said from what was collected."""
+    """Data from which nothing can be concluded. Exit code 5."""
 
     exit_code = 5
 
 
 class Interrupted(Failure):
-    """Stopped by a signal before there was a result."""
+    """A run that a signal stopped before there was a result. Exit code 130."""
 
     exit_code = 130
 
 
+# Exit code of `run` where all went well but the traced command failed.
 COMMAND_FAILED = 6

@@ -1,4 +1,4 @@
-"""pytest: trace a block of a test, or a whole marked test, and assert gates on it.
+"""pytest plugin: traces a block of a test, or a whole marked test, and asserts gates on it.
 
     def test_restart(mmaplock):
         with mmaplock("hold{mode=write}.p99 < 5ms") as traced:
@@ -8,9 +8,10 @@
     @pytest.mark.mmaplock("long_holds.count == 0", profile="long-holds")
     def test_import(): ...
 
-Traced are this process's address space and its descendants', whoever takes the locks. A test is
-skipped with the reason where tracing is impossible or the gates are inconclusive, and fails only
-on evidence; `mmaplock_inconclusive = fail` in pytest's configuration makes the latter fail too.
+Traced are the address spaces of this process and its descendants, whoever takes the locks. A test
+is skipped, with the reason, where tracing is impossible or a gate is inconclusive; it fails only
+where a gate was measured and failed. `mmaplock_inconclusive = fail` in pytest's configuration makes
+inconclusive gates fail too.
 """
 
 import os
@@ -37,17 +38,18 @@ WRONG_USAGE = 2
 
 
 class MmapLockWarning(UserWarning):
-    """A gate of the level `warn` did not pass."""
+    """A gate of level `warn` that did not pass."""
 
 
 @dataclass
 class Traced:
-    """What a block's `with` gives; `result` is there once it has ended."""
+    """What `with mmaplock(...) as traced` yields; `result` is there once the block has ended."""
 
     _results: "list[Result]" = field(default_factory=list)
 
     @property
     def result(self) -> "Result":
+        """The window's result. Raises RuntimeError while the block still runs."""
         if not self._results:
             raise RuntimeError("the result is there when the traced block has ended")
         return self._results[0]
@@ -57,12 +59,14 @@ Tracing = Callable[..., AbstractContextManager[Traced]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declares the option `mmaplock_inconclusive`."""
     parser.addini(
         INCONCLUSIVE, "what a test does whose gates are inconclusive: skip or fail", default="skip"
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Declares the marker; raises UsageError for a wrong value of the option."""
     config.addinivalue_line(
         "markers",
         "mmaplock(*gates, profile='hold-times', budget=None, min_samples=1, settings=()): "
@@ -74,7 +78,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def mmaplock(request: pytest.FixtureRequest) -> Tracing:
-    """`with mmaplock(*gates, profile=..., budget=..., min_samples=..., settings=...) as traced:`"""
+    """Returns `mmaplock(*gates, profile=, budget=, min_samples=, settings=)`, a context manager.
+
+    It traces its block, then fails, skips or warns by the gates.
+    """
 
     def traced(*gates: str, **options: Any) -> AbstractContextManager[Traced]:
         return _traced(request.node, _Wanted(gates, **options))
@@ -84,6 +91,7 @@ def mmaplock(request: pytest.FixtureRequest) -> Tracing:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Traces a marked test's call phase; fixtures are set up before and torn down after."""
     marker = item.get_closest_marker("mmaplock")
     if marker is None:
         return (yield)
@@ -93,7 +101,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What is traced and asserted, in the command line's words."""
+    """What is traced and asserted, named as on the command line."""
 
     gates: Sequence[str] = ()
     profile: str = PROFILE
@@ -111,7 +119,7 @@ class _Wanted:
 
 @contextmanager
 def _traced(item: pytest.Item, wanted: _Wanted) -> Iterator[Traced]:
-    """A run of the tool beside this process, from when its probes are live to the block's end."""
+    """Runs the tool beside this process: from when its probes are live to the block's end."""
     traced = Traced()
     with tempfile.TemporaryDirectory(prefix="mmaplock-bt-") as folder:
         saved, said = Path(folder, "result.json"), Path(folder, "stderr")
@@ -127,9 +135,9 @@ def _traced(item: pytest.Item, wanted: _Wanted) -> Iterator[Traced]:
 
 
 def _start(words: list[str], said: Path) -> subprocess.Popen[bytes]:
-    """Returns when the window is open; skips the test where it cannot be."""
+    """Starts the tool and returns when the window is open; skips the test where it cannot be."""
     ready, told = os.pipe()
-    argv = [sys.executable, "-m", "mmaplock_bt", *words, "--format", "none", "-q"]
+    argv = [sys.executable, "-P", "-m", "mmaplock_bt", *words, "--format", "none", "-q"]
     with said.open("wb") as stderr:
         tool = subprocess.Popen(
             [*argv, "--ready-fd", str(told)],
@@ -138,6 +146,7 @@ def _start(words: list[str], said: Path) -> subprocess.Popen[bytes]:
             pass_fds=[told],
             start_new_session=True,  # Ctrl-C is pytest's
         )
+    # The tool holds the only write end now: where it ends without a line, the read below ends too.
     os.close(told)
     with os.fdopen(ready) as waited_for:
         if waited_for.read():
@@ -157,14 +166,15 @@ def _wait(tool: subprocess.Popen[bytes]) -> None:
 
 
 def _last(said: Path) -> str:
-    """The sentence that it ended with."""
+    """The sentence with which the tool ended."""
     text = said.read_text(encoding="utf-8", errors="replace")
     return text.strip().rpartition("mmaplock-bt: ")[2]
 
 
 def _conclude(item: pytest.Item, traced: Traced, text: str) -> None:
     """Fails, skips or warns by the verdicts."""
-    from mmaplock_bt.result.model import from_json  # noqa: PLC0415
+    # Imported here: every pytest run of the environment loads this module, also without the marker.
+    from mmaplock_bt.result.saved import from_json  # noqa: PLC0415
 
     traced._results.append(from_json(text))
     told = [(verdict, _sentence(verdict)) for verdict in traced.result.verdicts]

@@ -1,4 +1,4 @@
-"""Durations and sizes to integers, integers to short text, any text to what a terminal can bear."""
+"""Reads and writes durations, sizes and counts; makes text from outside harmless."""
 
 import re
 from decimal import Decimal
@@ -19,12 +19,15 @@ _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-zµ]*)")
 
 
 def parse_duration(text: str) -> int:
-    """'500us', '1.5s' -> ns. A bare number is refused: 5 what?"""
+    """Reads a duration like '500us' or '1.5s' as ns.
+
+    A number without a unit is refused, except 0. Raises UsageError.
+    """
     return _parse(text, NS, "a duration with its unit, like 500us, 10ms or 1.5s")
 
 
 def parse_size(text: str) -> int:
-    """'512MiB' -> bytes."""
+    """Reads a size like '512MiB' as bytes. Raises UsageError."""
     return _parse(text, BYTES, "a size with its unit, like 64KiB or 512MiB")
 
 
@@ -34,6 +37,7 @@ def _parse(text: str, units: dict[str, int], wanted: str) -> int:
         if not (match and match[2] == "" and Decimal(match[1]) == 0):
             raise UsageError(f"'{text}' is not {wanted} (units: {', '.join(units)})")
         return 0
+    # Decimal: in floats 1.005s would be 1,004,999,999 ns.
     value = Decimal(match[1]) * units[match[2]]
     if value != int(value) or value >= 2**63:
         raise UsageError(f"'{text}' is out of range or finer than the smallest unit")
@@ -41,26 +45,37 @@ def _parse(text: str, units: dict[str, int], wanted: str) -> int:
 
 
 def format_ns(ns: int) -> str:
-    """Three significant digits in the largest fitting unit: 1234567 -> '1.23 ms'."""
+    """Writes ns in the largest fitting unit, three significant digits: 1234567 -> '1.23 ms'."""
     for unit, scale in (("s", 10**9), ("ms", 10**6), ("µs", 10**3)):
-        if abs(ns) >= scale:
+        if abs(ns) * 2000 >= scale * 1999:  # what would be written 1,000 of the smaller unit
             return f"{_three(ns / scale)} {unit}"
     return f"{ns} ns"
 
 
 def format_value(value: int, unit: str) -> str:
-    """A value in an output's own unit: times scaled, counts grouped."""
+    """Writes an integer in its output's unit: times scaled, counts with thousands grouped."""
     if unit == "ns":
         return format_ns(value)
     return f"{value:,} {unit}".strip() if unit != "count" else f"{value:,}"
 
 
 def _three(value: float) -> str:
-    digits = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
     return f"{value:,.{digits}f}"
 
 
+def plain(text: str) -> str:
+    r"""Returns text that any UTF-8 file can hold: what was no UTF-8 becomes \xNN.
+
+    Names of threads are bytes; surrogates stand for those that are no UTF-8.
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # a surrogate that stands for no byte
+        return text.encode("utf-8", "backslashreplace").decode()
+
+
 def safe(value: object) -> str:
-    """Text from outside made harmless: everything unprintable becomes an escape like \\x1b."""
+    r"""Returns text that a terminal can bear: what is not printable becomes an escape like \x1b."""
     text = str(value)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

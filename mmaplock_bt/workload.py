@@ -1,6 +1,6 @@
 """Workloads whose lock events are known, for `selftest`, the demo and the tests.
 
-Run as `python -m mmaplock_bt.workload NAME [ARGUMENT...]`; each prints one JSON line about itself.
+Run as `python -m mmaplock_bt.workload NAME [ARGUMENT...]`; each prints one JSON object of counts.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-# What a child runs first: a reader that reports do not take for this process.
+# What a child runs first, so that reports show it under a name of its own.
 AGENT = "open('/proc/self/comm', 'w').write('agent')\n"
 PAGE = mmap.PAGESIZE
 MIB = 1 << 20
@@ -31,8 +31,9 @@ _libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 
 def touched(size: int) -> int:
-    """Maps private memory in small pages and touches each; returns its address."""
+    """Maps `size` bytes of private memory in small pages, writes to each, returns the address."""
     address: int = _libc.mmap(None, size, 3, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+    # With huge pages fork would copy a 512th of the entries and be too short to be seen.
     _libc.madvise(address, size, MADV_NOHUGEPAGE)
     for offset in range(0, size, PAGE):
         ctypes.c_char.from_address(address + offset).value = b"x"
@@ -40,7 +41,7 @@ def touched(size: int) -> int:
 
 
 def forks(count: int = 23, size_mib: int = 512) -> dict[str, int]:
-    """`count` forks of a process with `size_mib` of touched memory: that many dup_mmap holds."""
+    """Forks `count` times with `size_mib` of touched memory: that many dup_mmap write holds."""
     touched(size_mib * MIB)
     for _ in range(count):
         child = os.fork()
@@ -51,7 +52,7 @@ def forks(count: int = 23, size_mib: int = 512) -> dict[str, int]:
 
 
 def munmaps(count: int = 1009, pages: int = 4) -> dict[str, int]:
-    """`count` mmaps and munmaps of touched memory: each munmap downgrades once."""
+    """Maps, touches and unmaps `count` times: each munmap downgrades once."""
     for _ in range(count):
         address = touched(pages * PAGE)
         _libc.munmap(address, pages * PAGE)
@@ -59,9 +60,9 @@ def munmaps(count: int = 1009, pages: int = 4) -> dict[str, int]:
 
 
 def smaps(rounds: int = 7, size_mib: int = 1024) -> dict[str, int]:
-    """A child reads this process's smaps_rollup while this process maps and unmaps.
+    """Maps and unmaps while a child reads this process's smaps_rollup `rounds` times.
 
-    Reading smaps itself does without mmap_lock on kernels after 6.18.
+    Not smaps itself, which is read without mmap_lock on kernels after 6.18.
     """
     touched(size_mib * MIB)
     code = AGENT + (
@@ -76,6 +77,7 @@ def smaps(rounds: int = 7, size_mib: int = 1024) -> dict[str, int]:
     assert reader.stdout is not None
     reader.stdout.readline()
     mapped = 0
+    # 0x22 is MAP_PRIVATE | MAP_ANONYMOUS, 3 is PROT_READ | PROT_WRITE.
     while reader.poll() is None:
         _libc.munmap(_libc.mmap(None, PAGE, 3, 0x22, -1, 0), PAGE)
         mapped += 1
@@ -83,7 +85,7 @@ def smaps(rounds: int = 7, size_mib: int = 1024) -> dict[str, int]:
 
 
 def named(name: bytes, body: Callable[[], object]) -> None:
-    """Runs `body` in a thread of this name."""
+    """Runs `body` in a thread of this name and waits for it."""
 
     def renamed() -> None:
         _libc.prctl(PR_SET_NAME, name, 0, 0, 0)
@@ -95,21 +97,21 @@ def named(name: bytes, body: Callable[[], object]) -> None:
 
 
 def known(count: int = 1009, rounds: int = 23, size_mib: int = 128) -> dict[str, int]:
-    """A thread to be picked out by its name: many short holds, and long ones by fork."""
+    """Makes short holds (munmap) and long ones (fork) in a thread named `known-thread`."""
     named(b"known-thread", lambda: (munmaps(count), forks(rounds, size_mib)))
     return {"munmaps": count, "forks": rounds}
 
 
 def hostile(count: int = 23) -> dict[str, int]:
-    """A thread that calls itself something awkward."""
+    """Unmaps in a thread whose name has a quote, a comma, a newline and an escape sequence."""
     named(HOSTILE_NAME, lambda: munmaps(count))
     return {"munmaps": count}
 
 
 def convoy(rounds: int = 7, size_mib: int = 2048, readers: int = 3) -> dict[str, int]:
-    """`rounds` of: a child reads smaps_rollup, a thread maps, `readers` threads ask mincore.
+    """Makes convoys: a child reads smaps_rollup, a thread maps, `readers` threads call mincore.
 
-    The child rests for 50 ms between its rounds.
+    The child reads `rounds` times and rests for 50 ms between.
     """
     address = touched(size_mib * MIB)
     sys.setswitchinterval(1e-4)  # else a thread waits 5 ms and more for the interpreter's own lock
@@ -142,9 +144,9 @@ def convoy(rounds: int = 7, size_mib: int = 2048, readers: int = 3) -> dict[str,
 
 
 def shares(rounds: int = 7, size_mib: int = 1024) -> dict[str, int]:
-    """Two readers of smaps_rollup, one with twice the rounds, while a thread here maps.
+    """Maps in a thread while child a, then child b with half the rounds, read smaps_rollup.
 
-    Each tells how long its reads took; the mapping thread waits for just that long.
+    Returns how long the reads of each took, in ns: the mapping thread waits for just that long.
     """
     touched(size_mib * MIB)
     going = True
@@ -173,7 +175,7 @@ def shares(rounds: int = 7, size_mib: int = 1024) -> dict[str, int]:
 
 
 def populate(size_mib: int = 1024, rounds: int = 1) -> dict[str, int]:
-    """`rounds` mmaps with MAP_POPULATE: each a read hold as long as its pages take."""
+    """Maps `rounds` times with MAP_POPULATE: a read hold for as long as the pages take."""
     for _ in range(rounds):
         address = _libc.mmap(None, size_mib * MIB, 3, 0x22 | mmap.MAP_POPULATE, -1, 0)
         _libc.munmap(address, size_mib * MIB)
@@ -181,7 +183,7 @@ def populate(size_mib: int = 1024, rounds: int = 1) -> dict[str, int]:
 
 
 def foreign(rounds: int = 7, gap_ms: int = 250, size_mib: int = 64) -> dict[str, int]:
-    """A child reads smaps_rollup of this process every `gap_ms`, by the clock."""
+    """Has a child read this process's smaps_rollup every `gap_ms`, by the clock: foreign holds."""
     touched(size_mib * MIB)
     code = AGENT + (
         "import sys,time\n"
@@ -198,9 +200,9 @@ def foreign(rounds: int = 7, gap_ms: int = 250, size_mib: int = 64) -> dict[str,
 
 
 def frozen(seconds: int = 3, size_mib: int = 1024, maps: int = 0) -> dict[str, int]:
-    """A SCHED_IDLE smaps_rollup reader that a SCHED_FIFO hog on its CPU keeps from running.
+    """Freezes a reader of smaps_rollup with the lock held, for `seconds`.
 
-    It reads on and on, the hog spins for `seconds`: the reader is caught with the lock held. With
+    The reader is SCHED_IDLE and reads over and over; a SCHED_FIFO process spins on its CPU. With
     `maps` a new thread maps every 100 ms meanwhile, and queues.
     """
     touched(size_mib * MIB)
@@ -227,6 +229,7 @@ def frozen(seconds: int = 3, size_mib: int = 1024, maps: int = 0) -> dict[str, i
     spinning = subprocess.Popen([sys.executable, "-c", hog])
     threads: list[threading.Thread] = []
     while maps and spinning.poll() is None:
+        # A new one each time: each is stuck behind the reader.
         threads.append(threading.Thread(target=munmaps, args=(1, 1)))
         threads[-1].start()
         time.sleep(0.1)
@@ -239,9 +242,10 @@ def frozen(seconds: int = 3, size_mib: int = 1024, maps: int = 0) -> dict[str, i
 
 
 def mincores(count: int = 100_000) -> dict[str, int]:
-    """`count` uncontended read locks in a row, and how long they took: what tracing costs."""
+    """Takes `count` uncontended read locks in a row and returns how long that took, in ns."""
     address = touched(PAGE)
     vector = ctypes.create_string_buffer(1)
+    # mincore takes exactly one read lock, and no per-VMA lock instead (6.4 and later).
     began = time.monotonic_ns()
     for _ in range(count):
         _libc.mincore(address, PAGE, vector)
@@ -264,6 +268,7 @@ WORKLOADS: dict[str, Callable[..., dict[str, int]]] = {
 
 
 def main(argv: list[str]) -> int:
+    """Runs the workload named by the first word and prints its counts as JSON."""
     name, *arguments = argv
     told = {"pid": os.getpid(), **WORKLOADS[name](*map(int, arguments))}
     with contextlib.suppress(BrokenPipeError):
@@ -272,7 +277,7 @@ def main(argv: list[str]) -> int:
 
 
 def command(name: str, *arguments: int) -> list[str]:
-    """The argv that runs a workload as a process of its own."""
+    """Returns the argv that runs a workload as a process of its own."""
     return [sys.executable, str(Path(__file__).resolve()), name, *map(str, arguments)]
 
 

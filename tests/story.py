@@ -11,14 +11,20 @@ calls that say whether an output is of holds or of waits.
 import json
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from mmaplock_bt.analysis import analyse
 from mmaplock_bt.result.model import ProfileInfo, TargetInfo, Tool
 from mmaplock_bt.spec import profile
 from mmaplock_bt.spec.columns import ACTOR_KINDS, MODES, OWNER_KINDS
-from mmaplock_bt.stream import collect, identities
-from mmaplock_bt.tracing import cgroup_paths, open_spans, user_frames
+from mmaplock_bt.spec.outputs import OpenSpans
+from mmaplock_bt.stream import records
+from mmaplock_bt.stream.recording import Head
+from mmaplock_bt.stream.records import CgroupPaths, Look, Trailer, UserFrames
+from tests import builders
+from tests.builders import printed, stack_text
 
+NAMES = profile.names()
 FLAVOURS = ("empty", "full", "lossy", "hostile")
 MS = 1_000_000
 OPENED, WINDOW = 3_600_000 * MS, 200 * MS
@@ -181,7 +187,7 @@ PICKED = {
 
 def _open_span(state, tid, space, mode, since_ms):
     since_ns = OPENED + since_ms * MS
-    return {"state": state, "tid": tid, "mm": space.mm, "mode": mode, "since_ns": since_ns}
+    return records.Span(state, tid, records.hexadecimal(space.mm), mode, since_ns)
 
 
 # Still open at the end: the agent, a writer behind it, a reader behind that; two more readers.
@@ -201,7 +207,7 @@ LATE = [
 BEFORE = "hold begun before the window"
 GONE = [
     _open_span("wait", 74, OLD, "write", 20),
-    _open_span(BEFORE, 90, OLD, "write", 20) | {"pid": 90, "comm": "early"},
+    replace(_open_span(BEFORE, 90, OLD, "write", 20), pid=90, comm="early"),
 ]
 # Of whom the script said who they are: of the last late holder it did not.
 SPACES = [VICTIM, STUCK, OLD, *LATE_SPACES[:-1]]
@@ -223,13 +229,17 @@ def lines(name, flavour="full", story=None):
     return [
         header(chosen),
         _line("attached_probes", {"probes": attached}),
-        _printed(f"open|{OPENED}"),
+        printed(f"open|{OPENED}"),
         *body,
         *_troubles(flavour),
-        _printed(f"close|{CLOSED}"),
+        printed(f"close|{CLOSED}"),
         *[_line("map", {f"@{key}": maps[key]}) for key in sorted(maps)],
-        collect.trailer("command", WINDOW, 0, 30 * MS if body else None),
+        Trailer("command", WINDOW, 0, 30 * MS if body else None).line(),
     ]
+
+
+def result_of(name, flavour="full", story=None):
+    return analyse.analyse_lines(lines(name, flavour, story))
 
 
 def header(chosen):
@@ -238,30 +248,24 @@ def header(chosen):
     machine = TargetInfo("6.18.0", "x86_64", 2, "0.17.0", {})
     start = "2026-01-01T00:00:00.000+00:00"
     tool = Tool("mmaplock-bt", "VERSION")
-    return collect.Head(info, machine, tool, start, ["./work"], outputs, PROBES).line()
+    return Head(info, machine, tool, start, ["./work"], outputs, PROBES).line()
 
 
 def _line(kind, data):
     return json.dumps({"type": kind, "data": data})
 
 
-def _printed(text):
-    return _line("printf", text + "\n")
-
-
 def _seen(chosen, story):
     """What the script prints while the window is open, and what the tool adds."""
     outputs = chosen.template.declaration.outputs
-    paths = {i: path + HOSTILE_TEXT * story.is_hostile for i, path in PATHS.items()}
+    paths = {str(i): path + HOSTILE_TEXT * story.is_hostile for i, path in PATHS.items()}
     named = f"read+16 (libc.so.6){HOSTILE_TEXT * story.is_hostile}"
     return [
-        json.dumps({"type": cgroup_paths.RECORD, "paths": paths}),
+        CgroupPaths(paths).line(),
         *_names(outputs, story),
         *_events(chosen, story),
         *_open(outputs, story),
-        json.dumps(
-            {"type": user_frames.RECORD, "pid": AGENT.pid, "frames": {"0x7f0000001000": named}}
-        ),
+        UserFrames(AGENT.pid, {"0x7f0000001000": named}).line(),
     ]
 
 
@@ -273,7 +277,7 @@ def _names(outputs, story):
     if "owner_pid" in keys:
         known |= {r["owner_pid"]: (r["owner_comm"], r["cgroup"]) for r in rows if r["owner_pid"]}
     for pid, (comm, cgroup) in known.items():
-        yield _printed(f"name|{pid}|{cgroup}|{_escaped(comm, story)}")
+        yield printed(f"name|{pid}|{cgroup}|{_escaped(comm, story)}")
 
 
 def _events(chosen, story):
@@ -283,7 +287,7 @@ def _events(chosen, story):
             for row in _rows(chosen.template, name, output, story):
                 if row.get("hold_ns", row.get("wait_ns")) >= LONG_NS:
                     words = [_word(column, row[column.name], story) for column in output.printed]
-                    found.append((row["time_ns"], _printed("|".join([name, *words]))))
+                    found.append((row["time_ns"], printed("|".join([name, *words]))))
     return [text for _, text in sorted(found, key=lambda item: item[0])]
 
 
@@ -306,7 +310,7 @@ def _word(column, value, story):
             return _escaped(value, story)
         case "kernel_stack" | "user_stack":
             is_evil = story.is_hostile and column.type == "kernel_stack"
-            return _stack([*value, HOSTILE_FRAME] if is_evil else value)
+            return stack_text([*value, HOSTILE_FRAME] if is_evil else value)
         case _:
             return str(value)
 
@@ -314,11 +318,7 @@ def _word(column, value, story):
 def _escaped(comm, story):
     r"""Sixteen bytes as %rx prints them: \x61\x00..."""
     raw = HOSTILE_COMMS[len(comm) % 2] if story.is_hostile and comm else comm.encode()
-    return "".join(f"\\x{byte:02x}" for byte in raw[:16].ljust(16, b"\0"))
-
-
-def _stack(frames):
-    return "".join(f"\n        {frame}" for frame in frames) + "\n"
+    return builders.escaped(raw)
 
 
 def _maps(chosen, story, flavour):
@@ -328,7 +328,7 @@ def _maps(chosen, story, flavour):
     found["holding"] = {} if is_empty else dict(map(_holding, [*OPEN[:OPEN_HOLDS], *LATE]))
     found["waiting"] = {} if is_empty else dict(map(_waiting, OPEN[OPEN_HOLDS:]))
     if "@acquired_at" in chosen.template.source and not is_empty:
-        found[open_spans.ACQUIRED] = {_key(OPEN[0]): _stack(SMAPS)}
+        found[records.ACQUIRED_AT] = {_key(OPEN[0]): stack_text(SMAPS)}
     for name, output in chosen.template.declaration.outputs.items():
         if output.kind != "events" and output.is_printed:
             found |= _filled(name, output, _rows(chosen.template, name, output, story))
@@ -337,16 +337,16 @@ def _maps(chosen, story, flavour):
 
 def _key(one):
     """(tid, mm) as 0.17 prints it: the address as a negative number."""
-    return f"{one['tid']},{one['mm'] - 2**64}"
+    return f"{one.tid},{int(one.mm, 16) - 2**64}"
 
 
 def _holding(one):
-    late = open_spans.LATE * (one in LATE)
-    return _key(one), one["since_ns"] << 4 | late | MODES.index(one["mode"])
+    late = records.BITS["late"] * (one in LATE)
+    return _key(one), one.since_ns << 4 | late | MODES.index(one.mode)
 
 
 def _waiting(one):
-    return _key(one), one["since_ns"] << 1 | MODES.index(one["mode"])
+    return _key(one), one.since_ns << 1 | MODES.index(one.mode)
 
 
 def _filled(name, output, rows):
@@ -370,7 +370,7 @@ def _lower(value):
 
 def _open(outputs, story):
     """Who and whose, and the tool's looks at what is open."""
-    opens = [output.open for output in outputs.values() if output.open]
+    opens = [output.open for output in outputs.values() if isinstance(output, OpenSpans)]
     if not opens:
         return
     yield from _parties(story)
@@ -383,23 +383,22 @@ def _parties(story):
     for space in SPACES:
         kind = OWNER_KINDS.index(space.owner_kind)
         whose = f"{space.mm:x}|{space.owner_pid}|{kind}|{space.cgroup}"
-        yield _printed(f"whose|{whose}|{_escaped(space.owner_comm, story)}")
+        yield printed(f"whose|{whose}|{_escaped(space.owner_comm, story)}")
     for actor in THREADS:
         kind = ACTOR_KINDS.index(actor.actor_kind)
-        yield _printed(f"thread|{actor.tid}|{actor.pid}|{kind}|{_escaped(actor.comm, story)}")
+        yield printed(f"thread|{actor.tid}|{actor.pid}|{kind}|{_escaped(actor.comm, story)}")
 
 
 def _poll(now_ns, spans, story, *, last=False):
     """One look. The tool has names as text; stacks are of those who could be looked at."""
-    seen = [
-        one | {"comm": identities.text(_escaped(one["comm"], story))} if "comm" in one else one
+    seen = tuple(
+        replace(one, comm=records.text(_escaped(one.comm, story))) if one.comm else one
         for one in spans
-    ]
+    )
     evil = [HOSTILE_FRAME] * story.is_hostile
-    stacks = {one["tid"]: [*(QUEUEING if one["state"] == "wait" else SMAPS), *evil]
+    stacks = {str(one.tid): [*(QUEUEING if one.state == "wait" else SMAPS), *evil]
               for one in spans if one not in LATE}  # fmt: skip
-    looked = {"now_ns": now_ns, "last": last, "spans": seen, "stacks": stacks}
-    return json.dumps({"type": open_spans.RECORD, **looked})
+    return Look(now_ns, last, seen, stacks).line()
 
 
 def _troubles(flavour):

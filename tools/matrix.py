@@ -12,7 +12,7 @@ import roots
 
 FAIL = "**fail**"
 KNOWN_ANSWERS = tuple(
-    f"tests/test_{name}.py" for name in ("known_answers", "both_sides", "gates_traced")
+    f"tests/kernel/test_{name}.py" for name in ("known_answers", "both_sides", "gates")
 )
 SUITES = ("bullseye", "bookworm", "trixie", "sid")
 TIMEOUT_S = 600

@@ -1,0 +1,1 @@
+"""Records to a result: rows, causes, blame, convoys, groups, advice."""

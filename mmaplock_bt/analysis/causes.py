@@ -1,4 +1,4 @@
-"""Kernel stack -> cause, by the table in causes.yaml (data: other kernels need no code)."""
+"""Finds the cause of a kernel stack, by the table in causes.yaml."""
 
 import re
 from collections.abc import Iterable
@@ -9,6 +9,7 @@ import yaml
 
 UNKNOWN_FRAMES = 3
 UNKNOWN = "unknown (no stack)"
+# SYS_ in causes.yaml: what architectures put before the name of a system call.
 _SYS = r"(?:__(?:x64|ia32|arm64|riscv|s390x?|se|do|do_compat|se_compat)_?sys_|k?sys_)"
 _FUNCTION = re.compile(r"[\w.]+")
 _ENTRY = re.compile(
@@ -18,7 +19,10 @@ Table = tuple[tuple[re.Pattern[str], str], ...]
 
 
 def classify(frames: list[str]) -> str:
-    """The cause, or other(function < caller < its caller); frames are innermost first."""
+    """Returns the cause of a stack, innermost frame first.
+
+    For an unknown one: 'other(function < caller < its caller)'.
+    """
     functions = [match[0] for match in map(_FUNCTION.match, frames) if match]
     for tier in range(len(_tables())):
         for function in functions:
@@ -31,7 +35,7 @@ def classify(frames: list[str]) -> str:
 
 @cache
 def _tables() -> tuple[Table, Table]:
-    """What names a cause by itself, then what only hints at one."""
+    """The functions that name a cause by themselves, then those that only hint at one."""
     data = yaml.safe_load((files("mmaplock_bt") / "causes.yaml").read_text(encoding="utf-8"))
     return _compiled(data["causes"]), _compiled(data["callers"])
 
@@ -45,5 +49,6 @@ def _compiled(data: dict[str, Iterable[str]]) -> Table:
 
 @cache
 def _cause(function: str, tier: int) -> str | None:
+    # Compilers rename functions that they split or specialise.
     plain = re.sub(r"\.(isra|part|constprop|cold|llvm)\b.*", "", function)
     return next((cause for pattern, cause in _tables()[tier] if pattern.fullmatch(plain)), None)

@@ -1,4 +1,4 @@
-"""Rows grouped into a table: counts, sums, different values, the worst one, the period."""
+"""Groups rows into a table: counts, sums, distinct values, the worst row, the period."""
 
 import json
 from collections.abc import Sequence
@@ -6,31 +6,37 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from mmaplock_bt.result.model import Row
-from mmaplock_bt.spec.declaration import Output
+from mmaplock_bt.result.rows import AnyRow, TableRow, column
+from mmaplock_bt.spec.outputs import Group
 
+Flat = dict[str, Any]
 REPEATS = 3  # intervals from which a rhythm is called one
 STEADY = 0.1  # how far an interval may be from the usual one, as a share of it
 BURST = 2  # what is closer together than the widest gap / BURST is one occurrence
 
 
-def group(output: Output, rows: list[Row]) -> list[Row]:
-    """Largest `rank` first. Rows of tables carry their key below 'key', events do not."""
-    flat = [{**row, **row.get("key", {})} for row in rows]
+def group(output: Group, rows: Sequence[AnyRow]) -> list[TableRow]:
+    """Groups another output's rows by keys; the largest `rank` comes first."""
+    flat = [_flat(row) for row in rows]
     flat = [row for row in flat if all(row.get(k) == v for k, v in output.where.items())]
-    members: dict[str, list[Row]] = {}
+    members: dict[str, list[Flat]] = {}
     names = [column.name for column in output.columns]
     for row in flat:
         key = {name: row.get(name) for name in names}
         members.setdefault(json.dumps(key), []).append(row)
     grouped = [_summary(output, json.loads(key), found) for key, found in members.items()]
-    return sorted(grouped, key=lambda row: -int(row.get(output.rank or "sum") or 0))
+    return sorted(grouped, key=lambda row: -int(column(row, output.rank or "sum") or 0))
 
 
-def _summary(output: Output, key: dict[str, Any], rows: list[Row]) -> Row:
-    value = str(output.value)
+def _flat(row: Any) -> Flat:
+    """Rows of tables have their key below 'key', events do not."""
+    return {**row, **row.get("key", {})}
+
+
+def _summary(output: Group, key: Any, rows: list[Flat]) -> TableRow:
+    value = output.value
     worst = max(rows, key=lambda row: int(row.get("max", row[value]) or 0))
-    row: Row = {
+    row: Any = {
         "key": key,
         "count": sum(_times(output, r) * int(r.get("count", 1)) for r in rows),
         "sum": sum(_times(output, r) * int(r[value] or 0) for r in rows),
@@ -43,18 +49,19 @@ def _summary(output: Output, key: dict[str, Any], rows: list[Row]) -> Row:
     if output.period:
         starts = sorted(int(r["time_ns"]) - int(r[value] or 0) for r in rows)
         row["period_ns"], row["period_error_ns"] = period(starts)
-    return row
+    return row  # type: ignore[no-any-return]
 
 
-def _times(output: Output, row: Row) -> int:
-    """How many the row stands for: more than one where it is a sample."""
+def _times(output: Group, row: Flat) -> int:
+    """How many a row stands for: more than one where it is a sample."""
     return int(row[output.weight]) if output.weight else 1
 
 
 def period(starts: Sequence[int]) -> tuple[int | None, int | None]:
-    """(usual interval, largest distance from it) in ns, or (None, None) where nothing repeats.
+    """Returns (usual interval, largest distance from it) in ns of sorted starts in ns.
 
-    One scan of a monitor takes the lock many times: what lies close together is one occurrence.
+    (None, None) where nothing repeats. One scan of a monitor takes the lock many times: what lies
+    close together counts as one occurrence.
     """
     gaps = [later - earlier for earlier, later in pairwise(starts)]
     if len(gaps) < REPEATS:
@@ -70,8 +77,8 @@ def period(starts: Sequence[int]) -> tuple[int | None, int | None]:
     return (usual, error) if error <= STEADY * usual else (None, None)
 
 
-def add_shares(rows: list[Row], whole: list[Row]) -> None:
-    """Which part of `whole` each row with the same key is, in thousandths, by count and by sum."""
+def add_shares(rows: Sequence[Any], whole: Sequence[Any]) -> None:
+    """Adds to each row its part, in permille, of the row of `whole` with the same key."""
     totals = {json.dumps(row["key"]): row for row in whole}
     for row in rows:
         total = totals.get(json.dumps(row["key"]), {})

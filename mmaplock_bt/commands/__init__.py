@@ -1,1 +1,1 @@
-"""One module per sub-command; each has `main(arguments) -> exit code`."""
+"""The sub-commands, a module each."""

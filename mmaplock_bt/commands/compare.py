@@ -1,7 +1,7 @@
-"""What changed between two series of runs, and whether it may; needs no root.
+"""compare: what changed between two series of runs, and whether it is allowed; needs no root.
 
-BASE and NEW are result files or folders of repeated runs. `~` marks what is not shown: within
-the tolerance, or not told from chance.
+BASE and NEW are result files or folders of repeated runs. `~` marks a change that is not shown:
+within the tolerance, or perhaps chance.
 """
 
 import argparse
@@ -13,11 +13,12 @@ from mmaplock_bt.judging import comparison, series, verdicts
 from mmaplock_bt.judging.comparison import Comparison, Rules
 from mmaplock_bt.renderers import changes
 from mmaplock_bt.spec import tolerances
-from mmaplock_bt.spec.declaration import Output
+from mmaplock_bt.spec.outputs import Outputs
 from mmaplock_bt.spec.tolerances import Condition
 
 
 def main(arguments: argparse.Namespace) -> int:
+    """Compares two series, writes the outcome, returns the exit code of --fail-on."""
     outputs = output.wanted(arguments)
     found = made(arguments)
     output.deliver(outputs, lambda name, color: _rendered(found, name, color))
@@ -25,12 +26,13 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def made(arguments: argparse.Namespace) -> Comparison:
+    """Returns the comparison that the command line asks for. Raises UsageError, Inconclusive."""
     base, new = series.load(arguments.base), series.load(arguments.new)
     return comparison.compare(
         base,
         new,
         _rules(arguments),
-        _conditions(arguments, series.outputs_of(base[0])),
+        _conditions(arguments, base[0].declarations),
         allow_different=arguments.allow_different,
     )
 
@@ -45,7 +47,7 @@ def _rules(arguments: argparse.Namespace) -> Rules:
     return Rules(arguments.alpha, arguments.min_runs, tolerance)
 
 
-def _conditions(arguments: argparse.Namespace, outputs: dict[str, Output]) -> list[Condition]:
+def _conditions(arguments: argparse.Namespace, outputs: Outputs) -> list[Condition]:
     """Raises UsageError that lists every fault."""
     faults: list[str] = []
     found = gate.parsed(

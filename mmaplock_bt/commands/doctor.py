@@ -1,4 +1,4 @@
-"""What this machine offers to mmaplock-bt: a checklist with the consequence and the mending."""
+"""doctor: what this machine offers, a checklist with the consequences and remedies."""
 
 import argparse
 import os
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from mmaplock_bt.commands.output import dump
 from mmaplock_bt.errors import TargetError
-from mmaplock_bt.machine import distro, features, inventory, pid_namespace
+from mmaplock_bt.machine import cgroups, distro, features, inventory, pid_namespace
 from mmaplock_bt.machine.inventory import NO_COMMAND
 
 STYLES = {"ok": "green", "limited": "yellow", "missing": "bold red"}
@@ -22,7 +22,7 @@ STYLES = {"ok": "green", "limited": "yellow", "missing": "bold red"}
 
 @dataclass(frozen=True)
 class Check:
-    """`state` is ok, limited (works, with the consequence) or missing (cannot trace)."""
+    """A line of the list; `state` is ok, limited (works, but) or missing (cannot trace)."""
 
     name: str
     state: str
@@ -32,6 +32,7 @@ class Check:
 
 
 def main(arguments: argparse.Namespace) -> int:
+    """Prints the checklist; returns 3 where this machine cannot trace, else 0."""
     checks = list(_checks(arguments.bpftrace, fresh=arguments.fresh))
     missing = any(check.state == "missing" for check in checks)
     if arguments.json:
@@ -136,7 +137,7 @@ def _kernel() -> Iterator[Check]:
 
 
 def _cgroups() -> Check:
-    folder = inventory.cgroup_hierarchy()
+    folder = cgroups.hierarchy()
     if folder is not None:
         return Check("memory cgroups", "ok", f"memcg ids are inodes under {folder}")
     found = "no memory controller is mounted"
@@ -146,7 +147,10 @@ def _cgroups() -> Check:
 
 
 def _hand_off() -> Check:
-    """From when on a waiting writer can no longer be overtaken (RWSEM_WAIT_TIMEOUT)."""
+    """After how long a waiting writer can no longer be overtaken.
+
+    That is RWSEM_WAIT_TIMEOUT, DIV_ROUND_UP(HZ, 250) jiffies (kernel/locking/rwsem.c).
+    """
     hz, cpus = inventory.hz(), f"{os.cpu_count()} CPUs"
     if inventory.REALTIME.exists():
         so = "writers are never handed the lock: they can be overtaken without end"
@@ -179,7 +183,7 @@ def _channel() -> Check:
     return Check("channel", "ok", f"terminals, and FIFOs in {tempfile.gettempdir()}")
 
 
-# refused -> the consequence, and the release that has it, '' where nothing is lost without
+# refused -> (consequence, release that has it; '' where nothing is lost without it)
 REFUSALS = {
     "mm_owner": ("nothing can be traced: owners are unreadable", "0.17"),
     "raw_tracepoint": ("tracepoint: is used, which costs about 80 ns more per event", "0.18"),
@@ -197,7 +201,7 @@ REFUSALS = {
 }
 
 
-# Refused where the kernel, not bpftrace, has no such thing.
+# Refused where it is the kernel, not bpftrace, that lacks the thing.
 KERNEL_REFUSALS = {
     "memory_controller": "cgroups are told by the v2 hierarchy, which may not have the memory ones",
     "rwsem_owner": "who holds a lock since before the window is not told",
@@ -233,7 +237,8 @@ def _accepted(path: str, number: str, *, fresh: bool) -> Iterator[Check]:
 
 
 def _newer(number: str, release: str, path: str) -> str:
-    """0.27 takes raw tracepoints only while some program with BTF is loaded."""
+    """A release that is new enough and refuses all the same does so at times only."""
+    # 0.27 takes raw tracepoints only while some BPF program with BTF is loaded.
     if distro.numbers(number) >= distro.numbers(release):
         return (
             f"mmaplock-bt doctor --fresh --bpftrace {shlex.quote(path)}  # refused once, not always"

@@ -1,6 +1,6 @@
-"""Judge saved results: a file, or a folder of repeated runs; needs no root.
+"""gate: judges saved results, a file or a folder of repeated runs; needs no root.
 
-Without --gate or --budget the gates are those that the runs were judged by when they were made.
+Without --gate or --budget the gates are those by which the runs were judged when they were made.
 """
 
 import argparse
@@ -11,16 +11,20 @@ from mmaplock_bt.commands import output
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.judging import series, verdicts
 from mmaplock_bt.spec import budget, gates
-from mmaplock_bt.spec.declaration import Output
 from mmaplock_bt.spec.gates import Gate, GateFault
+from mmaplock_bt.spec.outputs import Outputs
 
 Made = TypeVar("Made")
 
 
 def main(arguments: argparse.Namespace) -> int:
+    """Judges saved runs, writes the verdicts, returns their exit code.
+
+    Raises UsageError for runs that have no gates where none is given.
+    """
     outputs = output.wanted(arguments)
     runs = series.load(arguments.result)
-    wanted = given(arguments, series.outputs_of(runs[0])) or tuple(series.gates_in(runs[0]))
+    wanted = given(arguments, runs[0].declarations) or tuple(series.gates_in(runs[0]))
     if not wanted:
         raise UsageError(f"{arguments.result} was made without gates: give --gate or --budget")
     made = series.judged(
@@ -30,8 +34,8 @@ def main(arguments: argparse.Namespace) -> int:
     return verdicts.exit_code(made.verdicts)
 
 
-def given(arguments: argparse.Namespace, outputs: dict[str, Output]) -> tuple[Gate, ...]:
-    """The gates of every --budget and --gate. Raises UsageError that lists every fault."""
+def given(arguments: argparse.Namespace, outputs: Outputs) -> tuple[Gate, ...]:
+    """Returns the gates of every --budget and --gate. Raises UsageError with every fault."""
     found: list[Gate] = []
     faults: list[str] = []
     for path in arguments.budget:
@@ -53,7 +57,7 @@ def given(arguments: argparse.Namespace, outputs: dict[str, Output]) -> tuple[Ga
 def parsed(
     option: str, texts: list[str], parse: Callable[[str], Made], faults: list[str]
 ) -> list[Made]:
-    """What is made of each text of an option; faults are noted with their column."""
+    """Returns what `parse` makes of an option's texts; adds faults, each with its column."""
     made: list[Made] = []
     for text in texts:
         try:

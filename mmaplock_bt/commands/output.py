@@ -1,4 +1,4 @@
-"""Where a command's series goes: standard output by --format, every -o FILE, a folder of runs."""
+"""Where a command's text goes: standard output by --format, every -o FILE, a folder of runs."""
 
 import argparse
 import json
@@ -18,7 +18,7 @@ STDOUT = "-"
 
 @dataclass(frozen=True)
 class Outputs:
-    """`files` are (format, path); `shown` is the format on stdout."""
+    """What -o and --format ask for: files as (format, path), a folder, stdout's format."""
 
     files: list[tuple[str, str]]
     folder: Path | None
@@ -26,7 +26,10 @@ class Outputs:
 
 
 def wanted(arguments: argparse.Namespace, *, folders_allowed: int = 0) -> Outputs:
-    """Looked at before anything is traced. Raises UsageError."""
+    """Reads -o and --format, before anything is traced.
+
+    Raises UsageError for what cannot be written, or for more folders than are allowed.
+    """
     found = [renderers.for_file(written) for written in arguments.output]
     folders = [Path(path) for name, path in found if name == renderers.FOLDER]
     if len(folders) > folders_allowed:
@@ -40,9 +43,9 @@ def wanted(arguments: argparse.Namespace, *, folders_allowed: int = 0) -> Output
 
 
 def deliver(outputs: Outputs, rendered: Callable[[str, bool], str]) -> None:
-    """`rendered(format, color)` on stdout and in every file; one that fails keeps no other back.
+    """Writes `rendered(format, color)` to every file and to stdout.
 
-    Raises UsageError at the end.
+    A file that fails keeps nothing else from being written; UsageError is raised at the end.
     """
     failed = []
     for name, path in outputs.files:
@@ -58,6 +61,7 @@ def deliver(outputs: Outputs, rendered: Callable[[str, bool], str]) -> None:
 
 
 def deliver_series(outputs: Outputs, series: Series) -> None:
+    """Writes a series to every file and to stdout, as deliver()."""
     deliver(outputs, lambda name, color: renderers.rendered(series, name, color=color))
 
 
@@ -75,13 +79,13 @@ def _write(path: str, text: str) -> None:
 
 
 def _is_summary(path: str) -> bool:
-    """GitHub's summary of the step."""
+    """Whether it is the summary of GitHub's step."""
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     return bool(summary) and Path(path).absolute() == Path(summary or "").absolute()
 
 
 def _append(path: Path, text: str) -> None:
-    """The step's other commands write to it too; all that is beyond the limit would be dropped."""
+    """Others write to it too, and GitHub drops the whole of it beyond its limit."""
     before = path.stat().st_size if path.exists() else 0
     gap = "\n" if before else ""
     with path.open("a", encoding="utf-8") as file:
@@ -89,4 +93,5 @@ def _append(path: Path, text: str) -> None:
 
 
 def dump(value: object) -> None:
+    """Prints a value as JSON."""
     print(json.dumps(value, indent=1))

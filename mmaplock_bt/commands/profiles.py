@@ -1,21 +1,20 @@
-"""list, show, check, script, schema: everything about a profile that needs no tracing."""
+"""list, show, check, script: what can be done with a profile without tracing."""
 
 import argparse
 
 from mmaplock_bt.commands import gate
-from mmaplock_bt.commands.output import dump
 from mmaplock_bt.commands.run import chosen_profile
 from mmaplock_bt.errors import TargetError
 from mmaplock_bt.machine import inventory
-from mmaplock_bt.result import model
-from mmaplock_bt.script import render
-from mmaplock_bt.spec import budget, declaration, profile
-from mmaplock_bt.spec.columns import Field
+from mmaplock_bt.script.render import render
+from mmaplock_bt.spec import profile
+from mmaplock_bt.spec.columns import Column
 from mmaplock_bt.spec.profile import Profile
 from mmaplock_bt.units import format_ns
 
 
 def list_main(_arguments: argparse.Namespace) -> int:
+    """Prints every profile's name and description."""
     width = max(len(name) for name in profile.names())
     for name in profile.names():
         print(f"{name:<{width}}  {profile.load(name).description}")
@@ -23,6 +22,7 @@ def list_main(_arguments: argparse.Namespace) -> int:
 
 
 def show_main(arguments: argparse.Namespace) -> int:
+    """Prints a profile's filter, parameters, outputs and gates."""
     chosen = profile.load(arguments.profile)
     print(f"{chosen.name}: {chosen.description}\n\ntemplate: {chosen.template.name}")
     print(f"filter:   {chosen.filter.model_dump(exclude_defaults=True) or 'none'}")
@@ -42,32 +42,24 @@ def show_main(arguments: argparse.Namespace) -> int:
 
 
 def check_main(arguments: argparse.Namespace) -> int:
+    """Checks a profile and the gates given with it. Raises UsageError with every fault."""
     chosen = profile.load(arguments.file)
     more = gate.given(arguments, chosen.template.declaration.outputs)
     chosen = profile.with_gates(chosen, more)
-    render.render(chosen, inventory.offline())
+    render(chosen, inventory.offline())
     count = f", {len(chosen.gates)} gates" if chosen.gates else ""
     print(f"{arguments.file}: a valid profile of the template {chosen.template.name}{count}")
     return 0
 
 
 def script_main(arguments: argparse.Namespace) -> int:
+    """Prints a profile as a bpftrace program for use by hand."""
     try:
         machine = inventory.probe(arguments.bpftrace)
     except TargetError:
+        # A script can be written without root, for another machine; then it assumes the least.
         machine = inventory.offline()
-    print(render.render(chosen_profile(arguments), machine).text, end="")
-    return 0
-
-
-def schema_main(arguments: argparse.Namespace) -> int:
-    models = {
-        "profile": profile.ProfileFile.model_json_schema,
-        "budget": budget.BudgetFile.model_json_schema,
-        "template": declaration.Declaration.model_json_schema,
-        "result": model.json_schema,
-    }
-    dump(models[arguments.what]())
+    print(render(chosen_profile(arguments), machine, by_hand=True).text, end="")
     return 0
 
 
@@ -81,5 +73,5 @@ def _show_params(chosen: Profile) -> None:
         print(f"  {name} = {shown}  {param.help}")
 
 
-def _described(column: Field) -> str:
+def _described(column: Column) -> str:
     return f"{column.name}={'|'.join(column.labels)}" if column.labels else column.name

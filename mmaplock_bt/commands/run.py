@@ -1,4 +1,4 @@
-"""Trace with a profile and report.
+"""run: traces with a profile and reports.
 
 Without --duration or a COMMAND it runs until Ctrl-C, then prints the result.
 """
@@ -13,8 +13,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mmaplock_bt.commands import gate, output, trigger
+from mmaplock_bt.commands import gate, output, trap
 from mmaplock_bt.commands.output import Outputs
+from mmaplock_bt.commands.tracing import trace
 from mmaplock_bt.errors import COMMAND_FAILED, BpftraceError, UsageError
 from mmaplock_bt.judging import series, verdicts
 from mmaplock_bt.judging.series import Series
@@ -22,8 +23,7 @@ from mmaplock_bt.machine import inventory
 from mmaplock_bt.result.model import Result
 from mmaplock_bt.spec import located_yaml, profile
 from mmaplock_bt.spec.profile import Filter, Profile, Side
-from mmaplock_bt.tracing import window
-from mmaplock_bt.tracing.window import Options
+from mmaplock_bt.tracing.ending import Options
 from mmaplock_bt.units import parse_duration
 
 DEFAULT = "overview"
@@ -31,35 +31,34 @@ RUNS = "mmaplock-bt-runs"
 
 
 def main(arguments: argparse.Namespace) -> int:
+    """Traces one window or several, writes the outcome, returns the exit code."""
     outputs = output.wanted(arguments, folders_allowed=1)
     arguments.profile = arguments.profile or DEFAULT
     chosen = chosen_profile(arguments)
-    if arguments.trigger:
-        return trigger.main(arguments, chosen)
+    if arguments.trap:
+        return trap.main(arguments, chosen)
     chosen = profile.with_gates(chosen, gate.given(arguments, chosen.template.declaration.outputs))
     check_command(arguments.command)
     _check_repeat(arguments, chosen, outputs)
-    runs, died = _runs(arguments, chosen, _folder(arguments, outputs))
+    runs = _runs(arguments, chosen, _folder(arguments, outputs))
     made = series.judged(runs, chosen.gates, arguments.judge, arguments.repeat)
     output.deliver_series(outputs, made)
-    return ended(made, died)
+    return ended(made)
 
 
-def _runs(
-    arguments: argparse.Namespace, chosen: Profile, folder: Path | None
-) -> tuple[list[Result], BpftraceError | None]:
+def _runs(arguments: argparse.Namespace, chosen: Profile, folder: Path | None) -> list[Result]:
     """One window after another; what ends one early ends them all. Each is saved as it is made."""
     machine = inventory.probe(arguments.bpftrace)
     made: list[Result] = []
     for turn in range(1, arguments.repeat + 1):
-        result, died = window.trace(chosen, machine, options(arguments))
+        result = trace(chosen, machine, options(arguments))
         made.append(series.with_verdicts(result, chosen.gates))
         if folder is not None:
             path = series.save(made[-1], folder)
             print(f"run {turn} of {arguments.repeat}: {path}", file=sys.stderr)
-        if died is not None or (result.window.ended_by == "interrupt" and arguments.repeat > 1):
-            return made, died
-    return made, None
+        if result.window.failure or result.window.ended_by == "interrupt":
+            break
+    return made
 
 
 def _check_repeat(arguments: argparse.Namespace, chosen: Profile, outputs: Outputs) -> None:
@@ -76,7 +75,7 @@ def _check_repeat(arguments: argparse.Namespace, chosen: Profile, outputs: Outpu
 
 
 def _folder(arguments: argparse.Namespace, outputs: Outputs) -> Path | None:
-    """Where each run's result is kept; made new, so that no series is mixed with another."""
+    """Where each run's result is kept; a new one, so that no two series are mixed."""
     if arguments.add and outputs.folder is None:
         raise UsageError("--add needs the folder to add to, like -o runs/")
     if outputs.folder is None and arguments.repeat == 1:
@@ -92,22 +91,24 @@ def _folder(arguments: argparse.Namespace, outputs: Outputs) -> Path | None:
     return folder
 
 
-def ended(made: Series, died: BpftraceError | None) -> int:
-    """The exit code: a gate's before bpftrace's death, that before the command's own failure.
+def ended(made: Series) -> int:
+    """Returns the exit code: the gates', else 6 where a traced command failed, else 0.
 
-    Raises the death where no gate has spoken for it.
+    Raises BpftraceError for a bpftrace that died, unless the gates' code is not 0 already.
     """
     code = verdicts.exit_code(made.verdicts)
-    if died is not None and not code:
-        raise died
-    if died is not None:
-        print(f"mmaplock-bt: {died}", file=sys.stderr)
+    failure = made.last.window.failure
+    if failure and not code:
+        raise BpftraceError(failure)
+    if failure:
+        print(f"mmaplock-bt: {failure}", file=sys.stderr)
     commands = [result.window.command for result in made.runs]
     failed = any(command and command.status not in (0, None) for command in commands)
     return code or (COMMAND_FAILED if failed else 0)
 
 
 def options(arguments: argparse.Namespace) -> Options:
+    """Returns how to trace, by the command line. Raises UsageError for a wrong --ready-fd."""
     if arguments.ready_fd is not None:
         _own(arguments.ready_fd)
     return Options(
@@ -120,7 +121,7 @@ def options(arguments: argparse.Namespace) -> Options:
 
 
 def _own(fd: int) -> None:
-    """Neither bpftrace nor the command inherits it. Raises UsageError."""
+    """Keeps bpftrace and the command from inheriting it. Raises UsageError."""
     try:
         os.set_inheritable(fd, False)
     except OSError as error:
@@ -128,7 +129,7 @@ def _own(fd: int) -> None:
 
 
 def chosen_profile(arguments: argparse.Namespace) -> Profile:
-    """The profile with the command line's own settings over it. Raises UsageError."""
+    """Returns the profile with the command line's settings over it. Raises UsageError."""
     chosen = profile.with_params(profile.load(arguments.profile), arguments.set or [])
     try:
         chosen = replace(chosen, filter=_filter(arguments, chosen.filter))
@@ -143,7 +144,7 @@ def chosen_profile(arguments: argparse.Namespace) -> Profile:
 
 
 def _filter(arguments: argparse.Namespace, base: Filter) -> Filter:
-    """The profile's filter with the command line's words over it. Raises ValidationError."""
+    """The profile's filter with the command line's over it. Raises ValidationError."""
     owner = {"pid": arguments.pid, "comm": arguments.owner_comm, "cgroup": arguments.cgroup}
     actor = {
         "pid": arguments.actor_pid, "comm": arguments.comm, "cgroup": arguments.actor_cgroup
@@ -155,6 +156,6 @@ def _filter(arguments: argparse.Namespace, base: Filter) -> Filter:
 
 
 def check_command(argv: list[str]) -> None:
-    """Fails before tracing, not after, when the command cannot be found."""
+    """Raises UsageError, before anything is traced, for a command that is not found."""
     if argv and shutil.which(argv[0]) is None:
         raise UsageError(f"the command '{argv[0]}' is not found on PATH or not executable")

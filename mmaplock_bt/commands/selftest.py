@@ -1,4 +1,4 @@
-"""Run workloads whose lock events are known on this machine; pass or fail per analysis."""
+"""selftest: runs workloads whose lock events are known; pass or fail for each analysis."""
 
 import argparse
 import re
@@ -7,15 +7,17 @@ from dataclasses import asdict, dataclass, replace
 
 from mmaplock_bt import workload
 from mmaplock_bt.commands import output
+from mmaplock_bt.commands.tracing import trace
 from mmaplock_bt.machine import inventory
 from mmaplock_bt.result.model import Result
+from mmaplock_bt.result.rows import Row
 from mmaplock_bt.spec import profile
-from mmaplock_bt.tracing import window
+from mmaplock_bt.tracing.ending import Options
 
 
 @dataclass(frozen=True)
 class Case:
-    """`check` returns what was found and whether it is right."""
+    """A profile, a workload, and a check that says what it found and whether that is right."""
 
     profile: str
     settings: list[str]
@@ -25,6 +27,7 @@ class Case:
 
 
 def main(arguments: argparse.Namespace) -> int:
+    """Runs every case and prints its outcome; returns 1 where one failed, else 0."""
     machine = inventory.probe(arguments.bpftrace)
     verdicts = [_verdict(case, machine, told=not arguments.json) for case in cases()]
     if arguments.json:
@@ -32,30 +35,30 @@ def main(arguments: argparse.Namespace) -> int:
     return 0 if all(verdict["pass"] for verdict in verdicts) else 1
 
 
-def _verdict(case: Case, machine: inventory.Target, *, told: bool) -> dict[str, object]:
-    result, died = window.trace(*_prepared(case, machine))
+def _verdict(case: Case, machine: inventory.Machine, *, told: bool) -> dict[str, object]:
+    result = trace(*_prepared(case, machine))
+    failure = result.window.failure
     found, right = case.check(result)
-    right = right and died is None and _sound(result)
+    right = right and failure is None and _sound(result)
     verdict = {
         "profile": case.profile,
         "pass": right,
         "found": found,
         "books": asdict(result.books),
         "loss": asdict(result.loss),
-        "bpftrace_error": None if died is None else str(died),
+        "bpftrace_error": failure,
     }
     if told:
         residue = result.books.residue
         print(f"{'pass' if right else 'FAIL'}  {case.profile:<18} {found}; residue {residue}")
         if not right:
-            print(
-                f"      {result.books}\n      {result.loss}\n      {died or 'bpftrace ended well'}"
-            )
+            end = failure or "bpftrace ended well"
+            print(f"      {result.books}\n      {result.loss}\n      {end}")
     return verdict
 
 
 def _sound(result: Result) -> bool:
-    """Complete, or all but stacks: 0.17 drops one whose hash is taken. Cases count their own."""
+    """Complete but for stacks: 0.17 drops one whose hash is taken, and cases count theirs."""
     loss = result.loss
     missing = loss.lost_events or loss.map_full or loss.unparsed_lines or result.books.residue
     attached = loss.probes_attached == loss.probes_expected
@@ -63,6 +66,7 @@ def _sound(result: Result) -> bool:
 
 
 def cases() -> list[Case]:
+    """Returns the cases; their workloads make prime numbers of events, hard to hit by chance."""
     return [
         Case("hold-times", [], workload.command("munmaps", 1009), _downgrades),
         Case("wait-times", [], workload.command("munmaps", 1009), _waits),
@@ -94,13 +98,16 @@ def cases() -> list[Case]:
 
 
 def forked(result: Result, kind: str) -> int:
-    """Write holds with dup_mmap (or where it is inlined) in the stack, on such address spaces."""
+    """Returns how many write holds of fork were on address spaces of an owner kind.
+
+    Their stacks have dup_mmap or, up to 6.12, the function that it is inlined into.
+    """
     inside = re.compile(r"dup_mmap" if result.target.facts["dup_mmap"] else r"dup_mm|copy_process")
     return sum(
         row["mode"] == "write"
         and row["owner_kind"] == kind
-        and any(inside.match(frame) for frame in row["kernel_stack"])
-        for row in result.outputs["long_holds"].rows
+        and any(inside.match(frame) for frame in row["kernel_stack"] or ())
+        for row in result.events("long_holds")
     )
 
 
@@ -110,7 +117,7 @@ def _downgrades(result: Result) -> tuple[str, bool]:
 
 
 def _waits(result: Result) -> tuple[str, bool]:
-    waits = sum(row["count"] for row in result.outputs["wait"].rows)
+    waits = sum(row["count"] for row in result.histogram("wait"))
     books = result.books
     expected = (books.acquires or 0) - (books.downgrades or 0)
     return f"{waits:,} waits for {expected:,} acquisitions", waits == expected > 2 * 1009
@@ -122,40 +129,41 @@ def _forks(result: Result) -> tuple[str, bool]:
 
 
 def _starved(result: Result) -> tuple[str, bool]:
-    rows = result.outputs["starved_writers"].rows
-    blamed = [
-        row
-        for row in rows
-        if any(hold["pid"] != row["owner_pid"] and hold["mode"] == "read" for hold in row["behind"])
-    ]
+    rows = result.events("starved_writers")
+    blamed = [row for row in rows if _is_behind_a_foreign_reader(row)]
     return f"{len(blamed)} of {len(rows)} write waits behind the smaps reader", bool(blamed)
 
 
+def _is_behind_a_foreign_reader(row: Row) -> bool:
+    holds = row["behind"] or ()
+    return any(hold["pid"] != row["owner_pid"] and hold["mode"] == "read" for hold in holds)
+
+
 def _overview(result: Result) -> tuple[str, bool]:
-    causes = {row["key"]["cause"] for row in result.outputs["causes"].rows}
+    causes = {row["key"]["cause"] for row in result.table("causes")}
     books = result.books
-    holds = sum(row["count"] for row in result.outputs["hold"].rows)
+    holds = sum(row["count"] for row in result.histogram("hold"))
     ended = (books.releases or 0) + (books.downgrades or 0)
-    advised = len(result.outputs["next"].rows)
+    advised = len(result.events("next"))
     right = holds == ended and "munmap" in causes and advised == 1
     return f"{holds:,} holds for {ended:,} ends of holds, causes {len(causes)}", right
 
 
 def _foreign(result: Result) -> tuple[str, bool]:
-    rows = [r for r in result.outputs["foreign"].rows if r["key"]["cause"].startswith("smaps")]
-    pairs = sum(row["count"] for row in result.outputs["pairs"].rows)
-    looked_at = sum(row["count"] for row in result.outputs["foreign"].rows)
+    rows = [r for r in result.table("foreign") if (r["key"]["cause"] or "").startswith("smaps")]
+    pairs = sum(row["count"] for row in result.table("pairs"))
+    looked_at = sum(row["count"] for row in result.table("foreign"))
     read = sum(row["count"] for row in rows)
     return f"{read} foreign smaps holds for 7 reads", read >= 7 and looked_at == pairs
 
 
 def _blamed(result: Result) -> tuple[str, bool]:
-    rows = result.outputs["blame"].rows
-    charged = sum(row["sum"] for row in rows)
-    ended = sum(row["sum"] for row in result.outputs["waited"].rows)
+    rows = result.table("blame")
+    charged = sum(row["sum"] or 0 for row in rows)
+    ended = sum(row["sum"] or 0 for row in result.table("waited"))
     cut_off = sum(
-        row["age_ns"]
-        for row in result.outputs["still_open"].rows
+        row["age_ns"] or 0
+        for row in result.events("still_open")
         if row["state"] == "wait" and row["ended"] == "no"
     )
     foreign = [row for row in rows if row["key"]["pid"] not in (None, row["key"]["owner_pid"])]
@@ -164,21 +172,21 @@ def _blamed(result: Result) -> tuple[str, bool]:
 
 
 def _convoys(result: Result) -> tuple[str, bool]:
-    rows = result.outputs["convoys"].rows
+    rows = result.events("convoys")
     led = [row for row in rows if row["pid"] != row["owner_pid"]]
     return f"{len(led)} of {len(rows)} convoys behind the smaps reader", bool(led)
 
 
 def _stuck(result: Result) -> tuple[str, bool]:
-    seen = [row for row in result.outputs["stuck"].rows if row["cause"] == "populate"]
+    seen = [row for row in result.events("stuck") if row["cause"] == "populate"]
     named = [row for row in seen if row["owner_comm"] and row["state"] == "hold"]
     return f"{len(named)} of 3 populates seen while they lasted", len(named) > 0
 
 
 def _prepared(
-    case: Case, machine: inventory.Target
-) -> tuple[profile.Profile, inventory.Target, window.Options]:
+    case: Case, machine: inventory.Machine
+) -> tuple[profile.Profile, inventory.Machine, Options]:
     chosen = profile.with_params(profile.load(case.profile), case.settings)
     if case.writes_only:
         chosen = replace(chosen, filter=profile.Filter(mode="write"))
-    return chosen, machine, window.Options(command=case.argv, quiet=True)
+    return chosen, machine, Options(command=case.argv, quiet=True)

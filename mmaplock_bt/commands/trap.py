@@ -1,38 +1,52 @@
-"""The trap: a cheap script stays armed; a hold or wait over a limit starts a capture.
+"""run --trap: a cheap script stays armed; a hold or wait over a limit makes it capture a profile.
 
-A capture is a run of its own, so that both windows open and close without each other. It is bounded
-in time by its duration, the trap by the number of captures and the bytes that they take on disk.
+A capture is a run of its own: the two windows open and close without each other. Its duration
+bounds it; the number of captures and their bytes on disk bound the trap.
 """
 
-import json
+import argparse
 import re
 import subprocess
+import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from mmaplock_bt.analysis import analyse
-from mmaplock_bt.errors import UsageError
-from mmaplock_bt.result.model import Result, to_json
+from mmaplock_bt.analysis.analyse import analyse
+from mmaplock_bt.errors import BpftraceError, UsageError
+from mmaplock_bt.machine import inventory
+from mmaplock_bt.result.model import Result
+from mmaplock_bt.result.saved import to_json
 from mmaplock_bt.spec import declaration
 from mmaplock_bt.spec.profile import Profile
-from mmaplock_bt.stream import bpftrace_json, collect, identities
-from mmaplock_bt.tracing import cgroup_paths, open_spans
-from mmaplock_bt.units import format_ns, parse_duration
+from mmaplock_bt.stream import bpftrace_json, records
+from mmaplock_bt.stream.recording import Head
+from mmaplock_bt.stream.records import Event, Look, Record, Trailer
+from mmaplock_bt.tracing.ending import Options
+from mmaplock_bt.tracing.window import Window
+from mmaplock_bt.units import format_ns, parse_duration, parse_size
 
-NEAR = 10  # what is remembered is at least a tenth as long as what springs the trap
-PARTIES = 16384  # records of who is who that are kept
-MARKS = ('"attached_probes"', *(f'"{name}|' for name in ("open", *identities.NAMES)))
+NEAR = 10  # kept are holds and waits of at least a tenth of what springs the trap
+IDENTITIES = 16384  # how many records about threads and owners are kept
+SELECTION = (
+    *("pid", "actor_pid", "comm", "owner_comm", "cgroup", "actor_cgroup", "mode", "bpftrace"),
+)
 _LIMIT = re.compile(r"\s*(hold|wait)\s*>=?\s*(\S.*?)\s*")
-_VALUES = {"holds": ("hold", "hold_ns"), "waits": ("wait", "wait_ns")}
+_ENDED = {"holds": ("hold", "hold_ns"), "waits": ("wait", "wait_ns")}  # of templates/_trap.bt.j2
+_KEPT = (
+    bpftrace_json.Attached, records.Opened, records.Whose, records.Thread, records.Holder,
+    records.Running, records.CgroupPaths,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Lengths in ns that spring the trap; `captures` and `disk_bytes` end it."""
+    """The lengths, in ns, that spring the trap, for 'hold' and 'wait'.
+
+    `keep` is how many holds and waits before it are kept; `captures` and `disk_bytes` end the trap.
+    """
 
     by_kind: dict[str, int]
     keep: int
@@ -40,21 +54,43 @@ class Limits:
     disk_bytes: int
 
 
+def main(arguments: argparse.Namespace, chosen: Profile) -> int:
+    """Runs until -d or Ctrl-C, or until there are enough captures. Raises BpftraceError."""
+    limits = _limits(arguments)
+    machine = inventory.probe(arguments.bpftrace)
+    one = Trap(
+        limits,
+        Path(arguments.trap_dir),
+        lambda folder: subprocess.Popen(_command(arguments, folder), stdin=subprocess.DEVNULL),
+        _say,
+    )
+    _say(f"armed: {' or '.join(arguments.trap)}, then {arguments.profile} ({arguments.capture})")
+    # A trap stays armed for days: it has no limit on what it receives, and keeps little.
+    options = Options(quiet=arguments.quiet, limit_bytes=None)
+    with Window(armed(chosen, limits.by_kind), machine, options) as window:
+        folders = one.watch(window.head, window.records())
+    for folder in folders:
+        print(f"{folder}: {(folder / 'reason.txt').read_text().strip()}")
+    if one.failure is not None:
+        raise BpftraceError(one.failure)
+    return 0
+
+
 def parse(texts: list[str]) -> dict[str, int]:
-    """['hold > 50ms', 'wait >= 1s'] -> ns by kind. Raises UsageError."""
+    """Reads ['hold > 50ms', 'wait >= 1s'] as ns by 'hold' and 'wait'. Raises UsageError."""
     found = {}
     for text in texts:
         match = _LIMIT.fullmatch(text)
         if match is None:
-            raise UsageError(f"--trigger '{text}': expected hold > TIME or wait > TIME")
+            raise UsageError(f"--trap '{text}': expected hold > TIME or wait > TIME")
         found[match[1]] = parse_duration(match[2])
         if found[match[1]] < 10**6:
-            raise UsageError(f"--trigger '{text}': 1ms is the shortest that makes sense")
+            raise UsageError(f"--trap '{text}': 1ms is the shortest that makes sense")
     return found
 
 
 def armed(chosen: Profile, by_kind: dict[str, int]) -> Profile:
-    """The cheap profile that watches for what `chosen` shall capture, with the same filter."""
+    """Returns the cheap profile that watches for what `chosen` is to capture; same filter."""
     watching = declaration.shipped("_trap")
     params = {
         name: param.parse(param.default) for name, param in watching.declaration.params.items()
@@ -69,74 +105,61 @@ def armed(chosen: Profile, by_kind: dict[str, int]) -> Profile:
 
 @dataclass
 class Trap:
-    """Follows the armed script's lines. `capture` starts the heavy run into a folder."""
+    """A trap that follows the armed script's records; `capture` starts the run into a folder."""
 
-    outputs: dict[str, declaration.Output]
     limits: Limits
     folder: Path
     capture: Callable[[Path], "subprocess.Popen[bytes]"]
     say: Callable[[str], None]
-    recent: deque[str] = field(default_factory=deque)
-    names: deque[str] = field(default_factory=lambda: deque(maxlen=PARTIES))
+    recent: deque[Record] = field(default_factory=deque)
+    known: deque[Record] = field(default_factory=lambda: deque(maxlen=IDENTITIES))
     running: "subprocess.Popen[bytes] | None" = None
     sprung: list[Path] = field(default_factory=list)
-    header: str = ""
+    failure: str | None = None
     armed_ns: int = field(default_factory=time.monotonic_ns)
 
-    def watch(self, lines: Iterator[str]) -> list[Path]:
-        """The folders of the captures, when the armed window has ended or a bound is reached."""
-        self.header = next(lines)
+    def watch(self, head: Head, stream: Iterable[Record]) -> list[Path]:
+        """Returns the captures' folders once the window has ended or a bound is reached."""
         self.recent = deque(maxlen=self.limits.keep)
         try:
-            for line in lines:
-                reason = self._note(line)
+            for record in stream:
+                reason = self._note(record)
                 if reason and self._is_free():
-                    self._spring(reason)
+                    self._spring(reason, head)
                 if self._is_full() and self._is_free():
                     break
         finally:
             self._end()
         return self.sprung
 
-    def _note(self, line: str) -> str | None:
-        """Remembers a line; says why it springs the trap, if it does."""
-        if line.startswith(f'{{"type": "{open_spans.RECORD}"'):
-            return self._open(line)
-        if line.startswith(f'{{"type": "{cgroup_paths.RECORD}"') or any(
-            mark in line for mark in MARKS
-        ):
-            self.names.append(line)
-        for name in _VALUES:
-            if f'"{name}|' in line:
-                self.recent.append(line)
-                return self._ended(name, line)
+    def _note(self, record: Record) -> str | None:
+        """Keeps a record; returns why it springs the trap, or None."""
+        match record:
+            case Look(spans=spans):
+                if spans:
+                    self.recent.append(record)
+                return self._open(record)
+            case Event(output=name, values=values) if name in _ENDED:
+                self.recent.append(record)
+                kind, column = _ENDED[name]
+                if values[column] >= self.limits.by_kind.get(kind, 2**63):
+                    return f"a {kind} lasted {format_ns(values[column])}"
+            case Trailer():
+                self.failure = record.failure
+            case _ if isinstance(record, _KEPT):
+                self.known.append(record)
         return None
 
-    def _open(self, line: str) -> str | None:
-        told: dict[str, Any] = json.loads(line)
-        if told.get("spans"):
-            self.recent.append(line)
-        for span in told.get("spans", ()):
-            kind = "wait" if span["state"] == "wait" else "hold"
-            age_ns = told["now_ns"] - span["since_ns"]
+    def _open(self, look: Look) -> str | None:
+        for span in look.spans:
+            kind = "wait" if span.state == "wait" else "hold"
+            age_ns = look.now_ns - span.since_ns
             if age_ns >= self.limits.by_kind.get(kind, 2**63):
-                return f"a {span['mode']} {kind} is open for {format_ns(age_ns)}"
-        return None
-
-    def _ended(self, name: str, line: str) -> str | None:
-        kind, column = _VALUES[name]
-        for record in bpftrace_json.parse([line]):
-            cut = (
-                self.outputs[name].cut(record.rest)
-                if isinstance(record, bpftrace_json.Printed)
-                else None
-            )
-            if cut and int(cut[column]) >= self.limits.by_kind.get(kind, 2**63):
-                return f"a {kind} lasted {format_ns(int(cut[column]))}"
+                return f"a {span.mode} {kind} is open for {format_ns(age_ns)}"
         return None
 
     def _is_free(self) -> bool:
-        """Whether no capture runs; its end arms the trap again."""
+        """Whether no capture runs; the end of one arms the trap again."""
         if self.running is not None and self.running.poll() is not None:
             self.say(f"captured into {self.sprung[-1]} (status {self.running.returncode}); armed")
             self.running = None
@@ -147,7 +170,7 @@ class Trap:
             len(self.sprung) >= self.limits.captures or used(self.folder) > self.limits.disk_bytes
         )
 
-    def _spring(self, reason: str) -> None:
+    def _spring(self, reason: str, head: Head) -> None:
         if self._is_full():
             return
         place = self.folder / time.strftime(f"%Y%m%dT%H%M%S-{len(self.sprung) + 1}")
@@ -155,20 +178,57 @@ class Trap:
         self.sprung.append(place)
         self.running = self.capture(place)
         self.say(f"{reason}: capturing into {place}")
-        (place / "before.json").write_text(to_json(self._before()), encoding="utf-8")
-        (place / "trigger.txt").write_text(reason + "\n", encoding="utf-8")
+        (place / "before.json").write_text(to_json(self._before(head)), encoding="utf-8")
+        (place / "reason.txt").write_text(reason + "\n", encoding="utf-8")
 
-    def _before(self) -> Result:
-        end = collect.trailer("limit", time.monotonic_ns() - self.armed_ns, None)
-        return analyse.analyse([self.header, *self.names, *self.recent, end])
+    def _before(self, head: Head) -> Result:
+        end = Trailer("limit", time.monotonic_ns() - self.armed_ns)
+        return analyse(head, [*self.known, *self.recent, end])
 
     def _end(self) -> None:
-        """A capture that runs when the trap ends is let finish: it is bounded by its duration."""
+        """Lets a capture that runs finish: its duration bounds it."""
         if self.running is not None:
             self.running.wait()
             self._is_free()
 
 
 def used(folder: Path) -> int:
-    """Bytes below a folder."""
+    """Returns the bytes of the files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _limits(arguments: argparse.Namespace) -> Limits:
+    """Raises UsageError for options that make no trap."""
+    if arguments.command:
+        raise UsageError("--trap waits for what happens by itself: it takes no COMMAND")
+    if arguments.gate or arguments.budget or arguments.repeat > 1 or arguments.output:
+        raise UsageError(
+            "--trap captures until it ends: no --gate, --budget, --repeat or -o; judge a "
+            "capture with `mmaplock-bt gate DIR/result.json --gate ...`"
+        )
+    if arguments.save_raw or arguments.ready_fd is not None or arguments.system_wide:
+        raise UsageError("--trap takes no --save-raw, --ready-fd or --system-wide")
+    by_kind = parse(arguments.trap)
+    if parse_duration(arguments.capture) == 0 or min(arguments.captures, arguments.keep) < 1:
+        raise UsageError("--capture, --captures and --keep: nothing would be captured")
+    disk_bytes = parse_size(arguments.max_disk)
+    return Limits(by_kind, arguments.keep, arguments.captures, disk_bytes)
+
+
+def _command(arguments: argparse.Namespace, folder: Path) -> list[str]:
+    """The run of a capture, selected as this one. -P: no module from the current folder."""
+    words = [sys.executable, "-P", "-m", "mmaplock_bt", "run", arguments.profile, "-q"]
+    words += ["-d", arguments.capture, "-o", str(folder / "result.json")]
+    words += ["-o", str(folder / "report.txt"), "--format", "none"]
+    for name in SELECTION:
+        value = getattr(arguments, name)
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    words += ["--descendants"] * arguments.descendants
+    for setting in arguments.set or []:
+        words += ["--set", setting]
+    return words
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""Results to verdicts: gates, repeated runs, comparisons."""

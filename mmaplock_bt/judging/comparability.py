@@ -1,20 +1,21 @@
-"""Whether runs may be compared: what must be the same, and what is only worth knowing."""
+"""Whether runs may be compared: what must be the same, and what is only worth noting."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from mmaplock_bt.analysis.rows import upper
-from mmaplock_bt.result.model import Result
+from mmaplock_bt.result.buckets import upper
+from mmaplock_bt.result.model import HistogramData, Result
+from mmaplock_bt.result.rows import Bucket
 
-# Page faults take per-VMA locks from Linux 6.4 on; up to 6.13 the tracepoints walk the cgroup's
-# path on every event.
+# From 6.4 page faults take per-VMA locks; up to 6.13 the tracepoints walk the cgroup's path on
+# every event (mm: mmap_lock: optimize mmap_lock tracepoints).
 KERNEL_ERAS = ((6, 4), (6, 14))
 Kinds = dict[str, Callable[[Result], Any]]
 
 
 def differences(runs: Sequence[Result], kinds: Kinds) -> Iterator[str]:
-    """What makes a run another kind of run than the first one."""
+    """Yields, in words, where a run is of another kind than the first one."""
     first = runs[0]
     for other in runs[1:]:
         for what, kind in kinds.items():
@@ -23,7 +24,10 @@ def differences(runs: Sequence[Result], kinds: Kinds) -> Iterator[str]:
 
 
 def other_buckets(runs: Sequence[Result]) -> Iterator[str]:
-    """Histograms whose buckets are of several kinds; this tool's own are the same everywhere."""
+    """Yields, in words, the histograms whose runs have different kinds of buckets.
+
+    The script's own are the same everywhere; a template's hist() or lhist() may differ.
+    """
     found: dict[str, set[str]] = {}
     for run in runs:
         for name, kind in _bucket_kinds(run).items():
@@ -57,15 +61,15 @@ def _filter(result: Result) -> dict[str, Any]:
 
 
 def _bucket_kinds(result: Result) -> dict[str, str]:
-    """Of each histogram that has rows."""
+    """The kind of each histogram that has rows."""
     return {
         name: _bucket_kind([bucket for row in output.rows for bucket in row["buckets"]])
         for name, output in result.outputs.items()
-        if output.kind == "histogram" and output.rows
+        if isinstance(output, HistogramData) and output.rows
     }
 
 
-def _bucket_kind(buckets: list[list[Any]]) -> str:
+def _bucket_kind(buckets: Sequence[Bucket]) -> str:
     if all(low is not None and high == upper(low) for low, high, _ in buckets):
         return "eighths of powers of two"
     if all(low is None or high is None or high + 1 in (2 * low, 1, 2) for low, high, _ in buckets):

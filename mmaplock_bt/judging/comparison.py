@@ -1,4 +1,4 @@
-"""Two series -> what changed: per measure the change, how sure that is, and whether it may be."""
+"""Compares two series of runs: the change of each metric, how sure it is, whether it is allowed."""
 
 import itertools
 from collections.abc import Sequence
@@ -10,20 +10,20 @@ from mmaplock_bt.judging import measures, significance, verdicts
 from mmaplock_bt.judging.comparability import KINDS, NOTED, differences, other_buckets
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.result.model import Outcome, Result, Verdict
-from mmaplock_bt.result.observe import Observed
+from mmaplock_bt.result.observe import Reading
 from mmaplock_bt.spec.gates import Metric
 from mmaplock_bt.spec.tolerances import Condition, Tolerance
 from mmaplock_bt.units import format_value
 
-BUSIER = 0.05  # of the window, that the machine is shorter of CPU
+BUSIER = 0.05  # further share of the window in which some task waited for a CPU
 
 
 @dataclass(frozen=True)
 class Rules:
-    """How sure, how much and on how many runs a change must be to be shown.
+    """What makes a change worth showing: its probability, size, and number of runs.
 
-    The tolerance's floor is in ns and for times only. With `needs_witness` the quietest runs must
-    show the change as well: noise adds time, and may meet one of two series alone.
+    The tolerance's floor is in ns and applies to times only. With `needs_witness` the quietest runs
+    must show the change as well: noise adds time, and may have met one of the two series alone.
     """
 
     alpha: float = 0.05
@@ -34,12 +34,12 @@ class Rules:
 
 @dataclass(frozen=True)
 class Change:
-    """One measure's. `base` and `new` are medians over the runs, in the metric's unit.
+    """The change of one metric; `base` and `new` are the runs' medians, in its unit.
 
-    `change` and its interval are relative (0.1 is +10 %), None where the base is 0 or unknown.
-    `quietest` is the smallest run of each, None where no such witness is needed.
-    `p` is corrected for the number of measures looked at. `is_shown` when the change is neither
-    chance nor within the tolerance; `reason` tells why nothing can be said.
+    `change` and `interval` are relative (0.1 is +10 %), None where the base is 0 or unknown.
+    `quietest` is the smallest run of each series, None where none is needed. `p` is corrected for
+    the number of metrics compared. `is_shown` where the change is neither chance nor within the
+    tolerance; `reason` says why nothing can be concluded.
     """
 
     metric: Metric
@@ -54,7 +54,7 @@ class Change:
     reason: str = ""
 
     def exceeds(self, tolerance: Tolerance) -> bool:
-        """By the median and, if need be, by the quietest run."""
+        """Tells whether the medians, and the quietest runs where needed, exceed a tolerance."""
         if self.base is None or self.new is None:
             return False
         pairs = [(self.base, self.new), *([self.quietest] if self.quietest else [])]
@@ -63,7 +63,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """`verdicts` are those of --fail-on; `notes` what differs, or was left out."""
+    """Two series and their changes; `verdicts` are --fail-on's, `notes` say what differs."""
 
     base: tuple[Result, ...]
     new: tuple[Result, ...]
@@ -73,7 +73,7 @@ class Comparison:
 
     @property
     def series(self) -> Series:
-        """The new runs with the verdicts, for reports that know no comparison."""
+        """The new runs with the verdicts, for formats that show no comparison."""
         return Series(self.new, self.verdicts)
 
 
@@ -85,7 +85,10 @@ def compare(
     *,
     allow_different: bool = False,
 ) -> Comparison:
-    """Raises Inconclusive, with every reason, for results that cannot be compared."""
+    """Compares the new runs with the base, and judges the change by conditions.
+
+    Raises Inconclusive, with every reason, for runs that are not comparable.
+    """
     both = [*base, *new]
     different = list(dict.fromkeys([*differences(both, KINDS), *other_buckets(both)]))
     if different and not allow_different:
@@ -107,7 +110,7 @@ def compare(
 
 
 def _sound(runs: Sequence[Result], name: str, notes: list[str]) -> list[Result]:
-    """The complete runs; a note tells of the others."""
+    """The complete runs; adds a note about the others."""
     faults = [verdicts.faults(run) for run in runs]
     lost = [fault for fault in faults if fault]
     if lost:
@@ -121,9 +124,9 @@ def _changes(
     new: Sequence[Result],
     rules: Rules,
 ) -> list[Change]:
-    """All of one family: the more measures are looked at, the surer each must be.
+    """Tested as one family: the more metrics are compared, the surer each must be.
 
-    The sign is the way that is looked for: more (1), less (-1) or either (0).
+    The sign is the direction that is tested: more (1), less (-1) or either (0).
     """
     found = [
         _change(metric, _values(metric, base), _values(metric, new), rules, sign)
@@ -133,7 +136,7 @@ def _changes(
 
 
 def _in_turn(base: Sequence[Result], new: Sequence[Result]) -> bool:
-    """Whether the two alternated: then no noisy hour met one of them alone."""
+    """Whether the two series' runs alternated, so that noise met both."""
     made = [(run.window.start, index) for index, runs in enumerate((base, new)) for run in runs]
     order = [index for _, index in sorted(made)]
     changes = sum(one != other for one, other in itertools.pairwise(order))
@@ -141,13 +144,13 @@ def _in_turn(base: Sequence[Result], new: Sequence[Result]) -> bool:
 
 
 def _values(metric: Metric, runs: Sequence[Result]) -> list[float]:
-    """One number per run that measured it and saw anything: the middle of its interval."""
+    """One number for each run that measured the metric and saw a sample: the interval's middle."""
     whole = [run for run in runs if not verdicts.missing_stacks(metric, run)]
-    seen = measures.observed(metric, whole)
+    seen = measures.readings(metric, whole)
     return [_middle(each) for each in seen if each.is_measured and each.samples]
 
 
-def _middle(seen: Observed) -> float:
+def _middle(seen: Reading) -> float:
     ends = [float(end) for end in (seen.low, seen.high) if end is not None]
     return sum(ends) / len(ends)
 
@@ -171,7 +174,7 @@ def _change(metric: Metric, base: list[float], new: list[float], rules: Rules, s
 
 
 def _corrected(changes: list[Change], rules: Rules) -> list[Change]:
-    """With each p as it counts among all, and whether the change is shown."""
+    """The changes with p corrected for all, and whether each is shown."""
     tested = [change for change in changes if change.p is not None]
     chances = iter(significance.holm([change.p or 0.0 for change in tested]))
     return [
@@ -189,7 +192,7 @@ def _judged(change: Change, rules: Rules) -> Change:
 
 
 def _busier(base: Sequence[Result], new: Sequence[Result], rules: Rules) -> str:
-    """Whether the machine was short of CPU for more of the new runs' time, or an empty text."""
+    """A note where the machine was short of CPU for more of the new runs' time, else ''."""
     shares = [[float(share) for run in runs if (share := run.window.cpu_wait_share) is not None]
               for runs in (base, new)]  # fmt: skip
     if min(map(len, shares)) < rules.min_runs:
@@ -204,7 +207,7 @@ def _busier(base: Sequence[Result], new: Sequence[Result], rules: Rules) -> str:
 
 
 def _verdict(condition: Condition, change: Change, rules: Rules) -> Verdict:
-    """Fails only on evidence: beyond the tolerance, and not by chance."""
+    """Fails only a change that is beyond the tolerance and not chance."""
     outcome: Outcome = "pass"
     if change.p is None:
         outcome = "inconclusive"

@@ -1,13 +1,14 @@
-"""The numbers of a series that have a name in every run: what is exported and compared."""
+"""Measures: the metrics that mean the same in every run, with their readings."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mmaplock_bt.result import observe
 from mmaplock_bt.result.model import OutputData, Result
-from mmaplock_bt.result.observe import Observed
+from mmaplock_bt.result.observe import Reading, observe
+from mmaplock_bt.result.rows import column
 from mmaplock_bt.spec.columns import STANDARD
 from mmaplock_bt.spec.gates import Metric, Where
+from mmaplock_bt.spec.outputs import Advice
 
 FIELDS = {
     "histogram": ("count", "sum", "p50", "p99", "max"),
@@ -19,36 +20,38 @@ FIELDS = {
 
 @dataclass(frozen=True)
 class Measure:
-    """One metric, and what every run observed of it, in the runs' order."""
+    """A metric and its readings, one for each run, in the runs' order."""
 
     metric: Metric
-    seen: tuple[Observed, ...]
+    readings: tuple[Reading, ...]
 
 
-def of(runs: Sequence[Result]) -> list[Measure]:
-    """Of outputs whose keys name no process, thread or address."""
-    return [Measure(metric, observed(metric, runs)) for metric in metrics_of(runs)]
+def measured(runs: Sequence[Result]) -> list[Measure]:
+    """Returns the measures of outputs whose keys name no process, thread or address."""
+    return [Measure(metric, readings(metric, runs)) for metric in metrics_of(runs)]
 
 
 def metrics_of(runs: Sequence[Result]) -> list[Metric]:
-    """Each once, in the order of the outputs."""
+    """Returns the metrics that any of the runs has, each once, in the outputs' order."""
     return list({m.text: m for result in runs for m in _named(result)}.values())
 
 
-def observed(metric: Metric, runs: Sequence[Result]) -> tuple[Observed, ...]:
-    return tuple(observe.observe(metric, result) for result in runs)
+def readings(metric: Metric, runs: Sequence[Result]) -> tuple[Reading, ...]:
+    """Returns a metric's reading in each run."""
+    return tuple(observe(metric, result) for result in runs)
 
 
 def _named(result: Result) -> Iterable[Metric]:
     for name, output in result.outputs.items():
-        for where in () if output.hidden or "why" in output.keys else _wheres(output):
+        declared = result.declarations[name]
+        for where in () if output.hidden or isinstance(declared, Advice) else _wheres(output):
             for field in FIELDS[output.kind]:
                 unit = "" if field == "count" or output.unit == "count" else output.unit
                 yield Metric(f"{name}{_written(where)}.{field}", name, where, field, unit)
 
 
 def _wheres(output: OutputData) -> list[Where]:
-    """What rows of one run have in common with rows of another: keys of a fixed set, and causes.
+    """The key values that rows of one run share with rows of another: enums and causes.
 
     Histograms are merged over their other keys; a table that has others is left out.
     """
@@ -57,7 +60,8 @@ def _wheres(output: OutputData) -> list[Where]:
     stable = [n for n in output.keys if n == "cause" or (n in STANDARD and STANDARD[n].labels)]
     if output.kind != "histogram" and stable != output.keys:
         return []
-    found = [tuple((name, str(row["key"][name])) for name in stable) for row in output.rows]
+    keys = [row["key"] for row in output.rows]
+    found = [tuple((name, str(column(key, name))) for name in stable) for key in keys]
     return list(dict.fromkeys(found))
 
 

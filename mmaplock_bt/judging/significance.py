@@ -6,14 +6,14 @@ from typing import Any
 from mmaplock_bt.errors import UsageError
 
 RESAMPLES = 9999
-SEED = 1  # the same files give the same answer
+SEED = 1  # fixed: the same files give the same answer
 COVERAGE = 0.95
 
 
 def chance(base: list[float], new: list[float], sign: int = 0) -> float:
-    """Mann-Whitney's p, exact or, with ties, by permutations.
+    """Returns Mann-Whitney's p for a change to more (1), to less (-1) or to either (0).
 
-    Of a change to more (1), to less (-1) or to either (0).
+    Exact or, with ties, by permutations. Raises UsageError without scipy.
     """
     stats, numpy = _scipy()
     values = [*base, *new]
@@ -28,7 +28,10 @@ def chance(base: list[float], new: list[float], sign: int = 0) -> float:
 
 
 def interval(base: list[float], new: list[float]) -> tuple[float, float] | None:
-    """Of the relative change of the median, by bootstrap."""
+    """Returns the 95 % interval of the medians' relative change, by bootstrap.
+
+    None where a base value is not positive. Raises UsageError without scipy.
+    """
     if min(base) <= 0:
         return None
     stats, numpy = _scipy()
@@ -59,7 +62,7 @@ def _scipy() -> tuple[Any, Any]:
 
 
 def holm(chances: Sequence[float]) -> list[float]:
-    """Each p as it counts among all of them, in their order."""
+    """Returns each p, in its place, corrected for all of them (Holm-Bonferroni)."""
     corrected = [1.0] * len(chances)
     highest = 0.0
     for rank, index in enumerate(sorted(range(len(chances)), key=lambda i: chances[i])):

@@ -1,4 +1,4 @@
-"""Gate + results -> Verdict: pass, fail, undecided or inconclusive; never a pass on nothing."""
+"""Judges results by gates: pass, fail, undecided or inconclusive; nothing seen never passes."""
 
 import math
 from collections.abc import Sequence
@@ -7,30 +7,31 @@ from typing import Literal
 from mmaplock_bt.result import observe
 from mmaplock_bt.result.loss import missing
 from mmaplock_bt.result.model import Outcome, Result, Verdict
-from mmaplock_bt.result.observe import Observed
+from mmaplock_bt.result.observe import Reading
 from mmaplock_bt.spec import gates
 from mmaplock_bt.spec.gates import Gate, Metric, Number
 
 Judge = Literal["median", "worst", "every"]
 JUDGES: tuple[Judge, ...] = ("median", "worst", "every")
 FAILED, INCONCLUSIVE = 1, 5
-# The worst first: what decides over several.
+# The worst first: it decides over several.
 ORDER: tuple[Outcome, ...] = ("fail", "inconclusive", "undecided", "pass")
 _FROM_STACKS = ("cause", "kernel_stack", "user_stack")
 End = Number | float  # a float is an open end: infinite
 Ends = list[End]
-_NOT_SEEN = Observed(None, None, 0)
+_NOT_SEEN = Reading(None, None, 0)
 
 
 def judge(gate: Gate, result: Result) -> Verdict:
-    """What one run says."""
+    """Returns the gate's verdict on one result."""
     return _verdict(gate, *_look(gate, result))
 
 
 def over_runs(gate: Gate, runs: Sequence[Result], how: Judge, asked: int) -> Verdict:
-    """What `asked` repeated runs say together; one that says nothing could have been anything.
+    """Returns the gate's verdict on `asked` repeated runs.
 
-    So the median may still be known without it, the worst and 'every' are not.
+    A run that is inconclusive or missing could have been anything: the median may be known without
+    it, 'worst' and 'every' are not.
     """
     looks = [_look(gate, result) for result in runs]
     if asked == len(looks) == 1:
@@ -43,19 +44,19 @@ def over_runs(gate: Gate, runs: Sequence[Result], how: Judge, asked: int) -> Ver
     lows = sorted([_or(seen.low, -math.inf) for seen in known] + [-math.inf] * len(doubts))
     highs = sorted([_or(seen.high, math.inf) for seen in known] + [math.inf] * len(doubts))
     low, high = _median(lows, highs) if how == "median" else _worst(gate, lows, highs)
-    joined = Observed(_end(low), _end(high), min((seen.samples for seen in known), default=0))
+    joined = Reading(_end(low), _end(high), min((seen.samples for seen in known), default=0))
     return _verdict(gate, joined, doubt if _decision(gate, joined) == "undecided" else "")
 
 
 def exit_code(verdicts: Sequence[Verdict]) -> int:
-    """Of the error gates: 1 when one failed, else 5 when one did not pass, else 0."""
+    """Returns 1 where a gate of level error failed, 5 where one did not pass, else 0."""
     outcomes = {verdict.outcome for verdict in verdicts if verdict.level == "error"}
     if "fail" in outcomes:
         return FAILED
     return INCONCLUSIVE if outcomes - {"pass"} else 0
 
 
-def _verdict(gate: Gate, seen: Observed, doubt: str) -> Verdict:
+def _verdict(gate: Gate, seen: Reading, doubt: str) -> Verdict:
     outcome: Outcome = "inconclusive" if doubt else _decision(gate, seen)
     place = gate.source
     return Verdict(
@@ -80,17 +81,17 @@ def _unit(metric: Metric) -> str:
     return "/s" if metric.field == "rate" else metric.unit
 
 
-def _look(gate: Gate, result: Result) -> tuple[Observed, str]:
-    """What was seen, and why nothing can be said of it."""
+def _look(gate: Gate, result: Result) -> tuple[Reading, str]:
+    """The reading, and why it is inconclusive, or ''."""
     seen = observe.observe(gate.metric, result)
     return seen, _doubt(gate, seen, result)
 
 
-def _doubt(gate: Gate, seen: Observed, result: Result) -> str:
-    """Why nothing can be said, or an empty text."""
+def _doubt(gate: Gate, seen: Reading, result: Result) -> str:
+    """Why the reading is inconclusive, or ''."""
     looks_at_loss = gate.metric.output == "loss" or gate.metric.text == "books.residue"
     if looks_at_loss and _decision(gate, seen) == "fail":
-        return ""  # that something is missing is just what it says
+        return ""  # that something is missing is what it asks about
     few = f"{seen.samples:,} samples, fewer than min_samples {gate.min_samples:,}"
     stacks = missing_stacks(gate.metric, result)
     doubts = {
@@ -104,7 +105,7 @@ def _doubt(gate: Gate, seen: Observed, result: Result) -> str:
 
 
 def faults(result: Result) -> str:
-    """What makes the whole result incomplete, stacks aside, or an empty text."""
+    """Returns what makes a whole result incomplete, missing stacks aside, or ''."""
     window = result.window
     if window.ended_by == "interrupt" and window.command is not None:
         return "the command was interrupted"
@@ -114,13 +115,16 @@ def faults(result: Result) -> str:
 
 
 def missing_stacks(metric: Metric, result: Result) -> int:
-    """Counts and times stay as they are without a stack, but not what is told from it."""
+    """Returns how many stacks are missing that the metric rests on.
+
+    Counts and times need none, but a cause or a stack in its keys does.
+    """
     told = any(key in _FROM_STACKS for key, _ in metric.where)
     return result.loss.stack_errors if told else 0
 
 
-def _every(gate: Gate, known: list[Observed], doubt: str) -> Verdict:
-    """The run that decides: the first of the worst outcome."""
+def _every(gate: Gate, known: list[Reading], doubt: str) -> Verdict:
+    """The verdict of the run that decides: the first with the worst outcome."""
     each = [_verdict(gate, seen, "") for seen in known]
     if doubt:
         each.append(_verdict(gate, _NOT_SEEN, doubt))
@@ -128,12 +132,12 @@ def _every(gate: Gate, known: list[Observed], doubt: str) -> Verdict:
 
 
 def _median(lows: Ends, highs: Ends) -> tuple[End, End]:
-    """Of an even number of runs both middle ones count: the interval holds the two."""
+    """Of an even number of runs the interval covers both middle ones."""
     return lows[(len(lows) - 1) // 2], highs[len(highs) // 2]
 
 
 def _worst(gate: Gate, lows: Ends, highs: Ends) -> tuple[End, End]:
-    """The largest where small is good, the smallest where large is; all for == and !=."""
+    """The largest for < and <=, the smallest for > and >=, all of them for == and !=."""
     if gate.operator in ("<", "<="):
         return lows[-1], highs[-1]
     if gate.operator in (">", ">="):
@@ -149,7 +153,7 @@ def _end(value: End) -> Number | None:
     return None if isinstance(value, float) else value
 
 
-def _decision(gate: Gate, seen: Observed) -> gates.Decision:
+def _decision(gate: Gate, seen: Reading) -> gates.Decision:
     return gates.decide(gate.operator, seen.low, seen.high, gate.limit)
 
 

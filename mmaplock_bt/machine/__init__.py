@@ -1,0 +1,1 @@
+"""What is here: kernel, bpftrace, privileges and cgroups, looked at or tried."""

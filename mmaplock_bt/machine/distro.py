@@ -1,4 +1,4 @@
-"""The distribution's own commands for bpftrace, by os-release."""
+"""The distribution's own commands for installing bpftrace, by os-release."""
 
 import os
 import platform
@@ -29,15 +29,17 @@ BESIDE = (
 
 
 def install() -> str:
+    """Returns the command that installs bpftrace, or a sentence where none is known."""
     return _command(0)
 
 
 def reinstall() -> str:
+    """Returns the command that installs bpftrace afresh, or a sentence."""
     return _command(2)
 
 
 def upgrade(release: str) -> str:
-    """To bpftrace `release` or newer, like '0.20'."""
+    """Returns the command that brings bpftrace to `release`, like '0.20', or newer."""
     if _family() == "debian" and numbers(_candidate()) < numbers(release):
         return BESIDE
     return _command(1)
@@ -76,4 +78,5 @@ def _candidate() -> str:
 
 
 def numbers(version: str) -> tuple[int, ...]:
+    """Returns the first two numbers of a version: '0.23.2-1' -> (0, 23)."""
     return tuple(int(part) for part in re.findall(r"\d+", version)[:2])

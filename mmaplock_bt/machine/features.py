@@ -28,7 +28,10 @@ END = " BEGIN { exit(); }"
 
 @dataclass(frozen=True)
 class Trial:
-    """A program that bpftrace takes or refuses; `shows` must be in what it prints."""
+    """A program that bpftrace accepts or refuses, and what the construct is good for.
+
+    It is accepted where bpftrace exits with 0 and prints `shows`.
+    """
 
     program: str
     meaning: str
@@ -37,6 +40,7 @@ class Trial:
 
     @property
     def options(self) -> tuple[str, ...]:
+        """The bpftrace options that run it; without a program, `--help` is looked at."""
         return ("-f", "json", "-e", self.program) if self.program else ("--help",)
 
 
@@ -47,6 +51,8 @@ TRIALS = {
         "{ $o = ((struct mm_struct *)args->mm)->owner; @x = (uint64)$o->tgid; }" + END,
         "mm->owner is readable (needs BTF; 0.17, libbpf before 1.0 cannot read newer BTF)",
     ),
+    # css_set begins with subsys[] (include/linux/cgroup-defs.h), read by offset: its length and
+    # order are the build's own.
     "memory_controller": Trial(
         "BEGIN { $g = (uint64)((struct task_struct *)curtask)->cgroups; "
         + " ".join(
@@ -108,7 +114,10 @@ FUNCTIONS = {
 
 
 def kernel_functions() -> dict[str, bool]:
-    """Looked for in kallsyms and BTF (0.2 s); False when these cannot be read."""
+    """Tells which of FUNCTIONS this kernel has, by name (0.2 s).
+
+    Looks in kallsyms and BTF; False where these cannot be read.
+    """
     tables = {path: _bytes(path) for path in (KALLSYMS, BTF)}
     return {name: wanted in tables[path] for name, (path, wanted) in FUNCTIONS.items()}
 
@@ -121,12 +130,11 @@ def _bytes(path: Path) -> bytes:
 
 
 def outcomes(path: str, *, fresh: bool = False) -> dict[str, bool | str]:
-    """Name of each trial and kernel function -> accepted, there, or what a trial found.
+    """Returns, by name, whether each trial was accepted (or what it found) and FUNCTIONS.
 
-    Remembered unless `fresh`.
-
-    The memory is keyed by the binary's path, size and time, the kernel's release and the
-    privileges. What cannot trace at all is tried anew: the reason may be gone.
+    Remembered in the cache unless `fresh`, by the binary's path, size and time, the kernel's
+    release and the privileges. A bpftrace that cannot trace is not remembered: the reason may be
+    gone.
     """
     memory = _memory(path)
     if not fresh:
@@ -153,27 +161,30 @@ def _tried(path: str) -> dict[str, bool | str]:
 
 
 def refusal(path: str) -> str | None:
-    """The last words of a bpftrace that runs not even an empty program; None when it does."""
+    """Returns what bpftrace says when it fails even an empty program; None if it runs it."""
     status, text = output(path, "-f", "json", "-e", END)
     return None if status == 0 else f"status {status}: {last_words(text)}"
 
 
 def last_words(text: str) -> str:
-    """Made harmless for a terminal."""
+    """Returns the last lines of an output as one, harmless for a terminal."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and NOISE not in line]
     shown = " / ".join(line[:200] for line in lines[-LAST_LINES:])
     return "".join(c if c.isprintable() else "?" for c in shown) or "nothing"
 
 
 def output(path: str, *options: str) -> tuple[int, str]:
-    """Status and output. Raises TargetError when the program does not start or does not end."""
+    """Runs a program and returns its status and output (stdout and stderr).
+
+    Raises TargetError where it does not start or does not end within TIMEOUT_S.
+    """
     try:
         process = subprocess.Popen(
             [path, *options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            start_new_session=True,  # a group of its own: what it forked is killed with it
         )
     except OSError as error:
         said = f"{path} does not start: {error.strerror}"
@@ -216,7 +227,7 @@ def _try(path: str, trial: Trial) -> bool | str:
 
 
 def capabilities() -> int:
-    """The effective ones of this process, as bits."""
+    """Returns this process's effective capabilities as bits."""
     found = re.search(r"^CapEff:\s*([0-9a-f]+)", STATUS.read_text(encoding="utf-8"), re.MULTILINE)
     return int(found[1], 16) if found else 0
 

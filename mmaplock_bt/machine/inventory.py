@@ -11,11 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmaplock_bt.errors import TargetError, UsageError
+from mmaplock_bt.errors import TargetError
 from mmaplock_bt.machine import distro, features, pid_namespace
 
 TRACEFS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
-MOUNTS = Path("/proc/mounts")
 CONFIG = Path("/proc/config.gz")
 REALTIME = Path("/sys/kernel/realtime")  # PREEMPT_RT
 EVENT = "mmap_lock_released"
@@ -26,8 +25,11 @@ CAPABILITIES = {"CAP_DAC_OVERRIDE": 1, "CAP_DAC_READ_SEARCH": 2, "CAP_PERFMON": 
 
 
 @dataclass(frozen=True)
-class Target:
-    """`facts` is what a script was rendered for; the rest identifies the machine."""
+class Machine:
+    """This machine; `bpftrace` is its version, `path` its binary.
+
+    `facts` is what scripts are rendered for; the rest identifies the machine.
+    """
 
     kernel: str
     arch: str
@@ -37,19 +39,20 @@ class Target:
     facts: dict[str, bool | str]
 
 
-def probe(bpftrace: str = "bpftrace") -> Target:
-    """Looks at the machine. Raises TargetError with the command that mends what is missing.
+def probe(bpftrace: str = "bpftrace") -> Machine:
+    """Looks at the machine; what bpftrace accepts is remembered from earlier runs.
 
-    What bpftrace accepts is remembered from earlier runs.
+    Raises TargetError with the command that mends what is missing.
     """
     privilege()
+    # Distributions backport events and fields: the format file tells, the release does not.
     folder = tracepoints(tracefs())
     path = binary(bpftrace)
     number = version(path)
     accepted = features.outcomes(path)
     if not accepted["mm_owner"]:
         raise unable(path, number)
-    return Target(
+    return Machine(
         kernel=platform.release(),
         arch=platform.machine(),
         cpus=os.cpu_count() or 1,
@@ -64,15 +67,18 @@ def probe(bpftrace: str = "bpftrace") -> Target:
     )
 
 
-def offline() -> Target:
-    """A stand-in for rendering a script where nothing can be traced (not root, no bpftrace)."""
-    return Target(
+def offline() -> Machine:
+    """Returns a stand-in for rendering a script where nothing can be traced."""
+    return Machine(
         platform.release(), platform.machine(), os.cpu_count() or 1, "unknown", "bpftrace", {}
     )
 
 
 def privilege() -> str:
-    """'root', or the capabilities that stand for it (bpftrace takes them from 0.25)."""
+    """Returns 'root', or the names of the capabilities that replace it (bpftrace 0.25).
+
+    Raises TargetError where neither is there.
+    """
     if os.geteuid() == 0:
         return "root"
     held = features.capabilities()
@@ -85,11 +91,12 @@ def privilege() -> str:
 
 
 def with_sudo() -> str:
-    """This very command as root, whatever sudo's PATH is."""
-    return shlex.join(["sudo", sys.executable, "-m", "mmaplock_bt", *sys.argv[1:]])
+    """Returns this very command line, as root; -P: no module from the current folder."""
+    return shlex.join(["sudo", sys.executable, "-P", "-m", "mmaplock_bt", *sys.argv[1:]])
 
 
 def tracefs() -> Path:
+    """Returns tracefs's mount point, one with mmap_lock events if any. Raises TargetError."""
     mounted = [path for path in TRACEFS if (path / "events").is_dir()]
     if not mounted:
         raise TargetError("tracefs is not mounted", "mount -t tracefs nodev /sys/kernel/tracing")
@@ -97,7 +104,10 @@ def tracefs() -> Path:
 
 
 def tracepoints(root: Path) -> Path:
-    """The folder of the released event. They came with 2b5067a8143e in Linux 5.11."""
+    """Returns the folder of the event mmap_lock_released below tracefs.
+
+    Raises TargetError: the events came with 2b5067a8143e in Linux 5.11.
+    """
     folder = root / "events/mmap_lock" / EVENT
     if not folder.is_dir():
         raise TargetError(
@@ -108,39 +118,17 @@ def tracepoints(root: Path) -> Path:
 
 
 def memcg_field(folder: Path) -> str:
-    """memcg_path up to 6.13, memcg_id from 6.14 (mm: mmap_lock: optimize mmap_lock tracepoints)."""
+    """Returns the name of the events' cgroup field, or 'none'.
+
+    It is memcg_path up to 6.13, memcg_id from 6.14 ("mm: mmap_lock: optimize mmap_lock
+    tracepoints").
+    """
     found = re.search(r"memcg_(?:id|path)", (folder / "format").read_text(encoding="utf-8"))
     return found[0] if found else "none"
 
 
-def cgroup_hierarchy() -> Path | None:
-    """Where a memory cgroup's id is the inode of a folder: v1's mount of `memory`, else v2's."""
-    unified = None
-    for line in MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines():
-        _, folder, kind, options, *_ = line.split(" ")
-        if kind == "cgroup" and "memory" in options.split(","):
-            return Path(folder)
-        if kind == "cgroup2":
-            unified = unified or Path(folder)
-    return unified
-
-
-def cgroup_id(path: str) -> int:
-    """A cgroup's id, the inode number of its directory (kernfs, 64 bits), from its path or mount.
-
-    Raises UsageError when there is none.
-    """
-    root = cgroup_hierarchy()
-    if root is None:
-        raise UsageError(f"--cgroup {path}: no cgroup hierarchy is mounted here")
-    for candidate in (root / path.lstrip("/"), Path(path)):
-        if candidate.is_dir() and candidate.is_relative_to(root):
-            return candidate.stat().st_ino
-    raise UsageError(f"--cgroup {path}: no such cgroup under {root} (see /proc/PID/cgroup)")
-
-
 def hz() -> int | None:
-    """CONFIG_HZ, where the kernel's configuration can be read."""
+    """Returns CONFIG_HZ; None where the kernel's configuration cannot be read."""
     with suppress(OSError):
         text = gzip.decompress(CONFIG.read_bytes()).decode()
         return _hz(text)
@@ -160,6 +148,7 @@ def _text(path: Path) -> str:
 
 
 def binary(bpftrace: str) -> str:
+    """Returns bpftrace's path. Raises TargetError where it is not installed."""
     path = shutil.which(bpftrace)
     if path is None:
         raise TargetError(f"{bpftrace} is not installed", distro.install())
@@ -167,6 +156,7 @@ def binary(bpftrace: str) -> str:
 
 
 def version(path: str) -> str:
+    """Returns a bpftrace's version, like '0.23.2'. Raises TargetError for another program."""
     status, text = features.output(path, "--version")
     found = re.match(r"bpftrace v?(\d+\.\d+\S*)", text.strip())
     if found is None:
@@ -179,7 +169,7 @@ def version(path: str) -> str:
 
 
 def unable(path: str, number: str) -> TargetError:
-    """Why this bpftrace cannot trace at all."""
+    """Returns the error that says why this bpftrace cannot trace at all."""
     said = features.refusal(path)
     if said is None:
         return TargetError(f"bpftrace {number} cannot read mm->owner on this kernel", mend_owner())
@@ -190,6 +180,7 @@ def unable(path: str, number: str) -> TargetError:
 
 
 def mend_owner() -> str:
+    """Returns what to do where mm->owner cannot be read."""
     if not features.BTF.exists():
         path = features.BTF
         return f"{NO_COMMAND}: boot a kernel built with CONFIG_DEBUG_INFO_BTF (there is no {path})"

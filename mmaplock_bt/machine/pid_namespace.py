@@ -1,8 +1,8 @@
-"""Process ids as the whole machine counts them, seen from inside a PID namespace.
+"""Process ids as the initial PID namespace has them, found from inside another one.
 
-The kernel's own structures, and so the scripts, hold the initial namespace's ids; /proc shows ours.
-No file translates them, but a tracepoint does: a process whose oom_score_adj is written (with the
-value that it has) is named by its initial id.
+Kernel structures, and so the scripts, hold the initial namespace's ids; /proc shows ours. No file
+translates them, but a tracepoint does: it names by its initial id any process whose oom_score_adj
+is written, be it with the value that it has.
 """
 
 import re
@@ -16,7 +16,8 @@ from mmaplock_bt.errors import TargetError
 
 INITIAL_INODE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 LIVE_TIMEOUT_S = 30.0
-NAME = "mmaplock-bt/pid"
+NAME = "mmaplock-bt/pid"  # 15 bytes, as many as a thread's name holds
+# The tick says that the probes are live: `attached_probes` up to 0.23 comes before they are loaded.
 PROGRAM = (
     "tracepoint:oom:oom_score_adj_update "
     f'/comm == "{NAME}"/ {{ printf("pid|%d|\\n", args->pid); }} '
@@ -25,13 +26,14 @@ PROGRAM = (
 
 
 def is_initial() -> bool:
+    """Tells whether this process is in the initial PID namespace."""
     return Path("/proc/self/ns/pid").stat().st_ino == INITIAL_INODE
 
 
 def translate(bpftrace: str, pids: list[int], *, gone: bool = False) -> list[int]:
-    """Ours -> the machine's; the same where we are in its namespace.
+    """Returns the initial namespace's ids of pids as this process sees them, in their order.
 
-    Raises TargetError for one that cannot be told; with `gone` those are left out.
+    Raises TargetError for one that cannot be found; with `gone` those are left out.
     """
     if is_initial() or not pids:
         return pids
@@ -46,7 +48,7 @@ def translate(bpftrace: str, pids: list[int], *, gone: bool = False) -> list[int
         found = [(pid, _ask(process, pid)) for pid in pids]
     finally:
         comm.write_text(name, errors="surrogateescape")
-        process.send_signal(signal.SIGKILL)
+        process.send_signal(signal.SIGKILL)  # it has no maps to print
         process.communicate()
     for pid, machines in found:
         if machines is None and not gone:
@@ -58,7 +60,7 @@ def translate(bpftrace: str, pids: list[int], *, gone: bool = False) -> list[int
 
 
 def _ask(process: "subprocess.Popen[bytes]", pid: int) -> int | None:
-    """Writes what is there already, once the probe is live; the answer names the process."""
+    """Once the probe is live, writes the value that is there already; None without an answer."""
     assert process.stdout is not None
     adjustment = Path(f"/proc/{pid}/oom_score_adj")
     deadline = time.monotonic() + LIVE_TIMEOUT_S

@@ -1,4 +1,4 @@
-"""Series -> text. A renderer is a module with `render(series) -> str`, imported when it is used."""
+"""Renderers make text of a series: a module each, with `render(series) -> str`."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -27,18 +27,22 @@ _BY_SUFFIX = {suffix: name for name, suffixes in FORMATS.items() for suffix in s
 
 
 def named(name: str) -> Renderer:
+    """Returns the `render` of a format; its module is imported only now."""
     render: Renderer = import_module(f"mmaplock_bt.renderers.{name}").render
     return render
 
 
 def rendered(series: Series, name: str, *, color: bool = False) -> str:
-    """`color` is for the formats that a terminal shows."""
+    """Renders a series in a format; `color` counts for those that a terminal shows."""
     render = named(name)
     return render(series, color=color) if name in COLORED else render(series)
 
 
 def for_file(written: str) -> tuple[str, str]:
-    """`FILE.suffix`, `FORMAT:FILE` or `DIR/` -> (format, path). Raises UsageError."""
+    """Reads the value of -o, `FILE.suffix`, `FORMAT:FILE` or `DIR/`, as (format, path).
+
+    Raises UsageError.
+    """
     if written.endswith("/") or Path(written).is_dir():
         return FOLDER, written
     name, colon, path = written.partition(":")

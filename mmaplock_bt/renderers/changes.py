@@ -1,4 +1,4 @@
-"""A comparison: per measure both medians, the change and how sure it is; `~` for nothing shown."""
+"""A comparison as text: for each metric medians, change and certainty; `~` for not shown."""
 
 import json
 from collections.abc import Callable
@@ -16,6 +16,7 @@ NOTHING = "~"
 
 
 def render(made: Comparison, color: bool = False) -> str:
+    """Renders a comparison for the terminal."""
     out = console.make(color=color)
     out.print(Text(_title(made), style="bold"))
     for note in made.notes:
@@ -37,7 +38,7 @@ def render(made: Comparison, color: bool = False) -> str:
 
 
 def to_json(made: Comparison, _color: bool = False) -> str:
-    """Without the runs: they are in their own files."""
+    """Renders a comparison as JSON, without its runs: they have files of their own."""
     whole = asdict(made)
     sizes = {"base": len(made.base), "new": len(made.new)}
     return json.dumps({"schema": 1, "runs": sizes} | {
@@ -46,7 +47,7 @@ def to_json(made: Comparison, _color: bool = False) -> str:
 
 
 def summary(made: Comparison, _color: bool = False) -> str:
-    """In Markdown."""
+    """Renders a comparison as Markdown."""
     rows = [[markdown.code(first), *map(markdown.words, rest)]
             for first, *rest in map(cells_of, made.changes)]  # fmt: skip
     parts = [
@@ -68,7 +69,7 @@ FORMATS: dict[str, Callable[[Comparison, bool], str]] = {
 
 
 def cells_of(change: Change) -> tuple[str, ...]:
-    """In the order of HEADS."""
+    """Returns a change's cells in the order of HEADS."""
     unit = change.metric.unit or "count"
     base, new = (
         "-" if value is None else format_value(round(value), unit)
@@ -90,6 +91,6 @@ def _title(made: Comparison) -> str:
 
 
 def _windows(made: Comparison) -> str:
-    """To the minute, when the last run of each series began."""
+    """How many runs, and when each series' last one began, to the minute."""
     base, new = (safe(runs[-1].window.start[:16]) for runs in (made.base, made.new))
     return f"{len(made.base)} runs of {base} and {len(made.new)} of {new}"

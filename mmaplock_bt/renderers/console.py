@@ -1,4 +1,4 @@
-"""What the terminal reports share: rich's console into a text, and the verdicts."""
+"""What terminal reports share: rich's console into a text, and the list of gates."""
 
 import io
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from mmaplock_bt.result.model import Verdict
 from mmaplock_bt.units import safe
 
 WIDTH = 99
+UNBROKEN = "\u00a0"  # a blank at which no cell is broken; no name holds it, it is not printable
 _FAILED = {"error": "FAIL", "warn": "warning"}
 _OUTCOMES = {
     "pass": "green", "fail": "bold red", "undecided": "bold yellow", "inconclusive": "bold yellow"
@@ -18,19 +19,21 @@ _OUTCOMES = {
 
 
 def make(*, color: bool) -> Console:
+    """Returns a console that prints into memory, with escape sequences only for `color`."""
     return Console(
         file=io.StringIO(), width=WIDTH, force_terminal=color, no_color=not color, highlight=False
     )
 
 
 def text(console: Console) -> str:
-    """What was printed, without blanks at the ends of lines."""
+    """Returns what was printed on it, without blanks at the ends of lines."""
     assert isinstance(console.file, io.StringIO)
-    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
+    shown = console.file.getvalue().replace(UNBROKEN, " ")
+    return "\n".join(line.rstrip() for line in shown.splitlines()) + "\n"
 
 
 def gates(verdicts: Sequence[Verdict], console: Console, how: str = "") -> None:
-    """Each gate with what was observed, on how many samples; the reason below it."""
+    """Prints each gate with its outcome, what was observed, and the reason."""
     head = f"Gates ({how})" if how else "Gates"
     console.print(Text(head if verdicts else "No gates", style="bold"))
     for said in verdicts:

@@ -18,17 +18,19 @@ _PROPERTY = _DATA | {":": "%3A", ",": "%2C"}
 
 
 def render(series: Series) -> str:
+    """Renders the verdicts as annotations, those of level error first."""
     lines = [line for level in _KINDS for line in _of_level(series.verdicts, level)]
     return "".join(f"{line}\n" for line in lines)
 
 
 def command(kind: str, properties: dict[str, object], message: str) -> str:
-    """`::KIND name=value,...::MESSAGE`, each part with its own escaping."""
+    """Returns `::KIND name=value,...::MESSAGE`, each part escaped in its own way."""
     pairs = (f"{name}={escaped(str(value), _PROPERTY)}" for name, value in properties.items())
     return f"::{kind} {','.join(pairs)}::{escaped(message, _DATA)}"
 
 
 def escaped(text: str, table: dict[str, str]) -> str:
+    """Replaces the characters that a table lists."""
     return "".join(table.get(character, character) for character in text)
 
 
@@ -58,7 +60,7 @@ def _place(said: Verdict) -> dict[str, object]:
 
 
 def _inside(file: str) -> str:
-    """Relative to the workspace, as GitHub names files; as written when it lies elsewhere."""
+    """Relative to the workspace, as GitHub names files; unchanged for a file elsewhere."""
     root = Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd()).resolve()
     path = Path(file).resolve()
     return str(path.relative_to(root)) if path.is_relative_to(root) else file

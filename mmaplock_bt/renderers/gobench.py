@@ -1,4 +1,4 @@
-"""Go benchmark text for benchstat: a line per run and key, so that the runs are its samples."""
+"""Go benchmark text for benchstat: a line for each run and key, the runs being its samples."""
 
 from mmaplock_bt.judging import measures
 from mmaplock_bt.judging.measures import Measure
@@ -12,8 +12,11 @@ _NO_SPACE = str.maketrans(" /", "__")  # a space ends a name, a slash begins its
 
 
 def render(series: Series) -> str:
-    """Configuration holds until it changes."""
-    found = measures.of(series.runs)
+    """Renders every run's readings as Go benchmark results.
+
+    A configuration line holds until another replaces it, so it is written only where it changes.
+    """
+    found = measures.measured(series.runs)
     lines = _units(found)
     before: dict[str, str] = {}
     for turn, run in enumerate(series.runs):
@@ -57,8 +60,8 @@ def _name(metric: Metric) -> str:
 
 
 def _line(name: str, group: list[Measure], turn: int) -> str:
-    """Empty where the run has nothing measured. The iterations are the count."""
-    highs = {one.metric: one.seen[turn].high for one in group}
+    """Empty where the run measured nothing; the count stands for the iterations."""
+    highs = {one.metric: one.readings[turn].high for one in group}
     pairs = [f"{number(high)} {_unit(m)}" for m, high in highs.items() if high is not None]
     counts = [high for metric, high in highs.items() if metric.field == "count" and high]
     return f"{name} {counts[0] if counts else 1} {' '.join(pairs)}" if pairs else ""

@@ -1,4 +1,4 @@
-"""JUnit XML: one case per gate. All is said in the elements' text, not every reader shows more."""
+"""JUnit XML: a case for each gate. Everything is in elements' texts: some readers show no more."""
 
 import io
 
@@ -23,13 +23,14 @@ _UNMET: dict[str, type[Unmet]] = {"fail": Failure, "undecided": Error, "inconclu
 
 
 class Case(TestCase):
-    """With the place where the gate was written."""
+    """A test case with the place where the gate was written."""
 
     file = Attr()
     line = Attr()
 
 
 def render(series: Series) -> str:
+    """Renders the verdicts as JUnit XML."""
     suite = TestSuite(f"mmaplock-bt.{safe(series.last.profile.name)}")
     suite.timestamp = safe(series.runs[0].window.start)
     for name, value in _properties(series).items():
@@ -50,7 +51,7 @@ def _properties(series: Series) -> dict[str, str]:
 
 
 def _case(suite: str, said: Verdict) -> Case:
-    """A warning never fails a pipeline."""
+    """A warning becomes a skipped case: it never fails a pipeline."""
     case = Case(safe(said.gate), suite)
     if said.file is not None:
         case.file = safe(said.file)
@@ -77,7 +78,7 @@ def _unmet(kind: type[Unmet], text: str, outcome: str) -> Unmet:
 
 
 def _text(suite: TestSuite, seconds: float) -> str:
-    """The library sums the cases' times, of which there are none."""
+    """Sets the time of the whole: the library would sum the cases', which have none."""
     report = JUnitXml()
     report.add_testsuite(suite)
     report.update_statistics()

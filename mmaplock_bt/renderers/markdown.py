@@ -1,11 +1,10 @@
-"""A job's summary in Markdown: the verdicts, what is missing, the main numbers."""
+"""A job's summary in Markdown: verdicts, loss, the main numbers."""
 
 import re
 from collections.abc import Iterable, Sequence
 
 from mmaplock_bt.judging.series import Series
-from mmaplock_bt.renderers import summary
-from mmaplock_bt.renderers.summary import Spread
+from mmaplock_bt.renderers.summary import Summary, key_of, summaries
 from mmaplock_bt.renderers.wording import interval, limit
 from mmaplock_bt.result.loss import missing
 from mmaplock_bt.result.model import Result, Verdict
@@ -25,15 +24,16 @@ _BARS = re.compile(r"(\\*)\|")
 
 
 def render(series: Series) -> str:
+    """Renders the series as Markdown of at most LIMIT_BYTES."""
     verdicts = gates(series.verdicts, series.how)
     parts = (_head(series), verdicts, _complete(series.runs), _numbers(series.runs))
     return shortened("\n\n".join(part for part in parts if part) + "\n", LIMIT_BYTES)
 
 
 def shortened(text: str, room: int) -> str:
-    """Cut at a line's end to `room` bytes of UTF-8, with a sentence that says so.
+    """Cuts text at the end of a line to `room` bytes of UTF-8, with a sentence that says so.
 
-    Nothing where not even the sentence fits.
+    Empty where not even the sentence fits.
     """
     data = text.encode()
     if len(data) <= room:
@@ -45,7 +45,7 @@ def shortened(text: str, room: int) -> str:
 
 
 def code(text: str) -> str:
-    """Text from outside in a code span, where only the span's own end means anything."""
+    """Returns text from outside as a code span, which only its own fence could end."""
     inside = safe(text)
     longest = max(map(len, re.findall("`+", inside)), default=0)
     fence = "`" * (longest + 1)
@@ -55,7 +55,7 @@ def code(text: str) -> str:
 
 
 def words(text: str) -> str:
-    """Text from outside as it is where that is harmless, else as code."""
+    """Returns text from outside unchanged where it is harmless, else as a code span."""
     return text if _PLAIN.fullmatch(text) else code(text)
 
 
@@ -79,6 +79,7 @@ def _command(result: Result) -> Iterable[str]:
 
 
 def gates(verdicts: Sequence[Verdict], how: str = "") -> str:
+    """Returns the verdicts as a Markdown table."""
     if not verdicts:
         return "No gates."
     head = f"Gates ({how}):\n\n" if how else ""
@@ -99,10 +100,10 @@ def _gate(said: Verdict) -> list[str]:
 
 
 def _numbers(runs: Sequence[Result]) -> str:
-    """A line per key; where no field of it is measured there is nothing to say."""
-    found: dict[str, dict[str, Spread]] = {}
-    for one in summary.of(runs):
-        found.setdefault(summary.key(one.metric), {})[one.metric.field] = one
+    """A line for each key; empty where nothing was measured."""
+    found: dict[str, dict[str, Summary]] = {}
+    for one in summaries(runs):
+        found.setdefault(key_of(one.metric), {})[one.metric.field] = one
     if not found:
         return ""
     lines = table(("Measure", *_FIELDS.values()), [_line(k, one) for k, one in found.items()])
@@ -110,16 +111,16 @@ def _numbers(runs: Sequence[Result]) -> str:
     return f"{lines}\n\nQuantiles are the upper ends of their intervals{median}."
 
 
-def _line(key: str, fields: dict[str, Spread]) -> list[str]:
+def _line(key: str, fields: dict[str, Summary]) -> list[str]:
     return [code(key), *(_number(fields.get(field)) for field in _FIELDS)]
 
 
-def _number(found: Spread | None) -> str:
+def _number(found: Summary | None) -> str:
     return "–" if found is None else words(format_value(int(found.value), found.metric.unit))
 
 
 def _complete(runs: Sequence[Result]) -> str:
-    """The books and the losses: one line where nothing is missing, else one per such run."""
+    """The loss: one line where nothing is missing, else one for each such run."""
     faults = {turn: missing(run) for turn, run in enumerate(runs, 1) if missing(run)}
     acquired = sum(run.books.acquires or 0 for run in runs)
     seconds = format_ns(sum(run.window.duration_ns for run in runs))
@@ -131,6 +132,7 @@ def _complete(runs: Sequence[Result]) -> str:
 
 
 def table(heads: Sequence[str], rows: Iterable[list[str]]) -> str:
+    """Returns a Markdown table; cells may hold bars."""
     return "\n".join(map(_row, (heads, ["---"] * len(heads), *rows)))
 
 

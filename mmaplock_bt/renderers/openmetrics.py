@@ -1,4 +1,4 @@
-"""OpenMetrics text. GitLab compares its samples as text, so there are few, with stable names."""
+"""OpenMetrics text. GitLab compares its samples as text: there are few, with stable names."""
 
 import re
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from mmaplock_bt.judging.series import Series
-from mmaplock_bt.renderers import summary
+from mmaplock_bt.renderers.summary import summaries
 from mmaplock_bt.spec.gates import Metric
 from mmaplock_bt.units import safe
 
@@ -19,7 +19,7 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass
 class Gauge:
-    """One family: its samples by their labels."""
+    """A metric family: its samples by their labels."""
 
     help: str
     unit: str = ""
@@ -27,7 +27,7 @@ class Gauge:
 
 
 class Gauges(Collector):
-    """What the library asks for its families."""
+    """The families, as the library collects them."""
 
     def __init__(self, found: dict[str, Gauge]) -> None:
         self.found = found
@@ -41,6 +41,7 @@ class Gauges(Collector):
 
 
 def render(series: Series) -> str:
+    """Renders the series' measures and verdicts as OpenMetrics."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Gauges(_measured(series) | _judged(series)))
     text: bytes = generate_latest(registry)
@@ -49,7 +50,7 @@ def render(series: Series) -> str:
 
 def _measured(series: Series) -> dict[str, Gauge]:
     found: dict[str, Gauge] = {}
-    for one in summary.of(series.runs):
+    for one in summaries(series.runs):
         metric, is_time = one.metric, one.metric.unit == "ns"
         help_text = f"{metric.field} of {safe(metric.output)}, the runs' median"
         gauge = found.setdefault(_name(metric), Gauge(help_text, "seconds" if is_time else ""))
@@ -59,14 +60,14 @@ def _measured(series: Series) -> dict[str, Gauge]:
 
 
 def _name(metric: Metric) -> str:
-    """The endings _count and _sum are kept for histograms."""
+    """The endings _count and _sum are reserved for histograms."""
     unit = "seconds" if metric.unit == "ns" else metric.unit or "values"
     what = "samples" if metric.field == "count" else f"{metric.field}_{unit}"
     return re.sub(r"\W", "_", f"mmaplock_{metric.output}_{what}", flags=re.ASCII)
 
 
 def _judged(series: Series) -> dict[str, Gauge]:
-    """A gate that is given twice passes when it passes both times."""
+    """A gate that was given twice passed if it did both times."""
     passed = Gauge("whether the gate passed")
     for said in series.verdicts:
         labels = (("gate", label(said.gate)), ("level", said.level))
@@ -77,5 +78,5 @@ def _judged(series: Series) -> dict[str, Gauge]:
 
 
 def label(text: str) -> str:
-    """GitLab ends a line at the first #, also inside a label."""
+    """Returns a label's value, harmless; GitLab ends a line at the first #, even inside a label."""
     return safe(text).replace("#", "\\x23")

@@ -3,25 +3,25 @@
 import json
 
 from mmaplock_bt.judging.series import Series
-from mmaplock_bt.renderers import summary
-from mmaplock_bt.renderers.summary import Spread
+from mmaplock_bt.renderers.summary import Summary, summaries
 from mmaplock_bt.units import safe
 
 
 def render(series: Series) -> str:
-    found = [_entry(one, series) for one in summary.of(series.runs) if _is_better(one, series)]
+    """Renders the measures for github-action-benchmark as JSON."""
+    found = [_entry(one, series) for one in summaries(series.runs) if _is_better(one, series)]
     return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
 
 
-def _is_better(one: Spread, series: Series) -> bool:
-    """Times, and events, which are what was looked for; more acquisitions alone are not worse."""
+def _is_better(one: Summary, series: Series) -> bool:
+    """Times, and counts of events; more acquisitions alone are not worse."""
     if one.metric.field != "count":
         return one.metric.unit == "ns"
     outputs = (run.outputs.get(one.metric.output) for run in series.runs)
     return all(output is None or output.kind == "events" for output in outputs)
 
 
-def _entry(one: Spread, series: Series) -> dict[str, str | float]:
+def _entry(one: Summary, series: Series) -> dict[str, str | float]:
     entry: dict[str, str | float] = {
         "name": safe(f"{series.last.profile.name}/{one.metric.text}"),
         "unit": one.metric.unit or "events",
@@ -33,7 +33,7 @@ def _entry(one: Spread, series: Series) -> dict[str, str | float]:
     return entry
 
 
-def _extra(one: Spread, series: Series) -> str:
+def _extra(one: Summary, series: Series) -> str:
     target = series.last.target
     told = f"{_counted(one.samples, 'sample')}, {_counted(len(series.runs), 'run')}"
     return safe(f"{told}, Linux {target.kernel}, bpftrace {target.bpftrace}")

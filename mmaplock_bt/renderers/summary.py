@@ -1,4 +1,4 @@
-"""A measure as one number, where a format holds one: the runs' median, and where they all lie."""
+"""A measure as one number, for formats that hold only one: the median, and the runs' range."""
 
 import math
 from collections.abc import Sequence
@@ -11,10 +11,11 @@ from mmaplock_bt.spec.gates import Metric, Number
 
 
 @dataclass(frozen=True)
-class Spread:
-    """`value` is the median of the upper ends, of an even number the larger middle one.
+class Summary:
+    """A measure over several runs; `value` is the median of the readings' upper ends.
 
-    All runs lie in [low, high]; None is an open end. `samples` is what the poorest run has.
+    Of an even number it is the larger middle one. All readings lie in [low, high]; None is an open
+    end. `samples` is the smallest number that a reading has.
     """
 
     metric: Metric
@@ -24,29 +25,33 @@ class Spread:
     samples: int
 
 
-def of(runs: Sequence[Result]) -> list[Spread]:
-    """Left out is what no run measured, and a median without an upper end."""
-    found = (_spread(measure) for measure in measures.of(runs))
-    return [spread for spread in found if spread is not None]
+def summaries(runs: Sequence[Result]) -> list[Summary]:
+    """Returns a summary of each measure of the runs.
+
+    Left out is what no run measured, and a median whose upper end is open.
+    """
+    found = (_summary(measure) for measure in measures.measured(runs))
+    return [one for one in found if one is not None]
 
 
-def key(metric: Metric) -> str:
-    """The metric without its field: `hold{mode=write}`."""
+def key_of(metric: Metric) -> str:
+    """Returns the metric without its field: `hold{mode=write}`."""
     return metric.text.removesuffix(f".{metric.field}")
 
 
 def number(value: Number) -> int | float:
+    """Returns an exact fraction as a float, for formats."""
     return value if isinstance(value, int) else float(value)
 
 
-def _spread(measure: Measure) -> Spread | None:
-    seen = [run for run in measure.seen if run.is_measured]
+def _summary(measure: Measure) -> Summary | None:
+    seen = [run for run in measure.readings if run.is_measured]
     tops = sorted(math.inf if run.high is None else number(run.high) for run in seen)
     middle = tops[len(tops) // 2] if tops else math.inf
     if middle == math.inf:
         return None
     lows = [number(run.low) for run in seen if run.low is not None]
-    return Spread(
+    return Summary(
         metric=measure.metric,
         value=middle,
         low=min(lows) if len(lows) == len(seen) else None,

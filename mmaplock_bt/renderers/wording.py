@@ -1,31 +1,33 @@
-"""What every report says of a verdict in words; plain text, for each format to escape."""
+"""Verdicts in words, the same in every report; plain text, for each format to escape."""
 
 from mmaplock_bt.result.model import Verdict
 from mmaplock_bt.units import format_ns
 
 
 def told(said: Verdict) -> str:
-    """'fail (warn): observed 3.67 ms, limit < 1.00 ms, 1 sample', and the reason."""
+    """Writes 'fail (warn): observed 3.67 ms, limit < 1.00 ms, 1 sample', and the reason."""
     level = " (warn)" if said.level == "warn" else ""
     return f"{said.outcome}{level}: {explained(said)}"
 
 
 def explained(said: Verdict) -> str:
-    """What was observed, and the reason where there is one."""
+    """Writes what was observed, and the reason where there is one."""
     return f"{observed(said)}: {said.reason}" if said.reason else observed(said)
 
 
 def observed(said: Verdict) -> str:
-    """'observed 3.67 ms–3.93 ms, limit < 5.00 ms, 1,234 samples'."""
+    """Writes 'observed 3.67 ms–3.93 ms, limit < 5.00 ms, 1,234 samples'."""
     samples = f"{said.samples:,} sample{'s' * (said.samples != 1)}"
     return f"observed {interval(said)}, limit {limit(said)}, {samples}"
 
 
 def limit(said: Verdict) -> str:
+    """Writes operator and limit: '< 5.00 ms'."""
     return f"{said.operator} {_value(said, said.limit)}"
 
 
 def interval(said: Verdict) -> str:
+    """Writes the observed interval: '3.67 ms–3.93 ms', '≥ 3.67 ms' or 'nothing'."""
     low, high = said.observed
     if low is None and high is None:
         return "nothing"

@@ -1,0 +1,1 @@
+"""What a result is: rows, histograms, books, loss, the file, readings of metrics."""

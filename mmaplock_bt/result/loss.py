@@ -1,10 +1,13 @@
-"""What is missing from a result, in words: for reports, and as a verdict's reason."""
+"""Loss in words: for reports, and as a verdict's reason."""
 
 from mmaplock_bt.result.model import Result
 
 
 def missing(result: Result, *, stacks: bool = True) -> str:
-    """'lost events 3, the books do not balance'; empty where nothing is, missing `stacks` aside."""
+    """Returns what is missing from a result, like 'lost events 3, the books do not balance'.
+
+    Empty where nothing is. Without `stacks`, missing stacks are passed over.
+    """
     loss = result.loss
     counts = {
         "lost events": loss.lost_events,

@@ -1,168 +1,217 @@
 """The result: what the file holds, gates read and renderers show. Times are integers in ns."""
 
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-SCHEMA: Literal[1] = 1
+from pydantic import Discriminator, Field
+
+from mmaplock_bt.result.rows import CounterRow, HistogramRow, Row, TableRow
+from mmaplock_bt.spec.outputs import Outputs, Unit
+
+SCHEMA: Literal[2] = 2
 Outcome = Literal["pass", "fail", "undecided", "inconclusive"]
 EndedBy = Literal["duration", "command", "interrupt", "target_exit", "bpftrace_died", "limit"]
-Row = dict[str, Any]
+Kind = TypeVar("Kind")
+
+
+def _says(text: str) -> Any:
+    """A field's description in the JSON Schema."""
+    return Field(description=text)
 
 
 @dataclass(frozen=True)
 class Tool:
-    name: str
-    version: str
+    """The program that wrote the file."""
+
+    name: Annotated[str, _says("mmaplock-bt")]
+    version: Annotated[str, _says("its version")]
 
 
 @dataclass(frozen=True)
 class ProfileInfo:
-    """`params` as resolved (durations in ns); `sha256` is the rendered script's."""
+    """The profile that was traced with."""
 
-    name: str
-    template: str
-    params: dict[str, int]
-    filter: dict[str, Any]
-    sha256: str
+    name: Annotated[str, _says("the profile's name")]
+    template: Annotated[str, _says("the template's name")]
+    params: Annotated[dict[str, int], _says("as resolved; the unit is in the name (_ns, _bytes)")]
+    filter: Annotated[dict[str, Any], _says("what was traced; a side that is empty takes all")]
+    sha256: Annotated[str, _says("of the rendered script")]
 
 
 @dataclass(frozen=True)
 class TargetInfo:
-    kernel: str
-    arch: str
-    cpus: int
-    bpftrace: str
-    facts: dict[str, Any]
+    """The machine that was traced."""
+
+    kernel: Annotated[str, _says("its release, as uname -r prints it")]
+    arch: Annotated[str, _says("its architecture, as uname -m prints it")]
+    cpus: Annotated[int, _says("how many there are")]
+    bpftrace: Annotated[str, _says("its version")]
+    facts: Annotated[dict[str, Any], _says("what kernel and bpftrace were found to offer")]
 
 
 @dataclass(frozen=True)
 class Command:
-    """`status` is an exit status, or a signal as its negative number."""
+    """The traced command."""
 
-    argv: list[str]
-    status: int | None
+    argv: Annotated[list[str], _says("its words")]
+    status: Annotated[int | None, _says("exit status, a signal as its negative number")]
 
 
 @dataclass(frozen=True)
 class Window:
-    """`start` is RFC 3339; `duration_ns` runs from the first to the last recorded moment.
+    """The window, from the first to the last recorded moment."""
 
-    `cpu_wait_ns` is how long of it some task of the machine waited for a CPU; None: not told.
-    """
-
-    start: str
-    duration_ns: int
-    ended_by: EndedBy
-    command: Command | None
-    cpu_wait_ns: int | None = None
+    start: Annotated[str, _says("RFC 3339")]
+    duration_ns: Annotated[int, _says("its length")]
+    ended_by: Annotated[EndedBy, _says("what ended it")]
+    command: Annotated[Command | None, _says("the traced command, null where none was given")]
+    cpu_wait_ns: Annotated[
+        int | None, _says("for how long some task of the machine waited for a CPU; null: not told")
+    ] = None
+    failure: Annotated[str | None, _says("the sentence for a bpftrace that died before")] = None
 
     @property
     def cpu_wait_share(self) -> Fraction | None:
-        """Of the window; None where it is not told."""
+        """The part of the window in which some task waited for a CPU; None: not told."""
         if self.cpu_wait_ns is None or self.duration_ns <= 0:
             return None
         return Fraction(self.cpu_wait_ns, self.duration_ns)
 
 
-@dataclass(frozen=True)
-class OutputData:
-    """One output's rows, the worst first. `hidden` ones are material for others."""
+@dataclass(frozen=True, kw_only=True)
+class _OutputData:
+    """An output's rows, the worst first."""
 
-    kind: Literal["histogram", "table", "counter", "events"]
-    title: str
-    unit: str
-    keys: list[str]
-    rows: list[Row]
-    hidden: bool = False
+    title: Annotated[str, _says("its heading")]
+    unit: Annotated[Unit, _says("of its values, sums and maxima")]
+    keys: Annotated[list[str], _says("the columns of its keys, or of its events")]
+    hidden: Annotated[bool, _says("material for other outputs, not shown itself")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistogramData(_OutputData):
+    """A histogram for each key."""
+
+    rows: Annotated[list[HistogramRow], _says("one for each key")]
+    kind: Annotated[Literal["histogram"], _says("what its rows look like")] = "histogram"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableData(_OutputData):
+    """Count, sum and maximum for each key."""
+
+    rows: Annotated[list[TableRow], _says("one for each key")]
+    kind: Annotated[Literal["table"], _says("what its rows look like")] = "table"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CounterData(_OutputData):
+    """A count for each key."""
+
+    rows: Annotated[list[CounterRow], _says("one for each key")]
+    kind: Annotated[Literal["counter"], _says("what its rows look like")] = "counter"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventsData(_OutputData):
+    """Single events."""
+
+    rows: Annotated[list[Row], _says("one for each event")]
+    kind: Annotated[Literal["events"], _says("what its rows look like")] = "events"
+
+
+OutputData = Annotated[HistogramData | TableData | CounterData | EventsData, Discriminator("kind")]
 
 
 @dataclass(frozen=True)
 class Books:
-    """Counts that must balance; None is 'not measured'.
+    """Counts that must balance; null is 'not measured'.
 
     starts + downgrades = acquires + failed + open_waits;
-    acquires - releases - downgrades = open_holds. `residue` is what these two leave over.
-    `orphan_releases` end holds asked for before the window.
+    acquires - releases - downgrades = open_holds.
     """
 
-    starts: int | None
-    acquires: int | None
-    failed: int | None
-    releases: int | None
-    downgrades: int | None
-    open_holds: int | None
-    open_waits: int | None
-    orphan_releases: int | None
-    residue: int | None
+    starts: Annotated[int | None, _says("threads asked for the lock")]
+    acquires: Annotated[int | None, _says("they got it; a downgrade counts as one more")]
+    failed: Annotated[int | None, _says("trylocks that did not get it")]
+    releases: Annotated[int | None, _says("they let go")]
+    downgrades: Annotated[int | None, _says("write holds that became read holds")]
+    open_holds: Annotated[int | None, _says("holds not ended in the window")]
+    open_waits: Annotated[int | None, _says("waits not ended in the window")]
+    orphan_releases: Annotated[int | None, _says("ends of holds asked for before the window")]
+    residue: Annotated[int | None, _says("what the two equations leave over")]
 
 
 @dataclass(frozen=True)
 class Loss:
-    """Everything known to be missing. `unseen`: some of the window was not looked at."""
+    """Everything that is known to be missing."""
 
-    lost_events: int
-    map_full: int
-    stack_errors: int
-    unparsed_lines: int
-    probes_expected: int
-    probes_attached: int | None
-    complete: bool
-    unseen: bool = False
+    lost_events: Annotated[int, _says("records that bpftrace's buffer had no room for")]
+    map_full: Annotated[int, _says("updates that a map had no room for")]
+    stack_errors: Annotated[int, _says("stacks that could not be kept")]
+    unparsed_lines: Annotated[int, _says("what could not be read")]
+    probes_expected: Annotated[int, _says("probes of the script")]
+    probes_attached: Annotated[int | None, _says("of them, live")]
+    complete: Annotated[bool, _says("whether nothing is missing and the books balance")]
+    unseen: Annotated[bool, _says("some of the window was not looked at")] = False
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a gate said. The metric lies in `observed` [low, high], in `unit` (ns for times).
+    """A gate's outcome, with what it rests on."""
 
-    A null end is open, both are 'not measured'. `reason` tells why it is neither pass nor fail.
-    `file`, `line` and `column` are where the gate was written.
-    """
-
-    gate: str
-    level: Literal["warn", "error"]
-    outcome: Outcome
-    observed: list[int | None]
-    operator: Literal["<", "<=", ">", ">=", "==", "!="]
-    limit: int
-    unit: str
-    samples: int
-    min_samples: int
-    reason: str = ""
-    file: str | None = None
-    line: int | None = None
-    column: int | None = None
+    gate: Annotated[str, _says("as written, without its level")]
+    level: Annotated[Literal["warn", "error"], _says("whether it may fail a run")]
+    outcome: Annotated[Outcome, _says("what it said")]
+    observed: Annotated[
+        list[int | None],
+        Field(min_length=2, max_length=2),
+        _says("[low, high] between which the metric lies; null is open, both 'not measured'"),
+    ]
+    operator: Annotated[Literal["<", "<=", ">", ">=", "==", "!="], _says("of the condition")]
+    limit: Annotated[int, _says("in the unit")]
+    unit: Annotated[str, _says("ns for times")]
+    samples: Annotated[int, _says("on how many it rests")]
+    min_samples: Annotated[int, _says("on fewer it says nothing")]
+    reason: Annotated[str, _says("why it is neither pass nor fail")] = ""
+    file: Annotated[str | None, _says("where it was written")] = None
+    line: Annotated[int | None, _says("from 1")] = None
+    column: Annotated[int | None, _says("from 1")] = None
 
 
 @dataclass(frozen=True)
 class Result:
-    """`messages` is what bpftrace said and no output holds: print(), errorf(), odd lines, ..."""
+    """All that is known of one window."""
 
-    schema: Literal[1]
-    tool: Tool
-    profile: ProfileInfo
-    target: TargetInfo
-    window: Window
-    outputs: dict[str, OutputData]
-    books: Books
-    loss: Loss
-    verdicts: list[Verdict] = field(default_factory=list)
-    messages: list[str] = field(default_factory=list)
+    schema: Annotated[Literal[2], _says("the version of this format")]
+    tool: Annotated[Tool, _says("what wrote the file")]
+    profile: Annotated[ProfileInfo, _says("what was asked")]
+    target: Annotated[TargetInfo, _says("where it was traced")]
+    window: Annotated[Window, _says("when")]
+    declarations: Annotated[Outputs, _says("what each output's rows hold, as in the template")]
+    outputs: Annotated[dict[str, OutputData], _says("the rows of each output")]
+    books: Annotated[Books, _says("counts that must balance")]
+    loss: Annotated[Loss, _says("what is known to be missing")]
+    verdicts: Annotated[list[Verdict], _says("what the gates said")] = field(default_factory=list)
+    messages: Annotated[
+        list[str], _says("what bpftrace said and no output holds: print(), errorf(), odd lines")
+    ] = field(default_factory=list)
+
+    def events(self, name: str) -> list[Row]:
+        """Returns the rows of an events output. Raises KeyError or TypeError for another."""
+        return _of_kind(self.outputs[name], EventsData).rows
+
+    def table(self, name: str) -> list[TableRow]:
+        """Returns the rows of a table. Raises KeyError or TypeError for another output."""
+        return _of_kind(self.outputs[name], TableData).rows
+
+    def histogram(self, name: str) -> list[HistogramRow]:
+        """Returns the rows of a histogram. Raises KeyError or TypeError for another output."""
+        return _of_kind(self.outputs[name], HistogramData).rows
 
 
-def to_json(result: Result) -> str:
-    return json.dumps(asdict(result), indent=1) + "\n"
-
-
-def from_json(text: str) -> Result:
-    """Raises pydantic.ValidationError."""
-    from pydantic import TypeAdapter  # noqa: PLC0415  (only when a saved result is read)
-
-    return TypeAdapter(Result).validate_json(text)
-
-
-def json_schema() -> dict[str, Any]:
-    from pydantic import TypeAdapter  # noqa: PLC0415
-
-    return TypeAdapter(Result).json_schema()
+def _of_kind(data: OutputData, kind: type[Kind]) -> Kind:
+    if not isinstance(data, kind):
+        raise TypeError(f"an output of kind {data.kind}")
+    return data

@@ -1,0 +1,1 @@
+"""Profile and machine to a bpftrace program."""

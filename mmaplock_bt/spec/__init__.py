@@ -1,0 +1,1 @@
+"""What is asked: profiles, templates' declarations, outputs, gates, budgets, tolerances."""

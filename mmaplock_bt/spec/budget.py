@@ -1,24 +1,23 @@
-"""Lists of gates in YAML: a profile's own, and budget files that are kept beside the code."""
+"""Lists of gates in YAML: a profile's own, and budget files kept beside the code."""
 
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
 from mmaplock_bt.spec import gates, located_yaml
-from mmaplock_bt.spec.declaration import Output
 from mmaplock_bt.spec.gates import Gate, GateFault, Level, Source
 from mmaplock_bt.spec.located_yaml import Document
+from mmaplock_bt.spec.outputs import Outputs, Strict
 
 
-class GateItem(BaseModel):
-    """One entry: the gate's text alone, or under its level, with `min_samples` beside it."""
+class GateItem(Strict):
+    """A gate's text alone, or under `error:` or `warn:` with `min_samples` beside it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    error: str | None = None
-    warn: str | None = None
-    min_samples: int = 1
+    error: str | None = Field(None, description="a gate that fails the run")
+    warn: str | None = Field(None, description="a gate that is only told")
+    min_samples: int = Field(1, description="on fewer samples it is inconclusive")
 
     @model_validator(mode="before")
     @classmethod
@@ -42,16 +41,18 @@ class GateItem(BaseModel):
         return {"anyOf": [{"type": "string"}, handler(core)]}
 
 
-class BudgetFile(BaseModel):
-    """The file's shape; `schema budget` prints it as JSON Schema."""
+class BudgetFile(Strict):
+    """A budget file's shape; `schema budget` prints it as JSON Schema."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    description: str = ""
-    gates: list[GateItem]
+    description: str = Field("", description="what it is for")
+    gates: list[GateItem] = Field(description="conditions on the result")
 
 
-def load(path: str, outputs: dict[str, Output]) -> tuple[Gate, ...]:
-    """Raises UsageError that lists every fault as file:line:column."""
+def load(path: str, outputs: Outputs) -> tuple[Gate, ...]:
+    """Reads a budget file's gates on these outputs.
+
+    Raises UsageError that lists every fault as file:line:column.
+    """
     source = located_yaml.load(located_yaml.read(Path(path), "budget"), path)
     file = located_yaml.check(source, BudgetFile)
     found = gates_of(file.gates, source, outputs) if file else ()
@@ -59,10 +60,17 @@ def load(path: str, outputs: dict[str, Output]) -> tuple[Gate, ...]:
     return found
 
 
-def gates_of(
-    items: list[GateItem], source: Document, outputs: dict[str, Output]
-) -> tuple[Gate, ...]:
-    """The gates under `gates:`; wrong ones become the document's faults."""
+def check_syntax(items: list[GateItem], source: Document) -> None:
+    """Notes in `source` what is wrong with gates whatever the outputs are."""
+    for index, item in enumerate(items):
+        try:
+            gates.check_syntax(item.error or item.warn or "")
+        except GateFault as fault:
+            source.fault(("gates", index), str(fault), fault.offset)
+
+
+def gates_of(items: list[GateItem], source: Document, outputs: Outputs) -> tuple[Gate, ...]:
+    """Returns the gates of a list in YAML; notes wrong ones as faults of `source`."""
     parsed: list[Gate] = []
     for index, item in enumerate(items):
         level: Level = "error" if item.warn is None else "warn"

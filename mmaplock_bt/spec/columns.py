@@ -1,83 +1,97 @@
-"""The standard fields of records and keys: how each is read in bpftrace and what it means outside.
+"""The standard columns of records, keys and rows: name, type, unit and meaning.
 
-A template names fields; this table is all that Python knows about them.
+A template names columns; this table is all that Python knows about them. The bpftrace expression of
+each stands in templates/_records.bt.j2.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-FieldType = Literal[
+ColumnType = Literal[
     "int", "hex", "enum", "text", "cgroup", "kernel_stack", "user_stack", "list", "stack"
 ]
+ColumnUnit = Literal["", "ns", "bytes", "permille"]
 
+# A label's place is the number that a script prints for it: append, never reorder.
 MODES = ("read", "write")
 OWNER_KINDS = ("process", "fork_child", "exec", "teardown", "kernel", "unknown")
 ACTOR_KINDS = ("process", "kernel")
 STATES = ("wait", "hold", "hold begun before the window")
 LABELS = ("one long hold", "starved by overtaking readers", "a queue of writers", "unexplained")
+NO_YES = ("no", "yes")
+CHARGED = ("charged", "unexplained")
 
 
 @dataclass(frozen=True)
-class Field:
-    """One named column. `expression` is bpftrace, valid inside the base template's blocks.
+class Column:
+    """A named column of a record, a key or a row.
 
-    Without one the column is filled in Python and the kernel never prints it.
+    `expression` is bpftrace code, for a template's own column only. A column that is not
+    `from_kernel` is filled in Python; no script prints it. `labels` are all values that an enum can
+    have.
     """
 
     name: str
-    type: FieldType = "int"
-    unit: str = ""
-    expression: str = ""
+    type: ColumnType = "int"
+    unit: ColumnUnit = ""
+    help: str = ""
     labels: tuple[str, ...] = ()
+    from_kernel: bool = True
+    expression: str = ""
 
     @property
     def is_stack(self) -> bool:
+        """Whether the script prints it as a kernel or user stack."""
         return self.type in ("kernel_stack", "user_stack")
 
-    @property
-    def is_joined(self) -> bool:
-        return not self.expression
 
-
-_STANDARD = (
-    Field("mode", "enum", expression="$mode", labels=MODES),
-    Field("tid", expression="$tid"),
-    Field("pid", expression="pid"),  # the script's writer knows
-    Field("comm", "text", expression="buf(comm, 16)"),
-    Field("actor_kind", "enum", expression="$actor_kind", labels=ACTOR_KINDS),
-    Field("owner_pid", expression="$owner_pid"),
-    Field("owner_comm", "text", expression="buf($whose->comm, 16)"),
-    Field("owner_kind", "enum", expression="$owner_kind", labels=OWNER_KINDS),
-    Field("cgroup", "cgroup", expression="$owner's memory cgroup"),  # the script's writer knows
-    Field("mm", "hex", expression="$mm"),
-    Field("hold_ns", unit="ns", expression="$hold_ns"),
-    Field("wait_ns", unit="ns", expression="$wait_ns"),
-    Field("time_ns", unit="ns", expression="$now"),
-    Field("kernel_stack", "kernel_stack", expression="$kernel_stack"),
-    Field("user_stack", "user_stack", expression="$user_stack"),
-    # From here on filled in Python: causes, blame, convoys, outstanding.
-    Field("cause", "text"),
-    Field("label", "text"),
-    Field("behind", "list"),
-    Field("queued", "list"),
-    Field("state", "enum", labels=STATES),
-    Field("age_ns", unit="ns"),
-    Field("ended", "enum", labels=("no", "yes")),
-    Field("current_stack", "stack"),
-    Field("charged", "enum", labels=("charged", "unexplained")),
-    Field("charged_ns", unit="ns"),
-    Field("read_ns", unit="ns"),
-    Field("write_ns", unit="ns"),
-    Field("hold"),
-    Field("victim_tid"),
-    Field("writer_tid"),
-    Field("writer_pid"),
-    Field("writer_comm", "text"),
-    Field("writer_wait_ns", unit="ns"),
-    Field("readers"),
-    Field("readers_wait_ns", unit="ns"),
-    Field("readers_max_ns", unit="ns"),
-    Field("run", "text"),
-    Field("why", "text"),
+_FROM_KERNEL = (
+    Column("mode", "enum", help="how the lock is taken", labels=MODES),
+    Column("tid", help="the actor's thread"),
+    Column("pid", help="the actor's process"),
+    Column("comm", "text", help="the actor's name"),
+    Column("actor_kind", "enum", help="whether the actor is a kernel thread", labels=ACTOR_KINDS),
+    Column("owner_pid", help="the process whose address space it is; null where none is left"),
+    Column("owner_comm", "text", help="the owner's name"),
+    Column("owner_kind", "enum", help="what the address space is at that moment",
+           labels=OWNER_KINDS),
+    Column("cgroup", "cgroup", help="the owner's memory cgroup"),
+    Column("mm", "hex", help="the address space"),
+    Column("hold_ns", unit="ns", help="how long the hold lasted"),
+    Column("wait_ns", unit="ns", help="how long the wait lasted"),
+    Column("time_ns", unit="ns", help="when it was recorded, since the window's start"),
+    Column("kernel_stack", "kernel_stack", help="the actor's kernel frames, innermost first"),
+    Column("user_stack", "user_stack", help="the actor's user frames, innermost first"),
+)  # fmt: skip
+_FROM_PYTHON = (
+    Column("cause", "text", help="what the actor did, told from its kernel stack"),
+    Column("label", "enum", help="why a writer waited", labels=LABELS),
+    Column("behind", "list", help="the holds that a wait overlapped, longest overlap first"),
+    Column("queued", "list", help="who waited in a convoy, longest first"),
+    Column("state", "enum", help="what is open", labels=STATES),
+    Column("age_ns", unit="ns", help="how old an open span was when last seen"),
+    Column("ended", "enum", help="whether a later look found it gone", labels=NO_YES),
+    Column("current_stack", "stack", help="the thread's kernel frames when last seen"),
+    Column("charged", "enum", help="whether a hold explains the waiting", labels=CHARGED),
+    Column("charged_ns", unit="ns", help="the part of a wait that passed behind the hold"),
+    Column("read_ns", unit="ns", help="of it, waited to read"),
+    Column("write_ns", unit="ns", help="of it, waited to write"),
+    Column("hold", help="the number of the hold that is charged"),
+    Column("victim_tid", help="the thread that waited"),
+    Column("writer_tid", help="a convoy's first writer: its thread"),
+    Column("writer_pid", help="a convoy's first writer: its process"),
+    Column("writer_comm", "text", help="a convoy's first writer: its name"),
+    Column("writer_wait_ns", unit="ns", help="a convoy's first writer: how long it waited"),
+    Column("readers", help="how many readers queued behind the writer"),
+    Column("readers_wait_ns", unit="ns", help="how long they waited together"),
+    Column("readers_max_ns", unit="ns", help="how long the last of them waited"),
+    Column("run", "text", help="the profile to run next"),
+    Column("why", "text", help="why"),
 )
-STANDARD = {field.name: field for field in _STANDARD}
+
+STANDARD = {column.name: column for column in _FROM_KERNEL} | {
+    column.name: replace(column, from_kernel=False) for column in _FROM_PYTHON
+}
+# What a pid in a key brings along. Text is no part of a key: bpftrace escapes no comma in it, and
+# 0.24 to 0.27 delete its spaces. So the script prints name and cgroup once for each process.
+LEARNT = {"owner_pid": ("owner_comm", "cgroup"), "pid": ("comm",)}

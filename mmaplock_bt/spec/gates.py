@@ -1,4 +1,4 @@
-"""Gates: `[warn:] OUTPUT{key=value,...}.FIELD OP LIMIT`, parsed and checked against outputs."""
+"""Gates, `[warn:] OUTPUT{key=value,...}.FIELD OP LIMIT`: parsed, and checked against outputs."""
 
 import re
 from dataclasses import dataclass, field
@@ -6,8 +6,8 @@ from fractions import Fraction
 from typing import Literal
 
 from mmaplock_bt.errors import UsageError
-from mmaplock_bt.spec.columns import Field
-from mmaplock_bt.spec.declaration import Output
+from mmaplock_bt.spec.columns import LEARNT, Column
+from mmaplock_bt.spec.outputs import Output, Outputs
 from mmaplock_bt.units import NS, parse_duration
 
 Operator = Literal["<", "<=", ">", ">=", "==", "!="]
@@ -15,7 +15,7 @@ Level = Literal["warn", "error"]
 Decision = Literal["pass", "fail", "undecided"]
 Number = int | Fraction
 Where = tuple[tuple[str, str], ...]
-QUANTILES = ("p50", "p90", "p99", "p99.9")
+QUANTILES = {"p50": (1, 2), "p90": (9, 10), "p99": (99, 100), "p99.9": (999, 1000)}
 BOOKS = (
     *("starts", "acquires", "failed", "releases", "downgrades"),
     *("open_holds", "open_waits", "orphan_releases", "residue"),
@@ -30,14 +30,12 @@ _FIELDS = {
     "counter": ("count", "rate"),
     "events": ("count", "rate"),
 }
-# What a key brings along: pids are followed by what was learnt of them.
-_LEARNT = {"owner_pid": ("owner_comm", "cgroup"), "pid": ("comm",)}
 _PAIR = r'\s*[a-z]\w*\s*=\s*(?:"[^"]*"|[^,}"]+)'
 _PARTS = {
     "level": re.compile(r"\s*(?:(warn|error)\s*:)?\s*"),
     "output": re.compile(r"([a-z]\w*)"),
     "where": re.compile(rf"(?:\{{({_PAIR}(?:,{_PAIR})*)\}})?"),
-    "field": re.compile(r"\.(max\(\w+\)|[a-z]\w*(?:\.9)?)"),
+    "field": re.compile(r"\.(max\(\w+\)|[a-z]\w*(?:\.9)?)"),  # p99.9 is the one field with a dot.
     "op": re.compile(r"\s*(<=|>=|==|!=|<|>)"),
     "limit": re.compile(r"\s*(\S.*?)\s*$"),
 }
@@ -52,7 +50,7 @@ _EXPECTED = {
 
 
 class GateFault(UsageError):
-    """`offset` is where in the text the fault stands, counted from 0."""
+    """A fault in a gate's text; `offset` is its place there, counted from 0."""
 
     def __init__(self, sentence: str, offset: int) -> None:
         super().__init__(sentence)
@@ -61,7 +59,7 @@ class GateFault(UsageError):
 
 @dataclass(frozen=True)
 class Source:
-    """Where a gate was written; line and column count from 1."""
+    """The place where a gate was written; line and column count from 1."""
 
     file: str
     line: int
@@ -70,7 +68,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Metric:
-    """One number of a result: `OUTPUT{key=value,...}.FIELD`; `unit` is 'ns' or empty."""
+    """The name of one number of a result: `OUTPUT{key=value,...}.FIELD`; `unit` is 'ns' or ''."""
 
     text: str
     output: str
@@ -81,9 +79,9 @@ class Metric:
 
 @dataclass(frozen=True)
 class Gate:
-    """A condition that must hold, `text` as written; `limit` is in the metric's unit.
+    """A condition that must hold; `text` is as written, `limit` in the metric's unit.
 
-    On fewer than `min_samples` samples nothing is said.
+    With fewer than `min_samples` samples it is inconclusive.
     """
 
     text: str
@@ -97,15 +95,15 @@ class Gate:
 
 def parse(
     text: str,
-    outputs: dict[str, Output],
+    outputs: Outputs,
     *,
     level: Level = "error",
     min_samples: int = 1,
     source: Source | None = None,
 ) -> Gate:
-    """Raises GateFault that says which part is wrong and what is allowed.
+    """Reads a gate's text and checks it against the outputs.
 
-    A `warn:` or `error:` before it wins over `level`.
+    A level in the text wins over `level`. Raises GateFault: which part is wrong, what is allowed.
     """
     parts = _cut(text, tuple(_PARTS))
     found = _metric(text, parts, outputs)
@@ -116,8 +114,13 @@ def parse(
     return Gate(own, found, operator, limit, written, min_samples, source)
 
 
-def metric(text: str, outputs: dict[str, Output]) -> Metric:
-    """A gate's left side alone. Raises GateFault."""
+def check_syntax(text: str) -> None:
+    """Raises GateFault for a text that is no gate whatever the outputs are."""
+    _cut(text, tuple(_PARTS))
+
+
+def metric(text: str, outputs: Outputs) -> Metric:
+    """Reads a metric, the left side of a gate. Raises GateFault."""
     parts = _cut(text, ("level", "output", "where", "field"))
     if parts["level"][0]:
         raise GateFault("a level belongs to a gate, not to a metric", 0)
@@ -125,9 +128,9 @@ def metric(text: str, outputs: dict[str, Output]) -> Metric:
 
 
 def decide(operator: Operator, low: Number | None, high: Number | None, limit: int) -> Decision:
-    """Whether the condition holds for everything in [low, high], nothing, or some of it.
+    """Tells whether the condition holds for all of [low, high], for none of it, or for a part.
 
-    None is an open end.
+    These are 'pass', 'fail' and 'undecided'. None is an open end.
     """
     match operator:
         case "<":
@@ -145,8 +148,8 @@ def _decision(holds: bool, fails: bool) -> Decision:
     return "pass" if holds else "fail" if fails else "undecided"
 
 
-def demanded(found: Metric, outputs: dict[str, Output]) -> tuple[str, ...]:
-    """The optional keys that the output must be filled by for this metric."""
+def demanded(found: Metric, outputs: Outputs) -> tuple[str, ...]:
+    """Returns the optional keys by which the output must be split to yield this metric."""
     output = outputs.get(found.output)
     if output is None:
         return ()
@@ -155,12 +158,12 @@ def demanded(found: Metric, outputs: dict[str, Output]) -> tuple[str, ...]:
     return tuple(
         column.name
         for column in output.optional_columns
-        if any(key in (column.name, *_LEARNT.get(column.name, ())) for key in wanted)
+        if any(key in (column.name, *LEARNT.get(column.name, ())) for key in wanted)
     )
 
 
 def _cut(text: str, names: tuple[str, ...]) -> dict[str, tuple[str, int]]:
-    """The parts in their order, each with its offset. Raises GateFault where one is missing."""
+    """The named parts, each with its offset. Raises GateFault where one is missing."""
     at = 0
     parts: dict[str, tuple[str, int]] = {}
     for name in names:
@@ -178,7 +181,7 @@ def _rest(text: str, at: int) -> str:
     return f"'{text[at:].strip()}'" if text[at:].strip() else "the end"
 
 
-def _metric(text: str, parts: dict[str, tuple[str, int]], outputs: dict[str, Output]) -> Metric:
+def _metric(text: str, parts: dict[str, tuple[str, int]], outputs: Outputs) -> Metric:
     output, output_at = parts["output"]
     name, field_at = parts["field"]
     pairs = _pairs(*parts["where"])
@@ -198,7 +201,7 @@ def _metric(text: str, parts: dict[str, tuple[str, int]], outputs: dict[str, Out
 
 
 def _pairs(text: str, start: int) -> list[tuple[str, str, int]]:
-    """Key, value and the key's offset."""
+    """(key, value, offset of the key) each."""
     return [
         (found[1], found[2] if found[3] is None else found[3].strip(), start + found.start(1))
         for found in re.finditer(r'(\w+)\s*=\s*(?:"([^"]*)"|([^,]+))', text)
@@ -214,13 +217,13 @@ def _unit(output: str, name: str, declared: Output, at: int) -> str:
     return "" if name in ("count", "rate") or declared.unit == "count" else declared.unit
 
 
-def _columns(columns: tuple[Field, ...]) -> dict[str, Field]:
-    """The keys that rows have: the declared ones and what comes along with them."""
+def _columns(columns: tuple[Column, ...]) -> dict[str, Column]:
+    """The keys that rows have: the declared ones, and those learnt of a pid."""
     found = {column.name: column for column in columns}
-    for key, learnt in _LEARNT.items():
+    for key, learnt in LEARNT.items():
         if key in found:
             for name in learnt:
-                found.setdefault(name, Field(name, "text"))
+                found.setdefault(name, Column(name, "text"))
     return found
 
 

@@ -1,15 +1,18 @@
 """YAML that remembers where everything stood, so that every fault has a line and a column.
 
-Scalars follow YAML 1.2's core: `on` is text and `1:30` is not ninety (PyYAML alone reads YAML 1.1).
+Of YAML 1.1's plain scalars only integers, true, false and null are kept: PyYAML alone would read
+`on` as true, `1:30` as 90, and silently take the last of two equal keys.
 """
 
 import pathlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 
 from mmaplock_bt.errors import UsageError
 
@@ -19,23 +22,24 @@ Model = TypeVar("Model", bound=BaseModel)
 
 @dataclass
 class Document:
-    """A parsed file: plain data, the position of every path, and the faults found so far."""
+    """A parsed file: plain data, the position of every path in it, the faults found so far."""
 
     name: str
     data: Any = None
     marks: dict[Path, tuple[int, int]] = field(default_factory=dict)
     texts: dict[Path, tuple[int, int]] = field(default_factory=dict)  # of scalars on one line
     faults: list[tuple[int, int, str]] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)  # faults of files that this one names
     first_line: int = 1
 
     def place(self, path: Path) -> tuple[int, int]:
-        """Line and column of `path`, or of the nearest parent that stands in the file."""
+        """Returns line and column of `path`, or of its nearest parent that is in the file."""
         while path and path not in self.marks:
             path = path[:-1]
         return self.marks.get(path, (self.first_line, 1))
 
     def fault(self, path: Path, message: str, offset: int | None = None) -> None:
-        """Notes a fault at `path`; with an offset at that character of the text there."""
+        """Notes a fault at `path`; with `offset` (from 0), at that character of its text."""
         line, column = self.place(path)
         if offset is not None and path in self.texts:
             line, column = self.texts[path][0], self.texts[path][1] + offset
@@ -43,14 +47,18 @@ class Document:
         self.faults.append((line, column, f"{dotted}: {message}" if dotted else message))
 
     def raise_faults(self) -> None:
-        """All faults at once, in the file's order. Raises UsageError when there are any."""
-        if self.faults:
-            lines = (f"{self.name}:{line}:{col}: {text}" for line, col, text in sorted(self.faults))
-            raise UsageError("\n".join(lines))
+        """Raises Faults with all faults, in the file's order; does nothing if none."""
+        lines = [f"{self.name}:{line}:{col}: {text}" for line, col, text in sorted(self.faults)]
+        if lines or self.others:
+            raise Faults("\n".join([*lines, *self.others]))
+
+
+class Faults(UsageError):
+    """Faults of files, one a line, each with its place."""
 
 
 def read(path: pathlib.Path, what: str) -> str:
-    """The text of a user's file. Raises UsageError."""
+    """Returns the text of a user's file; `what` names it in the message. Raises UsageError."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -60,7 +68,10 @@ def read(path: pathlib.Path, what: str) -> str:
 
 
 def load(text: str, name: str, first_line: int = 1) -> Document:
-    """Parses one YAML mapping. Duplicate keys become faults; broken YAML raises UsageError."""
+    """Parses one YAML mapping that begins on `first_line` of the file `name`.
+
+    Duplicate keys become faults of the document; broken YAML raises UsageError.
+    """
     document = Document(name, first_line=first_line)
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -77,16 +88,16 @@ def load(text: str, name: str, first_line: int = 1) -> Document:
 
 
 def check(document: Document, model: type[Model]) -> Model | None:
-    """Validates the data; what pydantic finds joins the document's faults.
+    """Validates the data by a model; what pydantic finds joins the document's faults.
 
-    Returns the model of the faultless top-level keys, so that the caller can go on to find more
-    before raise_faults(); None where even that is not possible.
+    Returns the model of the top-level keys without faults, so that the caller can look for more
+    before raise_faults(); None where even that is invalid.
     """
     try:
         return model.model_validate(document.data)
     except ValidationError as error:
         for fault in error.errors():
-            document.fault(tuple(fault["loc"]), sentence(fault, model))
+            document.fault(_in_file(fault["loc"], model), sentence(fault, model))
         wrong = {fault["loc"][0] for fault in error.errors() if fault["loc"]}
     try:
         return model.model_validate({k: v for k, v in document.data.items() if k not in wrong})
@@ -102,7 +113,7 @@ def _plain(node: yaml.Node, path: Path, document: Document) -> Any:
         return [_plain(item, (*path, index), document) for index, item in enumerate(node.value)]
     if isinstance(node, yaml.ScalarNode) and node.start_mark.line == node.end_mark.line:
         line, column = _mark(node, document)
-        document.texts[path] = line, column + (node.style is not None)  # behind the quote
+        document.texts[path] = line, column + (node.style is not None)  # after an opening quote
     return _scalar(node)
 
 
@@ -138,26 +149,55 @@ def _mark(node: yaml.Node, document: Document) -> tuple[int, int]:
 
 
 def sentence(fault: Any, model: type[BaseModel]) -> str:
-    """One of pydantic's faults in this project's words."""
+    """Writes one of pydantic's faults as a short sentence."""
     if fault["type"] == "extra_forbidden":
         return f"unknown key{_allowed(model, fault['loc'])}"
     if fault["type"] == "value_error":
         return str(fault["ctx"]["error"])
+    if fault["type"] == "missing":
+        return "this key is missing"
     return f"{fault['msg'][0].lower()}{fault['msg'][1:]}"
 
 
 def _allowed(model: type[BaseModel], loc: Path) -> str:
     """The keys allowed beside an unknown one."""
-    fields = model.model_fields
+    at: Any = model
     for part in loc[:-1]:
-        inner = fields.get(str(part))
-        candidates = [] if inner is None else [inner.annotation, *_args(inner.annotation)]
-        found = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
-        if not found:
-            return ""
-        fields = found[0].model_fields
-    return f", allowed: {', '.join(fields)}"
+        at, _ = _step(at, part)
+    keys = [key for _, kind in _kinds(at) for key in getattr(kind, "model_fields", {})]
+    return f", allowed: {', '.join(keys)}" if keys else ""
 
 
-def _args(annotation: Any) -> tuple[Any, ...]:
-    return getattr(annotation, "__args__", ())
+def _in_file(loc: Path, model: type[BaseModel]) -> Path:
+    """A fault's path as it stands in the file: without the tags of a union's members."""
+    at: Any = model
+    path: Path = ()
+    for part in loc:
+        at, is_tag = _step(at, part)
+        path = path if is_tag else (*path, part)
+    return path
+
+
+def _step(annotation: Any, part: str | int) -> tuple[Any, bool]:
+    """The type at `part` of a type, and whether the part is a union's tag; None: unknown."""
+    for tag, kind in _kinds(annotation):
+        if tag is not None and tag == part:
+            return kind, True
+        if part in getattr(kind, "model_fields", {}):
+            return kind.model_fields[part].annotation, False
+        if get_origin(kind) in (dict, list):
+            return get_args(kind)[-1], False
+    return None, False
+
+
+def _kinds(annotation: Any, tag: str | None = None) -> Iterator[tuple[str | None, Any]]:
+    """A type's alternatives, each with its tag."""
+    if get_origin(annotation) is Annotated:
+        inner, *marks = get_args(annotation)
+        named = next((mark.tag for mark in marks if isinstance(mark, Tag)), tag)
+        yield from _kinds(inner, named)
+    elif get_origin(annotation) in (Union, UnionType):
+        for one in get_args(annotation):
+            yield from _kinds(one, tag)
+    elif annotation is not None:
+        yield tag, annotation

@@ -1,11 +1,11 @@
-"""YAML profiles -> Profile: a template with its parameters, filters and gates, all resolved."""
+"""Profiles: YAML resolved to a template with its parameters, filters and gates."""
 
 import difflib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from mmaplock_bt import resources
 from mmaplock_bt.errors import UsageError
@@ -13,7 +13,8 @@ from mmaplock_bt.spec import budget, declaration, gates, located_yaml
 from mmaplock_bt.spec.budget import GateItem
 from mmaplock_bt.spec.declaration import Template
 from mmaplock_bt.spec.gates import Gate
-from mmaplock_bt.spec.located_yaml import read
+from mmaplock_bt.spec.located_yaml import Faults, read
+from mmaplock_bt.spec.outputs import Strict, with_keys
 from mmaplock_bt.units import parse_duration
 
 SUFFIX = ".yaml"
@@ -24,20 +25,16 @@ MAP_KEYS = 16384  # per map; bpftrace's own default is 4096
 MAP_KEYS_RANGE = range(64, 4 * 1024 * 1024 + 1)
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Side(Strict):
+    """A filter on one side of a lock: a process, a name, a cgroup with those below it.
 
-
-class Side(_Strict):
-    """One side of a lock: a process by pid, all of a name, or all in a cgroup and those below it.
-
-    With `descendants` what the process forks, and has forked, counts as well.
+    With `descendants`, what the process forks and has forked counts as well.
     """
 
-    pid: int | None = None
-    comm: str | None = None
-    cgroup: str | None = None
-    descendants: bool = False
+    pid: int | None = Field(None, description="a process")
+    comm: str | None = Field(None, description="the name of a process, at most 15 bytes")
+    cgroup: str | None = Field(None, description="the path of a memory cgroup; those below count")
+    descendants: bool = Field(False, description="with pid: what it forks, too")
 
     @field_validator("comm", mode="before")
     @classmethod
@@ -65,25 +62,25 @@ class Side(_Strict):
         return comm
 
 
-class Filter(_Strict):
+class Filter(Strict):
     """What is traced: whose address space (owner), who takes the lock (actor), which mode."""
 
-    owner: Side = Side()
-    actor: Side = Side()
-    mode: Mode | None = None
+    owner: Side = Field(Side(), description="whose address space")
+    actor: Side = Field(Side(), description="who takes the lock")
+    mode: Mode | None = Field(None, description="how it is taken")
 
 
-class ProfileFile(_Strict):
-    """The file's shape; `schema profile` prints it as JSON Schema."""
+class ProfileFile(Strict):
+    """A profile file's shape; `schema profile` prints it as JSON Schema."""
 
-    extends: str | None = None
-    template: str | None = None
-    description: str = ""
-    duration: str | None = None
-    filter: Filter = Filter()
-    params: dict[str, int | str] = {}
-    gates: list[GateItem] = []
-    map_keys: int | None = None
+    extends: str | None = Field(None, description="a profile by name or path, changed by this one")
+    template: str | None = Field(None, description="a shipped template's name, or ./FILE.bt.j2")
+    description: str = Field("", description="one line for `list`")
+    duration: str | None = Field(None, description="length of the window, like 10s")
+    filter: Filter = Field(Filter(), description="what is traced")
+    params: dict[str, int | str] = Field({}, description="the template's parameters")
+    gates: list[GateItem] = Field([], description="conditions on the result")
+    map_keys: int | None = Field(None, description="room in every map of the script")
 
     @field_validator("map_keys")
     @classmethod
@@ -95,7 +92,10 @@ class ProfileFile(_Strict):
 
 @dataclass(frozen=True)
 class Profile:
-    """Resolved: `params` are integers (ns for durations), `duration_ns` None means until Ctrl-C."""
+    """A resolved profile: `params` are integers (durations in ns, sizes in bytes).
+
+    A `duration_ns` of None means until Ctrl-C.
+    """
 
     name: str
     template: Template
@@ -108,12 +108,12 @@ class Profile:
 
 
 def names() -> list[str]:
-    """Shipped profiles, then the user's."""
+    """Returns the names of the shipped profiles, then of the user's."""
     return [*resources.shipped_names("profiles", SUFFIX), *_user_names()]
 
 
 def load(name: str) -> Profile:
-    """By shipped name, by path, or by a name in the user's configuration folder.
+    """Reads a profile by shipped name, by path, or by name in the user's configuration folder.
 
     Raises UsageError that lists every fault as file:line:column.
     """
@@ -121,7 +121,7 @@ def load(name: str) -> Profile:
 
 
 def with_params(profile: Profile, settings: list[str]) -> Profile:
-    """Applies `--set name=value`."""
+    """Returns the profile with settings like 'threshold=5ms' applied. Raises UsageError."""
     params = dict(profile.params)
     for setting in settings:
         key, equals, value = setting.partition("=")
@@ -135,7 +135,7 @@ def with_params(profile: Profile, settings: list[str]) -> Profile:
 
 
 def _find(name: str) -> tuple[str, str, Path | None]:
-    """(what it is called, its text, the folder it lies in)."""
+    """(name, text, folder) of a profile; the folder is None for a shipped one."""
     if "/" in name or name.endswith((SUFFIX, ".yml")):
         return name, read(Path(name), "profile"), Path(name).parent
     if name in resources.shipped_names("profiles", SUFFIX):
@@ -161,13 +161,14 @@ def _resolve(name: str, text: str, folder: Path | None, seen: tuple[str, ...]) -
         raise AssertionError("a fault without a sentence")
     base = _base(file, source, name, folder, seen)
     if base is None:
+        _check_without_base(file, source)
         source.raise_faults()
         raise AssertionError("no base and no fault")
     profile = replace(
         base,
         name=Path(name).stem,
         description=file.description or base.description,
-        duration_ns=_duration(file, source, base),
+        duration_ns=_duration(file, source) or base.duration_ns,
         filter=merge(base.filter, file.filter.model_dump(exclude_unset=True)),
         params=base.params | _params(file, source, base.template),
         gates=base.gates + budget.gates_of(file.gates, source, base.template.declaration.outputs),
@@ -198,14 +199,22 @@ def _base(
         if path in seen or len(seen) > 8:
             raise UsageError(f"'{path}' extends itself")
         return _resolve(*_find(path), seen=(*seen, path))
+    except Faults as faults:
+        source.others.append(str(faults))
     except UsageError as error:
         source.fault(("template" if file.template else "extends",), str(error))
-        return None
+    return None
 
 
-def _duration(file: ProfileFile, source: located_yaml.Document, base: Profile) -> int | None:
+def _check_without_base(file: ProfileFile, source: located_yaml.Document) -> None:
+    """Notes the faults that can be told where `extends` or `template` is wrong."""
+    _duration(file, source)
+    budget.check_syntax(file.gates, source)
+
+
+def _duration(file: ProfileFile, source: located_yaml.Document) -> int | None:
     if file.duration is None:
-        return base.duration_ns
+        return None
     try:
         return parse_duration(file.duration)
     except UsageError as error:
@@ -231,7 +240,7 @@ def _param(used: Template, key: str, value: int | str) -> int:
 
 
 def with_gates(profile: Profile, more: tuple[Gate, ...] = ()) -> Profile:
-    """The profile with further gates, its outputs filled by every key that a gate names.
+    """Returns the profile with further gates, its outputs split by every key that a gate names.
 
     Raises UsageError for a gate on what the filter leaves out.
     """
@@ -251,13 +260,15 @@ def _with_keys(used: Template, wanted: tuple[Gate, ...]) -> Template:
     for gate in wanted:
         name = gate.metric.output
         if keys := gates.demanded(gate.metric, outputs):
-            outputs = outputs | {name: outputs[name].with_keys(keys)}
-    declaration = used.declaration.model_copy(update={"outputs": outputs})
-    return used.model_copy(update={"declaration": declaration})
+            outputs = outputs | {name: with_keys(outputs[name], keys)}
+    return replace(used, declaration=used.declaration.model_copy(update={"outputs": outputs}))
 
 
 def merge(base: Filter, given: dict[str, Any]) -> Filter:
-    """What is given wins, one by one; None is not given. Raises pydantic.ValidationError."""
+    """Returns the filter with the given values over it; None counts as not given.
+
+    Raises pydantic.ValidationError.
+    """
     merged = base.model_dump()
     for side in ("owner", "actor"):
         merged[side] |= {k: v for k, v in given.get(side, {}).items() if v is not None}

@@ -1,4 +1,4 @@
-"""`METRIC:+10% and +100us`: how much worse a metric may get before a comparison fails."""
+"""Tolerances, `METRIC:+10% and +100us`: how much worse a metric may get."""
 
 import re
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.spec import gates
-from mmaplock_bt.spec.declaration import Output
 from mmaplock_bt.spec.gates import GateFault, Metric
+from mmaplock_bt.spec.outputs import Outputs
 from mmaplock_bt.units import parse_duration
 
 Value = TypeVar("Value")
@@ -18,9 +18,10 @@ _WANTED = "expected +10%, +100us, or both: '+10% and +100us'; a minus where less
 
 @dataclass(frozen=True)
 class Tolerance:
-    """Both parts must be exceeded. `floor` is in the metric's own unit (ns for times).
+    """How far a metric may move: both parts must be exceeded for it to count.
 
-    `sign` is 1 where more is worse, -1 where less is.
+    `relative` is a share (1/10 for 10 %), `floor` is in the metric's unit (ns for times). `sign` is
+    1 where more is worse, -1 where less is.
     """
 
     relative: Fraction = Fraction(0)
@@ -28,22 +29,25 @@ class Tolerance:
     sign: int = 1
 
     def is_exceeded(self, base: float, new: float) -> bool:
-        """In the bad direction; from a base of 0 every growth is large."""
+        """Tells whether `new` is too far from `base` in the bad direction.
+
+        From a base of 0 only the floor counts.
+        """
         growth = self.sign * (new - base)
         return growth > self.floor and growth > float(self.relative) * abs(base)
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One --fail-on, `text` as written."""
+    """A --fail-on; `text` is as written."""
 
     text: str
     metric: Metric
     tolerance: Tolerance
 
 
-def parse_condition(text: str, outputs: dict[str, Output]) -> Condition:
-    """Raises GateFault."""
+def parse_condition(text: str, outputs: Outputs) -> Condition:
+    """Reads `METRIC:TOLERANCE`. Raises GateFault with the fault's place."""
     match = re.fullmatch(r"(.*):(\s*[+-]?\s*\d.*)", text)
     if match is None:
         raise GateFault("expected METRIC:TOLERANCE, like hold.p99:+10%", len(text))
@@ -56,9 +60,10 @@ def parse_condition(text: str, outputs: dict[str, Output]) -> Condition:
 
 
 def parse(text: str, unit: str | None = None) -> Tolerance:
-    """`unit` is the metric's: 'ns' or empty. None is for a tolerance of all: its floor is a time.
+    """Reads a tolerance like '+10% and +100us'. Raises UsageError.
 
-    Raises UsageError.
+    `unit` is the metric's, 'ns' or ''; None is for a tolerance of all metrics, whose floor is a
+    time.
     """
     relative, floor, signs = None, None, set()
     for part in re.split(r",|\band\b", text):

@@ -1,4 +1,4 @@
-"""bpftrace's JSON lines -> records. Every dialect from 0.17 on is read here and nowhere else."""
+"""Reads bpftrace's JSON lines as records: every dialect from 0.17 on, here and nowhere else."""
 
 import json
 import re
@@ -6,26 +6,31 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-E2BIG = -7
-EFAULT = -14
+from mmaplock_bt.result.rows import Bucket
+
+E2BIG = -7  # of a helper that updates a map: the map is full
+EFAULT = -14  # of a stack helper: the task has no such stack
 # A byte above 0x7f, sign-extended by 0.17 and later; behind an even number of backslashes.
 _BYTES = re.compile(r"(?<!\\)((?:\\\\)*)((?:\\uffffff[89a-fA-F][0-9a-fA-F])+)")
 # A pointer as 0.20 and 0.21 print it: bare, outside any string.
 _POINTER = re.compile(r'("(?:[^"\\]|\\.)*")|\b0x([0-9a-fA-F]+)')
 # The last bucket of hist() up to 0.19, which keeps 32 bits: 2^31 and all above.
 _OVERFLOW = (-(2**31), 0)
-# What a script may say beside its outputs; in `data` or, with a place in the script, in `msg`.
+# What a script may print beside its outputs: the text is in `data`, or in `msg` where bpftrace adds
+# a place in the script.
 _SAID = ("time", "cat", "join", "syscall", "value", "tseries", "errorf", "warnf", "runtime_error")
 
 
 @dataclass(frozen=True)
 class Attached:
+    """How many probes bpftrace says it attaches."""
+
     probes: int
 
 
 @dataclass(frozen=True)
 class Printed:
-    """One printf: its first word and the rest."""
+    """One printf: its text up to the first bar, and the rest."""
 
     name: str
     rest: str
@@ -33,7 +38,7 @@ class Printed:
 
 @dataclass(frozen=True)
 class MapDump:
-    """A whole map of integers as printed at the end: (key, value); a scalar's key is ''."""
+    """A map of integers as printed at the end, as (key, value); a scalar's key is ''."""
 
     name: str
     entries: tuple[tuple[str, int], ...]
@@ -48,17 +53,8 @@ class TextDump:
 
 
 @dataclass(frozen=True)
-class Bucket:
-    """Both ends inclusive; None is an open end."""
-
-    low: int | None
-    high: int | None
-    count: int
-
-
-@dataclass(frozen=True)
 class HistDump:
-    """A map of hist() or lhist()."""
+    """A map of hist() or lhist(), as (key, buckets)."""
 
     name: str
     entries: tuple[tuple[str, tuple[Bucket, ...]], ...]
@@ -66,7 +62,7 @@ class HistDump:
 
 @dataclass(frozen=True)
 class StatsDump:
-    """A map of stats(): (key, count, total)."""
+    """A map of stats(), as (key, count, total)."""
 
     name: str
     entries: tuple[tuple[str, int, int], ...]
@@ -74,18 +70,22 @@ class StatsDump:
 
 @dataclass(frozen=True)
 class Lost:
+    """Records that the buffer had no room for, since the last such line."""
+
     events: int
 
 
 @dataclass(frozen=True)
 class HelperError:
+    """A BPF helper that failed; `retcode` is a negative errno."""
+
     helper: str
     retcode: int
 
 
 @dataclass(frozen=True)
 class Said:
-    """Whatever else bpftrace says on purpose: print(), errorf(), a map of text, ..."""
+    """Anything else that bpftrace prints on purpose: print(), errorf(), a map of text."""
 
     kind: str
     text: str
@@ -93,6 +93,8 @@ class Said:
 
 @dataclass(frozen=True)
 class Unparsed:
+    """A line that could not be read."""
+
     text: str
 
 
@@ -100,28 +102,23 @@ Dump = MapDump | TextDump | HistDump | StatsDump
 Record = Attached | Printed | Dump | Lost | HelperError | Said | Unparsed
 
 
-def printed(line: str, names: Iterable[str]) -> Iterator[Printed]:
-    """A line's records of these names, for those who listen to a stream; others cost little."""
-    if any(f'"{name}|' in line for name in names):
-        for record in parse([line]):
-            if isinstance(record, Printed):
-                yield record
-
-
 def parse(lines: Iterable[str]) -> Iterator[Record]:
-    """At least one record for each line that is not blank. Never raises."""
+    """Yields at least one record for each line that is not blank. Never raises."""
     for line in lines:
         if not line.strip():
             continue
         try:
+            # A list: a line that turns out wrong half-way yields nothing but Unparsed.
             yield from list(_records(_message(line))) or [Unparsed(line)]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             yield Unparsed(line)
 
 
 def integer(value: Any) -> int:
-    """From 0.24 what a double cannot hold is a string; from 0.25 a bool is true or false, also in
-    a key; a pointer in a key is 0x... up to 0.21 and from 0.24. Raises ValueError or TypeError.
+    """Reads an integer as any release writes it. Raises ValueError or TypeError.
+
+    From 0.24 one that a double cannot hold is a string; from 0.25 a bool is true or false, in a key
+    too; a pointer in a key is 0x... up to 0.21 and from 0.24.
     """
     if isinstance(value, str):
         return int({"true": "1", "false": "0"}.get(value, value), 0)
@@ -131,7 +128,7 @@ def integer(value: Any) -> int:
 
 
 class _Pairs(dict[str, Any]):
-    """A JSON object that keeps keys given twice (a map that changed while printed does that)."""
+    """A JSON object that keeps keys given twice, as a map has that changed while it was printed."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
@@ -143,6 +140,7 @@ def _message(line: str) -> _Pairs:
     try:
         found = json.loads(text, object_pairs_hook=_Pairs)
     except ValueError:
+        # Rare, and slow to look for: only where the line is no JSON as it is.
         found = json.loads(_POINTER.sub(_decimal, text), object_pairs_hook=_Pairs)
     if not isinstance(found, _Pairs):
         raise TypeError("no object")
@@ -156,8 +154,8 @@ def _decimal(match: re.Match[str]) -> str:
 def _records(message: _Pairs) -> Iterator[Record]:
     kind = message["type"]
     if kind == "printf":
-        name, _, rest = message["data"].partition("|")
-        yield Printed(name, rest.removesuffix("\n"))
+        name, _, rest = message["data"].removesuffix("\n").partition("|")
+        yield Printed(name, rest)
     elif kind in ("map", "hist", "stats"):
         for name, value in message["data"].items():
             yield _dump(kind, name.removeprefix("@"), value)
@@ -183,7 +181,7 @@ def _dump(kind: str, name: str, value: Any) -> Record:
 
 
 def _entries(value: Any) -> list[tuple[str, Any]]:
-    """A map's entries; one without keys has a single one, ''."""
+    """A map's entries; a map without keys has a single one, ''."""
     return [(_key(k), v) for k, v in value.pairs] if isinstance(value, _Pairs) else [("", value)]
 
 
@@ -203,17 +201,17 @@ def _buckets(value: Any) -> tuple[Bucket, ...]:
 
 
 def _bucket(item: _Pairs) -> Bucket:
-    """Without `min`: all below; without `max`: all above (lhist)."""
+    """No `min` means all below (hist), no `max` all above (lhist)."""
     ends = tuple(integer(item[end]) if end in item else None for end in ("min", "max"))
     low, high = (-_OVERFLOW[0], None) if ends == _OVERFLOW else ends
     return Bucket(low, high, integer(item["count"]))
 
 
 def _key(key: str) -> str:
-    r"""0.22 and 0.23 escape keys twice: a line end arrives as backslash and n.
+    """Undoes 0.22 and 0.23, which escape keys twice: a newline arrives as backslash and n.
 
-    Elsewhere only a name that itself holds such an escape looks like that; no output has text in
-    its keys, so nothing hangs on it.
+    In other releases only a name that itself holds such an escape looks like that; no output has
+    text in its keys, so nothing depends on it.
     """
     if "\\" not in key:
         return key
@@ -224,7 +222,7 @@ def _key(key: str) -> str:
 
 
 def _whole_bytes(text: str) -> str:
-    r"""\uffffffc3\uffffffa9 -> é. Bytes that are not UTF-8 become surrogates, as everywhere."""
+    r"""\uffffffc3\uffffffa9 -> é; bytes that are no UTF-8 become surrogates."""
     return _BYTES.sub(_decoded, text) if "\\uffffff" in text else text
 
 

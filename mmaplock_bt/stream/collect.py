@@ -1,36 +1,43 @@
-"""A raw stream: bpftrace's lines between a header and a trailer of ours, and what they say.
+"""Collects all that a window's stream says, before the analysis puts it in order."""
 
-The same reading serves a live run and a saved file.
-"""
-
-import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mmaplock_bt.errors import UsageError
-from mmaplock_bt.result.model import SCHEMA, ProfileInfo, TargetInfo, Tool
-from mmaplock_bt.spec.declaration import Output
-from mmaplock_bt.stream import bpftrace_json
-from mmaplock_bt.stream.identities import NAMES, Parties, text
-from mmaplock_bt.tracing import cgroup_paths, open_spans, user_frames
+from mmaplock_bt.spec.outputs import Outputs
+from mmaplock_bt.stream import bpftrace_json, records
+from mmaplock_bt.stream.bpftrace_json import HistDump, MapDump, StatsDump, TextDump
+from mmaplock_bt.stream.identities import Identities
+from mmaplock_bt.stream.records import Look, Record, Thread, Trailer, Whose
+from mmaplock_bt.units import plain
 
-HEADER, TRAILER = "mmaplock-bt", "mmaplock-bt-end"
 UNPARSED = "not understood: "
 MESSAGES = 20  # different ones kept of what bpftrace said beside the outputs
-OWN = (TRAILER, user_frames.RECORD, cgroup_paths.RECORD, open_spans.RECORD)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An open span in one look, with thread and owner as known at that moment.
+
+    Addresses and thread ids are used again: what is said of them later may be about others.
+    """
+
+    look: Look
+    span: records.Span
+    thread: Thread | None
+    space: Whose | None
 
 
 @dataclass
 class Collected:
-    """What the stream said, before it is put in order."""
+    """All that a stream said, before it is put in order."""
 
-    printed: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    maps: dict[str, tuple[tuple[str, Any], ...]] = field(default_factory=dict)
-    names: dict[int, str] = field(default_factory=dict)
-    name_cgroups: dict[int, int] = field(default_factory=dict)
+    events: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+    maps: dict[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
+    hists: dict[str, HistDump] = field(default_factory=dict)
+    stats: dict[str, StatsDump] = field(default_factory=dict)
+    names: dict[int, records.Named] = field(default_factory=dict)
     opened_ns: int | None = None
     closed_ns: int | None = None
     attached: int | None = None
@@ -38,37 +45,40 @@ class Collected:
     map_full: int = 0
     stack_errors: int = 0
     unparsed: int = 0
-    hists: dict[str, bpftrace_json.HistDump] = field(default_factory=dict)
-    stats: dict[str, bpftrace_json.StatsDump] = field(default_factory=dict)
     said: Counter[str] = field(default_factory=Counter)
-    trailer: dict[str, Any] = field(default_factory=dict)
+    trailer: Trailer | None = None
     user_frames: dict[tuple[int, str], str] = field(default_factory=dict)
     cgroups: dict[int, str] = field(default_factory=dict)
-    parties: Parties = field(default_factory=Parties)
+    identities: Identities = field(default_factory=Identities)
     blind: bool = False  # a look at open waits and holds failed
     acquired: dict[str, str] = field(default_factory=dict)
-    polls: list[dict[str, Any]] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
+    looked_ns: int = 0  # when the last look was
 
     def cgroup(self, identity: int) -> str | None:
-        """A cgroup's path; one that is gone keeps its number; 0 is none."""
+        """Returns a cgroup's path, 'unknown(ID)' for one that is gone, None for id 0."""
         return self.cgroups.get(identity, f"unknown({identity})") if identity else None
 
+    def comm(self, pid: int) -> str | None:
+        """Returns a process's name, None where the script did not print it."""
+        return self.names[pid].comm if pid in self.names else None
+
     def note(self, text: str) -> None:
+        """Counts a message; beyond MESSAGES different ones only how many there are."""
+        text = plain(text[:200])
         known = text in self.said or len(self.said) < MESSAGES
-        self.said[text[:200] if known else "other messages"] += 1
+        self.said[text if known else "other messages"] += 1
 
     def note_unparsed(self, text: str) -> None:
+        """Counts a text that could not be read, and keeps it as a message."""
         self.unparsed += 1
         self.note(UNPARSED + text)
 
-    def forget_unparsed(self) -> None:
-        """Before the window these are compile warnings: 0.24 to 0.26 print them among the JSON."""
-        self.unparsed = 0
-        kept = {t: n for t, n in self.said.items() if not t.startswith(UNPARSED)}
-        self.said = Counter(kept)
+    def messages(self, outputs: Outputs) -> list[str]:
+        """Returns what bpftrace said beside the outputs, in order.
 
-    def messages(self, outputs: dict[str, Output]) -> list[str]:
-        """What bpftrace said beside the outputs, in its order, and maps that none declares."""
+        Maps of a template's own that no output declares are among it.
+        """
         fills = {name: output.kind for name, output in outputs.items()}
         found = [f"{text} ({n} times)" if n > 1 else text for text, n in self.said.items()]
         for dumps, kind in ((self.hists, "histogram"), (self.stats, "table")):
@@ -77,146 +87,95 @@ class Collected:
         return found
 
 
-@dataclass(frozen=True)
-class Head:
-    """First line of a raw stream: all that is needed to analyse the rest."""
-
-    profile: ProfileInfo
-    target: TargetInfo
-    tool: Tool
-    start: str
-    argv: list[str] | None
-    outputs: dict[str, Output]
-    probes: int
-
-    def line(self) -> str:
-        declared = {name: output.model_dump() for name, output in self.outputs.items()}
-        plain = {name: vars(getattr(self, name)) for name in ("profile", "target", "tool")}
-        rest = {"start": self.start, "argv": self.argv, "outputs": declared, "probes": self.probes}
-        return json.dumps({"type": HEADER, "schema": SCHEMA, **plain, **rest})
-
-    @classmethod
-    def parse(cls, line: str) -> "Head":
-        """Raises UsageError when the line heads no raw stream."""
-        try:
-            head = json.loads(line)
-            if head.pop("type") != HEADER or head.pop("schema") != SCHEMA:
-                raise ValueError
-            declared = head["outputs"].items()
-            head["outputs"] = {name: Output.model_validate(item) for name, item in declared}
-            for name, kind in (("profile", ProfileInfo), ("target", TargetInfo), ("tool", Tool)):
-                head[name] = kind(**head[name])
-            return cls(**head)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UsageError("no raw stream of mmaplock-bt: the first line is no header") from error
-
-
-def trailer(
-    ended_by: str, duration_ns: int, status: int | None, cpu_wait_ns: int | None = None
-) -> str:
-    """Last line of a raw stream; `status` is the traced command's, `cpu_wait_ns` pressure's."""
-    told = {"ended_by": ended_by, "duration_ns": duration_ns, "status": status}
-    return json.dumps({"type": TRAILER, **told, "cpu_wait_ns": cpu_wait_ns})
-
-
-def collect(lines: Iterator[str]) -> Collected:
+def collect(stream: Iterable[Record]) -> Collected:
+    """Reads a stream's records to the end."""
     got = Collected()
-    for record in bpftrace_json.parse(_without_own(lines, got)):
-        match record:
-            case bpftrace_json.Printed():
-                _note_printed(got, record)
-            case (
-                bpftrace_json.MapDump()
-                | bpftrace_json.TextDump()
-                | bpftrace_json.HistDump()
-                | bpftrace_json.StatsDump()
-            ):
-                _keep(got, record)
-            case bpftrace_json.Attached(probes=probes):
-                got.attached = probes
-            case bpftrace_json.Lost(events=lost):
-                got.lost += lost
-            case bpftrace_json.HelperError(helper=helper, retcode=retcode):
-                _note_error(got, helper, retcode)
-            case bpftrace_json.Said(kind=kind, text=said):
-                got.note(f"{kind}: {said}")
-            case bpftrace_json.Unparsed(text=line):
-                got.note_unparsed(line)
+    for record in stream:
+        if not got.identities.note(record) and not _note_bpftrace(got, record):
+            _note_own(got, record)
     return got
+
+
+def _note_bpftrace(got: Collected, record: Record) -> bool:
+    """Notes a record about bpftrace itself; tells whether it was one."""
+    match record:
+        case MapDump() | TextDump() | HistDump() | StatsDump():
+            _keep(got, record)
+        case bpftrace_json.Attached(probes=probes):
+            got.attached = probes
+        case bpftrace_json.Lost(events=lost):
+            got.lost += lost
+        case bpftrace_json.HelperError(helper=helper, retcode=retcode):
+            _note_error(got, helper, retcode)
+        case bpftrace_json.Said(kind=kind, text=said):
+            got.note(f"{kind}: {said}")
+        case bpftrace_json.Unparsed(text=line):
+            got.note_unparsed(line)
+        case _:
+            return False
+    return True
+
+
+def _note_own(got: Collected, record: Record) -> None:
+    """Notes a record of our scripts or listeners."""
+    match record:
+        case records.Event(output=name, values=values):
+            got.events[name].append(values)
+        case records.Named():
+            got.names[record.pid] = record
+        case records.Opened(time_ns=now):
+            got.opened_ns = now
+            _forget_unparsed(got)
+        case records.Closed(time_ns=now):
+            got.closed_ns = now
+        case records.CgroupPaths(paths=paths):
+            got.cgroups |= {int(identity): path for identity, path in paths.items()}
+        case records.UserFrames(pid=pid, frames=frames):
+            got.user_frames |= {(pid, address): name for address, name in frames.items()}
+        case Look():
+            _note_look(got, record)
+        case Trailer():
+            got.trailer = record
 
 
 def _keep(got: Collected, dump: bpftrace_json.Dump) -> None:
     match dump:
-        case bpftrace_json.MapDump():
+        case MapDump():
             got.maps[dump.name] = dump.entries
-        case bpftrace_json.TextDump(name=open_spans.ACQUIRED):
+        case TextDump(name=records.ACQUIRED_AT):
             got.acquired = dict(dump.entries)
-        case bpftrace_json.TextDump():
+        case TextDump():
             for key, value in dump.entries:
                 got.note(f"@{dump.name}[{key}]: {value}" if key else f"@{dump.name}: {value}")
-        case bpftrace_json.HistDump():
+        case HistDump():
             got.hists[dump.name] = dump
-        case bpftrace_json.StatsDump():
+        case StatsDump():
             got.stats[dump.name] = dump
 
 
-def _note_printed(got: Collected, record: bpftrace_json.Printed) -> None:
-    name, rest = record.name, record.rest
-    try:
-        if name == "name":
-            pid, *cgroup, escaped = rest.split("|")
-            got.names[int(pid)] = text(escaped)
-            got.name_cgroups[int(pid)] = int(*cgroup)
-        elif name in NAMES:
-            got.parties.note(record)
-        elif name == "open":
-            got.opened_ns = int(rest)
-            got.forget_unparsed()
-        elif name == "close":
-            got.closed_ns = int(rest)
-        else:
-            got.printed[name].append(rest)
-    except (ValueError, IndexError):
-        got.note_unparsed(f"{name}|{rest}")
-
-
-def _without_own(lines: Iterator[str], got: Collected) -> Iterator[str]:
-    """bpftrace's lines; the tool's own ones are noted.
-
-    One that is cut off (a full disk) is left to the parser, which counts it.
-    """
-    marks = tuple(f'{{"type": "{kind}"' for kind in OWN)
-    for line in lines:
-        if line.startswith(marks):
-            with suppress(ValueError):
-                _note_own(got, json.loads(line))
-                continue
-        yield line
-
-
-def _note_own(got: Collected, told: dict[str, Any]) -> None:
-    kind = told["type"]
-    if kind == TRAILER:
-        got.trailer = told
-    elif kind == cgroup_paths.RECORD:
-        got.cgroups |= {int(identity): path for identity, path in told["paths"].items()}
-    elif kind == user_frames.RECORD:
-        for address, name in told["frames"].items():
-            got.user_frames[told["pid"], address] = name
-    elif "failed" in told:
+def _note_look(got: Collected, look: Look) -> None:
+    if look.failed:
         got.blind = True
-        got.note(f"open waits and holds were not looked at: {told['failed']}")
-    else:
-        for span in told["spans"]:  # as known now: addresses and thread ids are used again
-            span |= {**got.parties.spaces.get(span["mm"], {}),
-                     **got.parties.threads.get(span["tid"], {})}  # fmt: skip
-        got.polls.append(told)
+        got.note(f"open waits and holds were not looked at: {look.failed}")
+        return
+    known = got.identities
+    got.looked_ns = look.now_ns
+    bare = replace(look, spans=())
+    got.seen += [
+        Seen(bare, span, known.threads.get(span.tid), known.spaces.get(span.mm))
+        for span in look.spans
+    ]
 
 
 def _note_error(got: Collected, helper: str, retcode: int) -> None:
     if "stack" in helper:
-        got.stack_errors += (
-            retcode != bpftrace_json.EFAULT
-        )  # kernel threads and exit have no user stack
+        # EFAULT: kernel threads and exiting tasks have no user stack to lose
+        got.stack_errors += retcode != bpftrace_json.EFAULT
     elif helper.startswith("map_update") or retcode == bpftrace_json.E2BIG:
         got.map_full += 1
+
+
+def _forget_unparsed(got: Collected) -> None:
+    """Before the window these are compile warnings: 0.24 to 0.26 print them among the JSON."""
+    got.unparsed = 0
+    got.said = Counter({t: n for t, n in got.said.items() if not t.startswith(UNPARSED)})

@@ -1,0 +1,1 @@
+"""The window: bpftrace and the traced command are started, watched and ended."""

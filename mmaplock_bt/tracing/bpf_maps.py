@@ -1,7 +1,7 @@
 """bpftrace's own maps, read and written while it runs, through duplicates of its descriptors.
 
-bpftrace cannot do it on every version: printing a map that changes kills 0.17, loops came with
-0.21. bpf(2) and pidfd_getfd(2) (Linux 5.6) can: no version matters, bpftrace notices nothing.
+bpftrace cannot do it in every release: printing a map that changes kills 0.17, loops over maps came
+with 0.21. bpf(2) and pidfd_getfd(2) (Linux 5.6) need no release, and bpftrace notices nothing.
 """
 
 import ctypes
@@ -19,23 +19,27 @@ from mmaplock_bt.errors import BpftraceError
 _UPDATE, _INFO, _LOOKUP_BATCH = 2, 15, 24
 _ATTRIBUTES = 128
 _BPF = {"x86_64": 321, "i686": 357, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
-_PIDFD_GETFD = 438
+_PIDFD_GETFD = 438  # the same on every architecture
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Map:
-    """One hash map of integers: keys are tuples of uint64, values are uint64."""
+    """A hash map of integers: keys are tuples of uint64, values are uint64."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         information = ctypes.create_string_buffer(88)
         _call(_INFO, struct.pack("IIQ", descriptor, 88, ctypes.addressof(information)))
+        # bpf_map_info: type, id, key size, value size, max_entries, flags, name.
         fields = struct.unpack_from("6I16s", information.raw)
         self.key_bytes, self.value_bytes, self.size = fields[2:5]
         self.name = fields[6].split(b"\0")[0].decode(errors="replace")
 
     def items(self) -> dict[tuple[int, ...], int]:
-        """What is in it now, bucket by bucket (BPF_MAP_LOOKUP_BATCH, Linux 5.6)."""
+        """Returns what is in the map now (BPF_MAP_LOOKUP_BATCH, Linux 5.6).
+
+        The kernel copies bucket by bucket: entries may change between. Raises BpftraceError.
+        """
         found: dict[tuple[int, ...], int] = {}
         keys = ctypes.create_string_buffer(self.key_bytes * self.size)
         values = ctypes.create_string_buffer(self.value_bytes * self.size)
@@ -53,6 +57,7 @@ class Map:
             for at in range(count):
                 key = struct.unpack_from(f"{words}Q", keys, at * self.key_bytes)
                 found[key] = struct.unpack_from("Q", values, at * self.value_bytes)[0]
+            # ENOENT comes with the last batch, which may hold entries.
             if failed in (errno.ENOENT, 0) and (failed or not count):
                 return found
             if failed:
@@ -61,16 +66,16 @@ class Map:
             start = ctypes.addressof(position)
 
     def put(self, key: int, value: int) -> None:
-        """Adds or replaces one entry."""
+        """Adds or replaces one entry. Raises OSError."""
         pair = ctypes.create_string_buffer(struct.pack("QQ", key, value), 16)
         where = ctypes.addressof(pair)
         _call(_UPDATE, struct.pack("I4xQQQ", self.descriptor, where, where + 8, 0))
 
 
-def of(pid: int) -> dict[str, Map]:
-    """The hash maps of a running bpftrace by their names in the script.
+def of_process(pid: int) -> dict[str, Map]:
+    """Returns the hash maps of a running bpftrace by their names in the script.
 
-    Raises BpftraceError where the kernel does not give them away.
+    Raises BpftraceError where it is gone or the kernel does not let them be read.
     """
     found: dict[str, Map] = {}
     try:
@@ -79,8 +84,9 @@ def of(pid: int) -> dict[str, Map]:
         raise BpftraceError(f"bpftrace is gone: {error.strerror}") from error
     try:
         for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
-            if "map_type:\t1\n" in entry.read_text():
+            if "map_type:\t1\n" in entry.read_text():  # BPF_MAP_TYPE_HASH
                 one = Map(_duplicate(process, int(entry.name)))
+                # The kernel takes no @ in a map's name (bpf_obj_name_cpy): it is AT_ or left out.
                 found[one.name.removeprefix("AT_").removeprefix("@")] = one
     except OSError as error:
         raise BpftraceError(f"bpftrace's maps cannot be read: {error}") from error
@@ -90,6 +96,7 @@ def of(pid: int) -> dict[str, Map]:
 
 
 def close(found: dict[str, Map]) -> None:
+    """Closes the maps' descriptors."""
     for one in found.values():
         os.close(one.descriptor)
 
@@ -109,7 +116,8 @@ def _call(command: int, attributes: bytes) -> None:
 
 def _try(command: int, attributes: bytes) -> tuple[bytes, int]:
     """(the attributes as the kernel left them, errno or 0)."""
-    number = _BPF.get(platform.machine(), 280)
+    number = _BPF.get(platform.machine(), 280)  # 280 is asm-generic's
+    # Zeros behind what a kernel knows are allowed (bpf_check_uarg_tail_zero).
     buffer = ctypes.create_string_buffer(attributes, _ATTRIBUTES)
     done = int(_libc.syscall(number, command, buffer, _ATTRIBUTES))
     return buffer.raw, ctypes.get_errno() if done < 0 else 0
@@ -117,9 +125,10 @@ def _try(command: int, attributes: bytes) -> tuple[bytes, int]:
 
 @contextmanager
 def _not_preempted() -> Iterator[None]:
-    """While a task is inside a map operation its CPU runs no tracing program (bpf_prog_active).
+    """Real-time for a moment: a task inside a map operation must not be preempted.
 
-    Preempted there it would make others' lock events go missing: for that moment it is real-time.
+    Until it goes on, its CPU runs no tracing program (bpf_prog_active), and others' events are
+    missed.
     """
     policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
     with suppress(OSError):

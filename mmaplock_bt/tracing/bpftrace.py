@@ -1,7 +1,7 @@
 """Runs bpftrace: starts it, opens and closes the window, yields its lines, leaves nothing behind.
 
-bpftrace sits on a pty of its own (pexpect): diagnostics come from there, JSON from a FIFO. However
-this process dies, the closing pty hangs bpftrace up and the parent-death signal kills it.
+bpftrace has a pty of its own (pexpect): diagnostics come from there, JSON comes from a FIFO.
+However this process dies, the closing pty hangs bpftrace up and the parent-death signal kills it.
 """
 
 import contextlib
@@ -12,7 +12,6 @@ import re
 import select
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,17 +22,16 @@ import pexpect
 from mmaplock_bt.errors import BpftraceError, RefusedError, TargetError
 from mmaplock_bt.machine import pid_namespace
 from mmaplock_bt.machine.features import NOISE
-from mmaplock_bt.machine.inventory import Target
+from mmaplock_bt.machine.inventory import Machine
 from mmaplock_bt.script.render import Script
 
 LIVE_TIMEOUT_S = 90.0
 STOP_GRACE_S = 20.0
 POLL_S = 0.02
 QUIET_S = 0.15
-GATE = 9  # the held command's descriptor: dash knows none above
 DIAGNOSTIC_LINES = 12
-DIAGNOSTIC_BYTES = 256 << 10  # kept, the last ones
-FLOOD_BYTES = 4 << 20  # before the window opens: no script prints so much there
+DIAGNOSTIC_BYTES = 256 << 10  # the last ones are kept
+FLOOD_BYTES = 4 << 20  # before the window opens no script prints so much
 BUFFER_BYTES = 16 << 20  # in all
 PR_SET_PDEATHSIG = 1
 _SGR = re.compile(r"\x1b\[[0-9;]*m")
@@ -41,11 +39,14 @@ _COMM = Path("/proc/self/comm")
 
 
 class Tracer:
-    """One bpftrace process. Use as a context manager; the exit path always ends the process."""
+    """A bpftrace process; a context manager that ends it on every way out.
 
-    def __init__(self, script: Script, target: Target, root_pid: int = 0) -> None:
+    `root_pid` is the process whose tree is traced, 0 for none.
+    """
+
+    def __init__(self, script: Script, machine: Machine, root_pid: int = 0) -> None:
         self.script = script
-        self.target = target
+        self.machine = machine
         self.root_pid = root_pid
         self.received_bytes = 0
         self._folder = Path(tempfile.mkdtemp(prefix="mmaplock-bt-"))
@@ -68,34 +69,39 @@ class Tracer:
 
     @property
     def alive(self) -> bool:
+        """Whether bpftrace runs."""
         return self._child is not None and self._child.isalive()
 
     @property
     def pid(self) -> int:
-        """bpftrace's own: the shell that started it has become it."""
+        """bpftrace's process id: the shell that started it has become it."""
         assert self._child is not None and self._child.pid is not None
         return self._child.pid
 
     @property
     def diagnostics(self) -> list[str]:
-        """What bpftrace said beside its JSON, without colours (from 0.24 a terminal gets them)."""
+        """Lines that bpftrace printed beside its JSON, without colours.
+
+        From 0.24 it colours what goes to a terminal.
+        """
         text = _SGR.sub("", self._said.decode(errors="replace"))
         return [line for line in text.splitlines() if line.strip()]
 
     @property
     def status(self) -> int | None:
-        """Exit status once dead; a signal as its negative number."""
+        """bpftrace's exit status, a signal as its negative number; None while it runs."""
         child = self._child
         if child is None or child.signalstatus is None:
             return None if child is None else child.exitstatus
         return -child.signalstatus
 
     def open_window(self, interrupted: Callable[[], bool]) -> list[str]:
-        """Waits until all probes are live and opens the window.
+        """Waits until all probes are live, opens the window, returns the lines so far.
 
-        The task_rename probe sees this process rename itself; it answers with an 'open' record.
-        Returns the lines so far. Raises RefusedError when bpftrace ends, BpftraceError when it
-        stays silent.
+        This process renames itself over and over, and the script's task_rename probe answers with
+        an 'open' record, which bpftrace passes on once it has attached every probe. Its own
+        `attached_probes` is no sign of that: up to 0.23 it comes before loading. Raises
+        RefusedError when bpftrace ends, BpftraceError when it stays silent or prints without end.
         """
         lines: list[str] = []
         deadline = time.monotonic() + LIVE_TIMEOUT_S
@@ -118,7 +124,7 @@ class Tracer:
         return lines
 
     def read(self, timeout_s: float) -> list[str]:
-        """Whole lines that arrived, waiting at most `timeout_s` for the first."""
+        """Returns the whole lines that arrived; waits at most `timeout_s` for the first."""
         assert self._child is not None
         watched = [self._stream] + ([] if self._child.closed else [self._child.fileno()])
         ready, _, _ = select.select(watched, [], [], timeout_s)
@@ -136,10 +142,11 @@ class Tracer:
         return []
 
     def close_window(self) -> Iterator[str]:
-        """Closes the window, lets bpftrace print its maps and end; yields the remaining lines."""
+        """Closes the window, lets bpftrace print its maps and end; yields the last lines."""
         if self.alive:
             _rename("mmaplock-bt/off")
             yield from self._drain()
+            # Not exit() in the script: that waits its turn behind every record in the buffer.
             self._signal(signal.SIGINT)
         deadline = time.monotonic() + STOP_GRACE_S
         while self.alive:
@@ -174,9 +181,11 @@ class Tracer:
         script.write_text(self.script.text, encoding="utf-8")
         fifo = self._folder / "stream"
         os.mkfifo(fifo, 0o600)
+        # Non-blocking: opening a FIFO waits for its writer, which is not started yet.
         self._stream = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        flags = ["-k"] if self.target.facts.get("helper_errors_flag") else []
-        command = [self.target.path, *flags, "-f", "json", "-o", str(fifo), str(script)]
+        # Up to 0.22 a full map is silent without -k; from 0.23 it is reported anyway.
+        flags = ["-k"] if self.machine.facts.get("helper_errors_flag") else []
+        command = [self.machine.path, *flags, "-f", "json", "-o", str(fifo), str(script)]
         # The shell's pid is, after exec, bpftrace's own, which no version can name.
         line = 'IFS= read -r pids && exec "$@" $pids'
         try:
@@ -192,26 +201,30 @@ class Tracer:
             mend = "mount -t devpts devpts /dev/pts, if that is not there"
             raise TargetError(f"no terminal for bpftrace ({error})", mend) from error
         pids = [self.pid, os.getpid(), self.root_pid or os.getpid()]
-        known = pid_namespace.translate(self.target.path, pids)
+        known = pid_namespace.translate(self.machine.path, pids)
         self._child.sendline(" ".join(map(str, known)))
+        # pexpect sleeps this long each time; 0.1 s by default.
         self._child.delayafterclose = self._child.delayafterterminate = 0.05
 
     def _environment(self) -> dict[str, str]:
         keys = str(self.script.map_keys)
-        # The first name up to 0.19, the second from 0.20; each ignores the other.
+        # The first name up to 0.19, the second from 0.20; up to 0.23 the first makes it warn.
         return {
             "BPFTRACE_MAP_KEYS_MAX": keys,
             "BPFTRACE_MAX_MAP_KEYS": keys,
             "BPFTRACE_PERF_RB_PAGES": str(self._buffer_pages()),
-            "BPFTRACE_NO_USER_SYMBOLS": "1",  # up to 0.20; see symbols
+            "BPFTRACE_NO_USER_SYMBOLS": "1",  # up to 0.20; see user_frames
             "TERM": "dumb",
         }
 
     def _buffer_pages(self) -> int:
-        """A buffer for each CPU up to 0.17, one in all from 0.18, which brought raw stacks too."""
-        buffers = 1 if self.target.facts.get("ustack_raw") else self.target.cpus
+        """A power of 2, for each buffer.
+
+        There is one for each CPU up to 0.17, one in all from 0.18, which brought ustack(raw), too.
+        """
+        buffers = 1 if self.machine.facts.get("ustack_raw") else self.machine.cpus
         pages = BUFFER_BYTES // mmap.PAGESIZE // buffers
-        return max(64, 1 << pages.bit_length() - 1)  # 64 is bpftrace's default; a power of 2
+        return max(64, 1 << max(0, pages.bit_length() - 1))  # 64 is bpftrace's default; a power of 2
 
     def _signal(self, number: int) -> None:
         child = self._child
@@ -233,18 +246,18 @@ class Tracer:
         kept = Path(tempfile.gettempdir()) / f"mmaplock-bt-refused-{os.getpid()}.bt"
         shutil.copy(self._folder / "script.bt", kept)
         return (
-            f"bpftrace {self.target.bpftrace} refused the script (status {self.status}): "
+            f"bpftrace {self.machine.bpftrace} refused the script (status {self.status}): "
             f"{self._last_words(lines)}\nThe script is kept at {kept}"
         )
 
     def _last_words(self, lines: list[str]) -> str:
-        """Of the terminal, and of the stream what is no JSON."""
+        """The diagnostics, and what in the stream is no JSON."""
         stray = [line[:200] for line in lines[-DIAGNOSTIC_LINES:] if not line.startswith("{")]
         said = [line for line in self.diagnostics + stray if line.strip() and NOISE not in line]
         return "\n  ".join(["", *said[-DIAGNOSTIC_LINES:]]) if said else "(it said nothing)"
 
     def _unlink(self) -> None:
-        """bpftrace has both files open: after this even SIGKILL leaves no file."""
+        """bpftrace has both files open: from here on even SIGKILL leaves no file behind."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _end(self) -> None:
@@ -259,58 +272,14 @@ class Tracer:
             _COMM.write_text(self._name, encoding="utf-8", errors="surrogateescape")
 
 
-class HeldCommand:
-    """The traced command: forked now, executed only on release()."""
-
-    def __init__(self, argv: list[str]) -> None:
-        reader, self._release = os.pipe()
-        # A shell that waits is small: its exec is the only trace it leaves.
-        held = f'IFS= read -r go <&{GATE} && [ "$go" = go ] && exec {GATE}<&- && exec "$@"'
-        self.argv = argv
-        self._process = subprocess.Popen(
-            ["/bin/sh", "-c", held, "sh", *argv],
-            close_fds=False,  # what was handed to this process is meant for the command
-            preexec_fn=lambda: _as_gate(reader),  # noqa: PLW1509  (one thread)
-            stdout=2,
-        )
-        os.close(reader)
-        self.pid = self._process.pid
-
-    def release(self) -> None:
-        os.write(self._release, b"go\n")
-        os.close(self._release)
-        self._release = -1
-
-    @property
-    def status(self) -> int | None:
-        """None while it runs; a signal as its negative number."""
-        return self._process.poll()
-
-    def end(self) -> int:
-        """Ends a command that still runs (SIGTERM, then SIGKILL) and reaps it."""
-        if self._release >= 0:
-            os.close(self._release)
-            self._release = -1
-        if self._process.poll() is None:
-            self._process.terminate()
-        try:
-            return self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait()
-
-
-def _as_gate(reader: int) -> None:
-    """In the child, also where the number is the same already."""
-    os.dup2(reader, GATE)
-    os.set_inheritable(GATE, True)
-
-
 def _rename(name: str) -> None:
     _COMM.write_text(name, encoding="utf-8")
 
 
 def _die_with_parent() -> None:
-    """In the child: SIGKILL when the parent dies; SIGINT as by default, whatever was inherited."""
+    """In the child: SIGKILL when the parent dies, and SIGINT as by default.
+
+    A shell's background job ignores SIGINT; bpftrace would inherit that and miss its end.
+    """
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,87 +1,59 @@
-"""Memory cgroups: a kernel id is the inode number of a directory, and directories have paths.
+"""Learns the paths of the cgroups in a stream while they exist."""
 
-The hierarchy is the one that has the memory controller: v1's own, or v2's unified one.
-"""
-
-import json
-import os
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mmaplock_bt.machine import inventory
-from mmaplock_bt.spec.declaration import Output
-from mmaplock_bt.stream import bpftrace_json
+from mmaplock_bt.machine import cgroups
+from mmaplock_bt.spec.outputs import Outputs
+from mmaplock_bt.stream.records import Cgroup, CgroupPaths, Event, Named, Record, Whose
 
-RECORD = "mmaplock-bt-cgroups"
-AGAIN_S = 1.0  # a walk over all cgroups is not done more often
-
-
-def paths() -> dict[int, str]:
-    """Id -> path within the hierarchy, of all cgroups that exist."""
-    root = inventory.cgroup_hierarchy()
-    if root is None:
-        return {}
-    found = {root.stat().st_ino: "/"}
-    folders = [str(root)]
-    while folders:
-        with suppress(OSError), os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    found[entry.inode()] = "/" + os.path.relpath(entry.path, root)
-                    folders.append(entry.path)
-    return found
+AGAIN_S = 1.0  # between two walks over all cgroups
 
 
 @dataclass
-class Cgroups:
-    """Learns the paths of the cgroups that a stream names, while they exist."""
+class CgroupNames:
+    """A listener that names cgroups.
 
-    outputs: dict[str, Output]
-    known: dict[int, str] = field(default_factory=paths)
+    It walks the hierarchy once at the window's start, and again for each one that is new.
+    """
+
+    outputs: frozenset[str]  # those whose events have a cgroup
+    known: dict[int, str] = field(default_factory=cgroups.paths)
     wanted: set[int] = field(default_factory=set)
     gone: set[int] = field(default_factory=set)
     named: set[int] = field(default_factory=set)
     again_s: float = 0.0
 
     @classmethod
-    def of(cls, outputs: dict[str, Output]) -> "Cgroups":
-        named = {n: o for n, o in outputs.items() if any(c.name == "cgroup" for c in o.printed)}
-        return cls(named)
+    def for_outputs(cls, outputs: Outputs) -> "CgroupNames":
+        """Makes a listener for the outputs whose records have a cgroup."""
+        naming = (n for n, o in outputs.items() if any(c.name == "cgroup" for c in o.printed))
+        return cls(frozenset(naming))
 
-    def watch(self, lines: Iterable[str]) -> Iterator[str]:
-        """Passes the stream on, with a line of ours after one that names a new cgroup."""
-        names = ("name", "whose", *self.outputs)
-        for line in lines:
-            yield line
-            for record in bpftrace_json.printed(line, names):
-                self._note(record)
-                yield from self.records()
+    def hear(self, record: Record) -> Iterator[Record]:
+        """Yields a CgroupPaths after a record with a new cgroup."""
+        match record:
+            case Named(cgroup=found) | Whose(cgroup=found) | Cgroup(cgroup=found):
+                self.wanted |= {found} - {0}  # 0 is no cgroup
+            case Event(output=name, values=values) if name in self.outputs:
+                self.wanted |= {values["cgroup"]} - {0}
+            case _:
+                return
+        yield from self.told()
 
-    def records(self) -> Iterator[str]:
-        """The line of the raw stream that names those not named yet."""
+    def told(self) -> Iterator[Record]:
+        """Yields a CgroupPaths with the paths that were found and not given yet."""
         self._look()
         new = (self.wanted - self.named) & self.known.keys()
         if new:
             self.named |= new
-            yield json.dumps({"type": RECORD, "paths": {str(i): self.known[i] for i in new}})
-
-    def _note(self, record: bpftrace_json.Printed) -> None:
-        """A record that cannot be read is the analysis' to report."""
-        with suppress(ValueError, IndexError, TypeError, KeyError):
-            if record.name == "name":
-                found = record.rest.split("|")[1]
-            elif record.name == "whose":
-                found = record.rest.split("|")[3]
-            else:
-                found = (self.outputs[record.name].cut(record.rest) or {})["cgroup"]
-            self.wanted |= {int(found)} - {0}  # 0 is no cgroup
+            yield CgroupPaths({str(identity): self.known[identity] for identity in new})
 
     def _look(self) -> None:
-        """Walks again for one that is new, unless it did so just now; what is gone stays so."""
+        """Walks again for a new one, unless it just did; one that is gone is not sought again."""
         if self.wanted <= self.known.keys() | self.gone or time.monotonic() < self.again_s:
             return
-        self.known |= paths()
+        self.known |= cgroups.paths()
         self.gone = self.wanted - self.known.keys()
         self.again_s = time.monotonic() + AGAIN_S

@@ -1,4 +1,4 @@
-"""Descendants of a process: those that exist are put into the script's map, new ones it sees."""
+"""Descendants of a process: existing ones are put into the script's map, it adds new ones."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -11,17 +11,18 @@ ROUNDS = 3
 
 
 def add_descendants(roots: dict[str, int], tracer: Tracer) -> None:
-    """Map name -> root pid. The fork probe is live: what it cannot have seen is found in /proc.
+    """Puts the descendants of each root pid into the script's map of that name.
 
-    Looks again: a child may fork between its finding and its entry.
+    The fork probe is live already: what it cannot have seen is found in /proc. Looks ROUNDS times:
+    a child may fork after it is found and before it is in the map.
     """
-    found = bpf_maps.of(tracer.pid) if roots else {}
+    found = bpf_maps.of_process(tracer.pid) if roots else {}
     try:
         for name, root in roots.items():
             known: set[int] = set()
             for _ in range(ROUNDS):
                 new = descendants(root) - known
-                for pid in pid_namespace.translate(tracer.target.path, list(new), gone=True):
+                for pid in pid_namespace.translate(tracer.machine.path, list(new), gone=True):
                     found[name].put(pid, 1)
                 known |= new
     finally:
@@ -29,7 +30,10 @@ def add_descendants(roots: dict[str, int], tracer: Tracer) -> None:
 
 
 def descendants(root: int) -> set[int]:
-    """Pids below `root`, by /proc/PID/task/TID/children, which takes no lock of the process."""
+    """Returns the pids below `root`, from /proc/PID/task/TID/children.
+
+    Reading it takes no lock of the process.
+    """
     found: set[int] = set()
     waiting = [root]
     while waiting:

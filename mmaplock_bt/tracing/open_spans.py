@@ -1,127 +1,129 @@
-"""Waits and holds that have not ended: looked for while they last, in bpftrace's own maps."""
+"""Waits and holds that have not ended: looked for in bpftrace's own maps while they last."""
 
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from mmaplock_bt.errors import BpftraceError
-from mmaplock_bt.spec.columns import MODES
-from mmaplock_bt.stream import bpftrace_json, stacks
-from mmaplock_bt.stream.identities import NAMES, Parties
-from mmaplock_bt.tracing import bpf_maps
+from mmaplock_bt.stream import records
+from mmaplock_bt.stream.identities import Identities
+from mmaplock_bt.stream.records import Look, Record, Span
+from mmaplock_bt.tracing import bpf_maps, current_stack
 
-RECORD = "mmaplock-bt-open"
-ACQUIRED = "acquired_at"  # a template's map of stacks by (tid, mm), kept while the hold lasts
-LATE = 8  # flag in a @holding value: asked for before the window
-Span = dict[str, Any]
+BEGUN_BEFORE = "hold begun before the window"
 
 
 @dataclass
-class Outstanding:
-    """Polls a running bpftrace. `older_ns` 0 takes every span, `every_ns` None looks only last."""
+class OpenSpans:
+    """A listener that looks for open waits and holds of at least `older_ns`.
+
+    It looks every `every_ns`, or at the end only (None). `say` prints a sentence for the user.
+    """
 
     older_ns: int
     every_ns: int | None
     say: Callable[[str], None]
     reads_stacks: bool = True
-    parties: Parties = field(default_factory=Parties)
+    identities: Identities = field(default_factory=Identities)
     found: dict[str, bpf_maps.Map] | None = None
     next_ns: int = 0
-    seen_held: dict[int, int] = field(default_factory=dict)  # mm -> when a look saw a holder
-    told: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    seen_held: dict[str, int] = field(default_factory=dict)  # mm -> when a look saw a holder
+    told_at: dict[tuple[int, str, int], int] = field(default_factory=dict)
 
-    def watch(self, lines: Iterable[str]) -> Iterator[str]:
-        """Passes the stream on and learns who is who."""
-        for line in lines:
-            for record in bpftrace_json.printed(line, NAMES):
-                self.parties.learn(record)
-            yield line
+    def hear(self, record: Record) -> Iterator[Record]:
+        """Learns threads, owners and holders; adds no record."""
+        self.identities.note(record)
+        yield from ()
 
-    def poll(self, bpftrace_pid: int, *, last: bool = False) -> Iterator[str]:
-        """A line of the raw stream when it is time (or the last time); tells what is new."""
+    def told(self) -> Iterator[Record]:
+        """Adds no record at the window's end: the last look has them all."""
+        yield from ()
+
+    def look(self, bpftrace_pid: int, *, last: bool = False) -> Iterator[Record]:
+        """Yields a Look where it is time for one, or `last`; prints what is new."""
         if not last and (self.every_ns is None or time.monotonic_ns() < self.next_ns):
             return
+        self.next_ns = time.monotonic_ns() + (self.every_ns or 0)
         try:
-            if self.found is None:
-                self.found = bpf_maps.of(bpftrace_pid)
-            now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)  # bpftrace's nsecs since 0.12
-            holding, waiting = (self.found[name].items() for name in ("holding", "waiting"))
+            now_ns, spans = self._spans(bpftrace_pid)
         except (BpftraceError, OSError) as error:
-            yield json.dumps({"type": RECORD, "failed": str(error)})
-            self.next_ns = time.monotonic_ns() + (self.every_ns or 0)
+            yield Look(failed=str(error))
             return
-        spans = list(_spans(holding, waiting, now_ns - self.older_ns))
-        self.seen_held |= dict.fromkeys((mm for _, mm in holding), now_ns)
-        spans += self._begun_before(spans)
-        seen = {span["tid"]: self._stack(span) for span in spans}
-        yield json.dumps(
-            {"type": RECORD, "now_ns": now_ns, "last": last, "spans": spans, "stacks": seen}
-        )
+        stacks = {str(span.tid): self._stack(span) for span in spans}
+        yield Look(now_ns, last, tuple(spans), stacks)
         if self.every_ns is not None:
-            self.next_ns = time.monotonic_ns() + self.every_ns
             for span in spans:
-                self._tell(span, now_ns, seen[span["tid"]])
+                self._tell(span, now_ns, stacks[str(span.tid)])
 
     def close(self) -> None:
+        """Closes the maps."""
         bpf_maps.close(self.found or {})
 
+    def _spans(self, bpftrace_pid: int) -> tuple[int, list[Span]]:
+        """When it looked, and what was open then. Raises BpftraceError or OSError."""
+        if self.found is None:
+            self.found = bpf_maps.of_process(bpftrace_pid)
+        now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)  # bpftrace's nsecs since 0.12
+        maps = (self.found[name].items() for name in (records.HOLDING, records.WAITING))
+        holding, waiting = maps
+        spans = list(_begun_by(now_ns - self.older_ns, holding, waiting))
+        held = (records.hexadecimal(mm) for _, mm in holding)
+        self.seen_held |= dict.fromkeys(held, now_ns)
+        return now_ns, spans + self._begun_before(spans)
+
     def _stack(self, span: Span) -> list[str]:
-        """Of a running thread /proc shows none: there the script's own sample serves."""
-        sample = self.parties.running.get((span["tid"], span["mm"]))
-        fresh = sample is not None and sample["time_ns"] >= span["since_ns"]
-        now = stacks.now(span["tid"]) if self.reads_stacks else []
-        return now or (sample["stack"] if sample and fresh else [])
+        """/proc shows no stack of a running thread: there the script's own sample serves."""
+        sample = self.identities.running.get((span.tid, span.mm))
+        sampled = sample.kernel_stack if sample and sample.time_ns >= span.since_ns else []
+        now = current_stack.of_thread(span.tid) if self.reads_stacks else []
+        return now or sampled
 
-    def _begun_before(self, waits: list[Span]) -> list[Span]:
-        """Holds of locks that are waited for, of which no look saw a holder since it was named.
+    def _begun_before(self, spans: list[Span]) -> list[Span]:
+        """Holds begun before the window, of locks that are waited for.
 
-        The rwsem's owner word is read when a waiter comes, where no hold of the window's is known.
+        The script reads the rwsem's owner word when a waiter comes and it knows no holder. What it
+        named is such a hold unless a look has seen a hold of the window's since then.
         """
         found = {}
-        for span in waits:
-            told = self.parties.holders.get(span["mm"])
-            if (
-                told
-                and span["state"] == "wait"
-                and told["time_ns"] >= max(span["since_ns"], self.seen_held.get(span["mm"], 0))
-            ):
-                found[span["mm"]] = {
-                    "state": "hold begun before the window", "tid": told["tid"],
-                    "pid": told["pid"], "comm": told["comm"],
-                    "mm": span["mm"], "mode": told["mode"], "since_ns": span["since_ns"],
-                }  # fmt: skip
+        for wait in spans:
+            holder = self.identities.holders.get(wait.mm)
+            known_ns = max(wait.since_ns, self.seen_held.get(wait.mm, 0))
+            if holder and wait.state == "wait" and holder.time_ns >= known_ns:
+                found[wait.mm] = Span(
+                    BEGUN_BEFORE, holder.tid, wait.mm, holder.mode, wait.since_ns,
+                    holder.pid, holder.comm,
+                )  # fmt: skip
         return list(found.values())
 
     def _tell(self, span: Span, now_ns: int, frames: list[str]) -> None:
-        """One sentence when a span is first seen, and again whenever its age has doubled."""
-        age_ns = now_ns - span["since_ns"]
-        key = (span["tid"], span["mm"], span["since_ns"])
-        if age_ns < self.told.get(key, 0):
+        """Prints a span when it is first seen, and again whenever its age has doubled."""
+        age_ns = now_ns - span.since_ns
+        key = (span.tid, span.mm, span.since_ns)
+        if age_ns < self.told_at.get(key, 0):
             return
-        self.told[key] = 2 * age_ns
-        thread = self.parties.threads.get(span["tid"], {"pid": span.get("pid")})
-        space = self.parties.spaces.get(span["mm"], {})
-        actor = f"{span.get('comm') or thread.get('comm') or '?'}[{thread['pid'] or span['tid']}]"
-        owner = f"{space.get('owner_comm') or '?'}[{space.get('owner_pid') or '?'}]"
+        self.told_at[key] = 2 * age_ns
+        thread = self.identities.threads.get(span.tid)
+        comm = span.comm or (thread.comm if thread else "")
+        pid = (thread.pid if thread else span.pid) or span.tid
+        space = self.identities.spaces.get(span.mm)
+        owner = f"{space.owner_comm or '?'}[{space.owner_pid or '?'}]" if space else "?[?]"
         now = f"; now in {' < '.join(frames[:3])}" if frames else ""
         self.say(
-            f"open for {age_ns / 1e9:.1f} s: {span['mode']} {span['state']} by {actor} thread "
-            f"{span['tid']} on the address space of {owner}{now}"
+            f"open for {age_ns / 1e9:.1f} s: {span.mode} {span.state} by {comm or '?'}[{pid}] "
+            f"thread {span.tid} on the address space of {owner}{now}"
         )
 
 
 Entries = dict[tuple[int, ...], int]
 
 
-def _spans(holding: Entries, waiting: Entries, until_ns: int) -> Iterator[Span]:
-    """Those that began by then; see the base template for what the values hold."""
+# Entries made after the clock was read are newer than `until_ns` and left to the next look.
+def _begun_by(until_ns: int, holding: Entries, waiting: Entries) -> Iterator[Span]:
     for (tid, mm), value in holding.items():
-        if value >> 4 <= until_ns:
-            yield {"state": "hold", "tid": tid, "mm": mm, "mode": MODES[value & 1],
-                   "since_ns": value >> 4}  # fmt: skip
+        since_ns, mode, _ = records.held(value)
+        if since_ns <= until_ns:
+            yield Span("hold", tid, records.hexadecimal(mm), mode, since_ns)
     for (tid, mm), value in waiting.items():
-        if value >> 1 <= until_ns:
-            yield {"state": "wait", "tid": tid, "mm": mm, "mode": MODES[value & 1],
-                   "since_ns": value >> 1}  # fmt: skip
+        since_ns, mode = records.waited(value)
+        if since_ns <= until_ns:
+            yield Span("wait", tid, records.hexadecimal(mm), mode, since_ns)

@@ -1,0 +1,66 @@
+"""Makes rows of open spans, each as the last look saw it."""
+
+from typing import Any
+
+from mmaplock_bt.analysis import causes, rows
+from mmaplock_bt.result.rows import Row
+from mmaplock_bt.spec.outputs import OpenSpans
+from mmaplock_bt.stream import bpftrace_json, records, stacks
+from mmaplock_bt.stream.collect import Collected, Seen
+
+Key = tuple[int, str, int]
+
+
+def rows_of(output: OpenSpans, got: Collected) -> list[Row]:
+    """Returns a row for every span that a look saw; `ended` says whether a later look missed it."""
+    latest: dict[Key, Row] = {}
+    last_seen: dict[Key, int] = {}
+    for seen in got.seen:
+        span = seen.span
+        key = (span.tid, span.mm, span.since_ns)
+        latest[key] = _row(seen, got, latest.get(key, {}))
+        last_seen[key] = seen.look.now_ns
+    acquired = {_thread_and_space(key): text for key, text in got.acquired.items()}
+    for key, row in latest.items():
+        is_open = last_seen[key] == got.looked_ns
+        row["ended"] = "no" if is_open else "yes"
+        if is_open and key[:2] in acquired:
+            row["kernel_stack"] = stacks.frames(acquired[key[:2]])
+    return [rows.with_columns(row, output) for row in latest.values()]
+
+
+def _thread_and_space(key: str) -> tuple[int, str]:
+    tid, mm = map(bpftrace_json.integer, key.split(","))
+    return tid, records.hexadecimal(mm)
+
+
+def _row(seen: Seen, got: Collected, before: Row) -> Row:
+    look, span = seen.look, seen.span
+    stack = look.stacks.get(str(span.tid)) or before.get("current_stack") or []
+    row: Any = {
+        "state": span.state,
+        "tid": span.tid,
+        "mode": span.mode,
+        "pid": span.pid,
+        "comm": span.comm,
+        "mm": span.mm,
+        "time_ns": max(0, look.now_ns - (got.opened_ns or 0)),
+        "age_ns": look.now_ns - span.since_ns,
+        **_parties(seen, got),
+        "current_stack": stack,
+        "cause": causes.classify(stack),
+    }
+    return row  # type: ignore[no-any-return]
+
+
+def _parties(seen: Seen, got: Collected) -> dict[str, Any]:
+    """Actor and owner, as far as the script told them."""
+    found: dict[str, Any] = {"cgroup": None}
+    if (space := seen.space) is not None:
+        found |= {
+            "owner_pid": space.owner_pid or None, "owner_kind": space.owner_kind,
+            "owner_comm": space.owner_comm or None, "cgroup": got.cgroup(space.cgroup),
+        }  # fmt: skip
+    if (thread := seen.thread) is not None:
+        found |= {"pid": thread.pid, "actor_kind": thread.actor_kind, "comm": thread.comm}
+    return found

@@ -1,0 +1,1 @@
+"""Parts of the terminal report: how rows of each kind look."""

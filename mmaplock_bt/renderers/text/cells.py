@@ -1,0 +1,127 @@
+"""Single values, processes and stacks as text, all of it harmless for a terminal."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.text import Text
+
+from mmaplock_bt.result.rows import Row
+from mmaplock_bt.spec.columns import Column
+from mmaplock_bt.units import format_ns, format_value, safe
+
+SHOWN = 10  # rows of an output
+CGROUP = 30
+STACKS = ("current_stack", "kernel_stack", "user_stack")
+PARTIES = (
+    *("pid", "tid", "comm", "actor_kind", "owner_pid", "owner_comm", "owner_kind", "cgroup"),
+    *("mm", "time_ns"),
+)
+_OWNERS = {"owner_pid", "owner_comm", "owner_kind"}
+_MARKS = {"user_stack": "-- user", "current_stack": "-- when last seen"}
+_WHOSE = {
+    "process": "on {}",
+    "fork_child": "on the newborn child of {}",
+    "exec": "on the new image of {}",
+    "teardown": "tearing down {}",
+}
+
+
+def number(value: int | None, unit: str) -> str:
+    """Writes a figure in its unit: times scaled, counts grouped; '-' for None."""
+    return "-" if value is None else format_value(value, unit or "count")
+
+
+def cell(value: object, column: Column) -> str:
+    """Writes a column's value as its declaration says; '-' for None."""
+    if value is None:
+        return "-"
+    if column.unit == "permille" and isinstance(value, int):
+        return f"{value / 10:.1f} %"
+    if column.unit and isinstance(value, int):
+        return number(value, column.unit)
+    if column.name == "cgroup":
+        return shortened(safe(value))
+    return safe(value)
+
+
+def figure(value: object, column: Column) -> str:
+    """Writes a row's figure like a cell, with plain numbers grouped."""
+    is_plain = isinstance(value, int) and not column.unit
+    return f"{value:,}" if is_plain else cell(value, column)
+
+
+def shortened(cgroup: str) -> str:
+    """Cuts the beginning off a long cgroup path: its end says most."""
+    return f"…{cgroup[1 - CGROUP :]}" if len(cgroup) > CGROUP else cgroup
+
+
+def who(comm: str | None, pid: int | None) -> str:
+    """Writes a process's name and id: 'mysqld[7]'."""
+    if pid is None:
+        return "a process that is gone"
+    return f"{safe(comm) if comm else 'unnamed'}[{pid}]"
+
+
+def parties(row: Row, names: Iterable[str]) -> str:
+    """Writes actor and owner, as far as the named columns tell them; once if they are the same."""
+    known = set(names)
+    parts = []
+    if "pid" in known:
+        parts.append(f"by {_actor(row)}")
+    if known & _OWNERS:
+        parts.append(_owner(row, known))
+    return ", ".join(parts) + _in_cgroup(row)
+
+
+def frames(row: Row, indent: int = 6) -> list[Text]:
+    """Returns a row's stacks as lines of a frame each, innermost first."""
+    lines: list[Text] = []
+    for name in STACKS:
+        stack: list[str] = row.get(name) or []  # type: ignore[assignment]
+        if stack and name in _MARKS:
+            lines.append(Text(" " * indent + _MARKS[name], style="dim"))
+        lines += [
+            Text(" " * indent + safe(frame), overflow="ellipsis", no_wrap=True, style="dim")
+            for frame in stack
+        ]
+    return lines
+
+
+def more(rows: list[Any]) -> list[Text]:
+    """Returns a line that says how many rows are not shown, or none."""
+    left = len(rows) - SHOWN
+    text = f"  … and {left:,} more (all are in -o FILE.json)"
+    return [Text(text, style="dim")] if left > 0 else []
+
+
+def period(row: Any) -> str:
+    """Writes how regularly a row repeats: 'every 10 s ± 20 ms'; empty where it does not."""
+    if not row.get("period_ns"):
+        return ""
+    return f"every {format_ns(row['period_ns'])} ± {format_ns(row['period_error_ns'] or 0)}"
+
+
+def _actor(row: Row) -> str:
+    pid, tid = row.get("pid"), row.get("tid")
+    if pid is None:
+        return "nobody recorded" if tid is None else f"thread {tid}"
+    actor = who(row.get("comm"), pid)
+    actor += " (kernel thread)" if row.get("actor_kind") == "kernel" else ""
+    return actor + (f" thread {tid}" if tid not in (None, pid) else "")
+
+
+def _owner(row: Row, known: set[str]) -> str:
+    """The actor's own address space is called so where both pids are told and the same."""
+    kind, pid = row.get("owner_kind"), row.get("owner_pid")
+    if kind is None and "owner_kind" in known:
+        return "on an address space that nothing was said of"
+    kind = kind or "process"
+    is_own = "pid" in known and pid is not None and pid == row.get("pid")
+    if is_own and kind == "process":
+        return "on its own address space"
+    return _WHOSE.get(kind, f"on {kind} memory").format(who(row.get("owner_comm"), pid))
+
+
+def _in_cgroup(row: Row) -> str:
+    cgroup = row.get("cgroup")
+    return f" in {shortened(safe(cgroup))}" if cgroup and cgroup != "/" else ""

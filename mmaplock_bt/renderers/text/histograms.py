@@ -1,0 +1,101 @@
+"""Histograms: figures, quantiles, and a bar for each power of two."""
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from mmaplock_bt.renderers.text.cells import PARTIES, SHOWN, cell, more, number
+from mmaplock_bt.result.buckets import merged
+from mmaplock_bt.result.model import HistogramData
+from mmaplock_bt.result.rows import Bucket, HistogramRow, Interval, Row
+from mmaplock_bt.spec.columns import STANDARD, Column
+from mmaplock_bt.units import format_value, safe
+
+BAR = 28
+QUANTILES = ("p50", "p99")
+
+
+def histograms(output: HistogramData, window_ns: int) -> RenderableType:
+    """Returns a histogram for each key; where there are too many, merged over the processes.
+
+    `window_ns` is the window's length, for rates and shares.
+    """
+    shown = output.rows
+    if len(shown) > SHOWN:
+        shown = _together(shown)
+    parts = [_histogram(row, output.unit, window_ns) for row in shown[:SHOWN]]
+    note = f"  {len(output.rows):,} histograms by process, together (each is in -o FILE.json)"
+    split = [Text(note, style="dim")] if len(shown) < len(output.rows) else []
+    return Group(*parts, *split, *more(shown))
+
+
+def _together(rows: list[HistogramRow]) -> list[HistogramRow]:
+    groups: dict[tuple[tuple[str, object], ...], list[HistogramRow]] = {}
+    for row in rows:
+        key = tuple((k, v) for k, v in row["key"].items() if k not in PARTIES)
+        groups.setdefault(key, []).append(row)
+    return [merged(found, Row(**dict(key))) for key, found in groups.items()]  # type: ignore[typeddict-item]
+
+
+def _histogram(row: HistogramRow, unit: str, window_ns: int) -> RenderableType:
+    quantiles = row["quantiles"]
+    lines = [
+        Text(
+            f"  {_key(row['key'])}  count {row['count']:,}{_rate(row['count'], window_ns)}"
+            f"  total {number(row['sum'], unit)}{_share(row['sum'], unit, window_ns)}"
+            f"  max {number(row['max'], unit)}"
+        ),
+        Text(
+            "    " + "   ".join(f"{q} {_interval(quantiles[q], unit)}" for q in QUANTILES),
+            style="dim",
+        ),
+    ]
+    return Group(*lines, *_bars(row["buckets"], unit))
+
+
+def _bars(buckets: list[Bucket], unit: str) -> list[Text]:
+    octaves = _octaves(buckets)
+    most = max(octaves.values())
+    lines = []
+    for power in range(min(octaves), max(octaves) + 1):
+        count = octaves.get(power, 0)
+        low = format_value(1 << power if power else 0, unit)
+        bar = "█" * round(BAR * count / most) or ("▏" if count else "")
+        line = Text(f"    {low:>9} ")
+        line.append(f"{bar:<{BAR}}", style="cyan")
+        lines.append(line.append(f" {count:>11,}"))
+    return lines
+
+
+def _octaves(buckets: list[Bucket]) -> dict[int, int]:
+    """Counts by power of two: the bars need no finer ones. What is below 0 joins 0."""
+    found: dict[int, int] = {}
+    for bucket in buckets:
+        power = max(0, max(0, bucket.low or 0).bit_length() - 1)
+        found[power] = found.get(power, 0) + bucket.n
+    return found
+
+
+def _key(key: Row) -> str:
+    return "  ".join(
+        safe(value) if name == "mode" else f"{name} {cell(value, STANDARD.get(name, Column(name)))}"
+        for name, value in key.items()
+    )
+
+
+def _rate(count: int, window_ns: int) -> str:
+    return f" ({count * 10**9 / window_ns:,.0f}/s)" if window_ns else ""
+
+
+def _share(total: int | None, unit: str, window_ns: int) -> str:
+    """Of the window; above 100 % where several threads or address spaces add up."""
+    if total is None or unit != "ns" or not window_ns:
+        return ""
+    return f" ({100 * total / window_ns:.2g} % of the window)"
+
+
+def _interval(ends: Interval, unit: str) -> str:
+    if ends.low is None:
+        return f"≤ {number(ends.high, unit)}"
+    if ends.high is None:
+        return f"≥ {number(ends.low, unit)}"
+    return f"{number(ends.low, unit)}–{number(ends.high, unit)}"

@@ -1,0 +1,90 @@
+"""Tables and counters: a grid, or a paragraph for each row where rows have stacks."""
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mmaplock_bt.renderers.console import UNBROKEN
+from mmaplock_bt.renderers.text.cells import (
+    PARTIES,
+    SHOWN,
+    STACKS,
+    cell,
+    figure,
+    frames,
+    more,
+    number,
+    parties,
+    period,
+)
+from mmaplock_bt.result.model import CounterData, TableData
+from mmaplock_bt.result.rows import CounterRow, TableRow, column
+from mmaplock_bt.spec.columns import LEARNT, STANDARD, Column
+from mmaplock_bt.spec.outputs import Group as Grouped
+from mmaplock_bt.spec.outputs import Output
+from mmaplock_bt.units import safe
+
+_HEADS = {"sum": "total", "count_permille": "of all", "sum_permille": "of their time"}
+AnyTableRow = TableRow | CounterRow
+
+
+def table(output: TableData | CounterData, declared: Output) -> RenderableType:
+    """Returns the first rows in the columns that the declaration has."""
+    rows: list[Any] = list(output.rows)
+    keys = _keys(declared)
+    if any(one.name in STACKS for one in (*keys, *declared.figures)):
+        parts = [line for row in rows[:SHOWN] for line in _paragraph(row, keys, declared)]
+        return Group(*parts, *more(rows))
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    grid.add_column("  ")
+    for one in keys:
+        grid.add_column(one.name, overflow="ellipsis")
+    for one in declared.figures:
+        head = _HEADS.get(one.name, one.name.removesuffix("_ns"))
+        grid.add_column(head, justify="right", no_wrap=True)  # a figure is never cut
+    for row in rows[:SHOWN]:
+        words = [cell(column(row["key"], one.name), one).replace(" ", UNBROKEN) for one in keys]
+        numbers = [figure(column(row, one.name), one) for one in declared.figures]
+        grid.add_row("", *(Text(word) for word in (*words, *numbers)))
+    return Group(grid, *more(rows))
+
+
+def _keys(declared: Output) -> list[Column]:
+    """The key's columns, each pid of a counted table followed by what was learnt of it."""
+    if isinstance(declared, Grouped):
+        return list(declared.columns)
+    names = [n for one in declared.columns for n in (one.name, *LEARNT.get(one.name, ()))]
+    own = {one.name: one for one in declared.columns}
+    return [own.get(name) or STANDARD[name] for name in dict.fromkeys(names)]
+
+
+def _paragraph(row: TableRow, keys: list[Column], declared: Output) -> list[Text]:
+    """The figure, actor, owner and cause; then the other figures; then the stacks."""
+    flat: Any = {**row, **row["key"]}
+    names = [one.name for one in (*keys, *declared.figures)]
+    first = Text("  ")
+    first.append(number(row["sum"], declared.unit), style="bold")
+    if flat.get("cause"):
+        first.append(f"  {safe(flat['cause'])}", style="bold")
+    plain = [one for one in keys if one.name not in (*STACKS, *PARTIES, "cause")]
+    first.append(f"  {_words(row, plain)}".rstrip())
+    lines = [first, *(Text(f"    {text}") for text in (parties(flat, names),) if text)]
+    lines.append(Text("    " + ", ".join(_figures(row, declared)), style="dim"))
+    return [*lines, *frames(flat)]
+
+
+def _words(row: TableRow, keys: list[Column]) -> str:
+    told = ((one, cell(column(row["key"], one.name), one)) for one in keys)
+    return "  ".join(text if one.name == "mode" else f"{one.name} {text}" for one, text in told)
+
+
+def _figures(row: TableRow, declared: Output) -> list[str]:
+    told = (*STACKS, *PARTIES, "sum", "period_ns", "period_error_ns")
+    found = [
+        f"{one.name.removesuffix('_ns')} {figure(column(row, one.name), one)}"
+        for one in declared.figures
+        if one.name not in told
+    ]
+    return [*found, *(text for text in (period(row),) if text)]

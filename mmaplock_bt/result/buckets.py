@@ -1,0 +1,69 @@
+"""Histograms: bucket ends, quantiles as intervals, rows, several rows merged into one."""
+
+from collections.abc import Iterable, Sequence
+
+from mmaplock_bt.result.rows import Bucket, HistogramRow, Interval, Row
+from mmaplock_bt.spec.gates import QUANTILES
+
+SUB_BUCKET_BITS = 3  # 8 linear buckets in each power of two: none is wider than 1/8 of its value
+
+
+def upper(lower: int) -> int:
+    """Returns the inclusive upper end of the script's bucket that begins at `lower`."""
+    return lower + (1 << max(0, lower.bit_length() - 1 - SUB_BUCKET_BITS)) - 1
+
+
+def histogram_row(
+    key: Row, buckets: list[Bucket], total: int | None, top: int | None
+) -> HistogramRow:
+    """Makes a row of buckets in ascending order.
+
+    `total` and `top` are the values' sum and maximum; None where they are not known.
+    """
+    count = sum(bucket.n for bucket in buckets)
+    return {
+        "key": key,
+        "count": count,
+        "sum": total,
+        "max": top,
+        "buckets": buckets,
+        "quantiles": {q: quantile(buckets, count, top, *QUANTILES[q]) for q in QUANTILES},
+    }
+
+
+def quantile(
+    buckets: Iterable[Bucket], total: int, top: int | None, numerator: int, denominator: int
+) -> Interval:
+    """Returns the interval in which a quantile lies: its bucket, cut at the maximum if known.
+
+    The quantile is a fraction, like 99/100; `total` is the count of all values.
+    """
+    # Rounded up, in integers: a float would miss a rank in large counts.
+    rank = max(1, -(-total * numerator // denominator))
+    seen = 0
+    for low, high, count in buckets:
+        seen += count
+        if seen >= rank:
+            cut = high if low is None or high is None or top is None else min(high, max(top, low))
+            return Interval(low, cut)
+    return Interval(0, 0)
+
+
+def merged(found: Sequence[HistogramRow], key: Row) -> HistogramRow:
+    """Returns rows with buckets of one scale as one row.
+
+    Its sum or maximum is None where one of them has none.
+    """
+    counts: dict[tuple[int | None, int | None], int] = {}
+    for row in found:
+        for low, high, count in row["buckets"]:
+            counts[low, high] = counts.get((low, high), 0) + count
+    ordered = sorted(counts.items(), key=lambda item: -1 if item[0][0] is None else item[0][0])
+    sums = [row["sum"] for row in found if row["sum"] is not None]
+    tops = [row["max"] for row in found if row["max"] is not None]
+    return histogram_row(
+        key,
+        [Bucket(low, high, count) for (low, high), count in ordered],
+        sum(sums) if len(sums) == len(found) else None,
+        max(tops) if len(tops) == len(found) else None,
+    )

@@ -1,0 +1,161 @@
+"""The result file: written from a Result, read and checked by the same model."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from mmaplock_bt.errors import UsageError
+from mmaplock_bt.result.model import SCHEMA, OutputData, Result
+from mmaplock_bt.result.rows import column
+from mmaplock_bt.spec.columns import LEARNT, STANDARD, Column
+from mmaplock_bt.spec.gates import QUANTILES
+from mmaplock_bt.spec.outputs import KEY_TYPES, Group, Output, Outputs
+from mmaplock_bt.units import plain
+
+_TYPES: dict[str, type] = {"int": int, "list": list, "stack": list}
+_TYPES |= {"kernel_stack": list, "user_stack": list}  # all others are text
+
+
+def to_json(result: Result) -> str:
+    """Returns the text of a result file."""
+    whole = asdict(result) | {"declarations": declared(result.declarations)}
+    text = json.dumps(whole, indent=1)
+    if "\\ud" in text:  # perhaps a lone surrogate, which no reader of JSON need take
+        text = json.dumps(_plain(whole), indent=1)
+    return text + "\n"
+
+
+def from_json(text: str) -> Result:
+    """Reads a result file of schema 1 or 2. Raises UsageError: what is wrong, and where."""
+    try:
+        data = json.loads(text)
+        if isinstance(data, dict) and data.get("schema") == 1:
+            text = json.dumps(_of_schema_1(data))
+        result = _adapter().validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"no result file: {_place(first['loc'])}: {_said(first)}") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"no result file: not JSON: {error}") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"no result file: of schema 1, but without {error}") from error
+    for fault in _faults(result):
+        raise UsageError(f"no result file: {fault}")
+    return result
+
+
+def declared(outputs: Outputs) -> dict[str, Any]:
+    """Returns declarations as plain data, without what has its default value."""
+    return {name: output.model_dump(exclude_defaults=True) for name, output in outputs.items()}
+
+
+@cache
+def _adapter() -> TypeAdapter[Result]:
+    return TypeAdapter(Result)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return plain(value)
+    if isinstance(value, dict):
+        return {_plain(key): _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _place(loc: tuple[str | int, ...]) -> str:
+    """Where in the file; pydantic puts the kind of a union's member behind its name."""
+    tagged = loc[:1] in (("outputs",), ("declarations",))
+    parts = [part for at, part in enumerate(loc) if not (tagged and at == 2)]
+    return ".".join(map(str, parts)) or "the file"
+
+
+def _said(fault: Any) -> str:
+    return f"{fault['msg'][0].lower()}{fault['msg'][1:]}"
+
+
+def _faults(result: Result) -> Iterator[str]:
+    """Where the rows are not as the declarations say."""
+    books = vars(result.books)
+    missing = [name for name, count in books.items() if count is None]
+    if 0 < len(missing) < len(books):
+        yield f"books.{missing[0]}: not counted, though others are"
+        return
+    if result.outputs.keys() != result.declarations.keys():
+        yield "outputs and declarations do not have the same names"
+        return
+    for name, output in result.outputs.items():
+        declaration = result.declarations[name]
+        if output.kind != declaration.kind:
+            yield f"outputs.{name}.kind: {output.kind}, but declared {declaration.kind}"
+            return
+        for turn, row in enumerate(output.rows):
+            for fault in _row_faults(row, output, declaration):
+                yield f"outputs.{name}.rows.{turn}.{fault}"
+
+
+def _row_faults(row: Any, output: OutputData, declaration: Output) -> Iterator[str]:
+    """An event is checked by its columns, other rows by key and figures."""
+    if output.kind == "events":
+        yield from _wrong(row, declaration.columns)
+        return
+    learnt = [STANDARD[n] for c in declaration.columns for n in LEARNT.get(c.name, ())]
+    known = declaration.columns
+    if not isinstance(declaration, Group):
+        known += tuple(learnt)
+    yield from (f"key.{fault}" for fault in _wrong(row["key"], known))
+    if output.kind == "histogram" and row["quantiles"].keys() != QUANTILES.keys():
+        yield f"quantiles: {', '.join(QUANTILES)} expected"
+    yield from _wrong(row, declaration.figures)
+
+
+def _wrong(row: Any, columns: tuple[Column, ...]) -> Iterator[str]:
+    for one in columns:
+        value = column(row, one.name)
+        if one.name not in row:
+            yield f"{one.name}: this column is missing"
+        elif value is not None and type(value) is not _TYPES.get(one.type, str):
+            yield f"{one.name}: {one.type} expected, not {value!r:.40}"
+        elif one.labels and value is not None and value not in one.labels:
+            yield f"{one.name}: one of {', '.join(one.labels)} expected, not {value!r:.40}"
+
+
+def _of_schema_1(data: dict[str, Any]) -> dict[str, Any]:
+    """As schema 2; declarations are guessed from the rows, all that schema 1 kept."""
+    outputs = {n: o | {"unit": o.get("unit") or "count"} for n, o in data["outputs"].items()}
+    made = {name: _guessed(output) for name, output in outputs.items()}
+    return data | {"schema": SCHEMA, "outputs": outputs, "declarations": made}
+
+
+def _guessed(output: dict[str, Any]) -> dict[str, Any]:
+    columns = [_named(name) for name in output["keys"]]
+    found = {name: output[name] for name in ("kind", "title", "unit")}
+    if output["kind"] == "events":
+        return found | {"fields": columns or ["time_ns"]}
+    known = ("key", "count", "sum", "max", "buckets", "quantiles")
+    further = [name for row in output["rows"][:1] for name in row if name not in known]
+    named = any(STANDARD[n].type not in KEY_TYPES for n in output["keys"] if n in STANDARD)
+    return found | {"keys": columns, **(_figures(further) if further or named else {})}
+
+
+def _figures(names: list[str]) -> dict[str, Any]:
+    """A table's further columns, guessed from their names."""
+    if "count_permille" in names:
+        return {"share_of": "unknown"}
+    own = [name for name in names if not name.startswith("period_")]
+    return {
+        "of": "unknown", "value": "sum", "period": own != names,
+        "sums": [name for name in own if name in STANDARD and STANDARD[name].unit],
+        "distinct": {name: "unknown" for name in own if name not in STANDARD},
+        "worst": [name for name in own if name in STANDARD and not STANDARD[name].unit],
+    }  # fmt: skip
+
+
+def _named(name: str) -> Any:
+    """A standard column by name; another with the unit that its name ends in."""
+    if name in STANDARD:
+        return name
+    return {"name": name, "unit": "ns" if name.endswith("_ns") else ""}

@@ -1,0 +1,339 @@
+"""The records of a raw stream: lines that a script prints, and lines of our own among them.
+
+A script's line is `NAME|value|value...`; the order of the values is the order of the fields here.
+Templates get names, formats, bits and kind numbers from here (`lines`, `BITS`, `KINDS`), and the
+decoder reads by the same table. Our own lines are JSON objects that bpftrace never prints.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, get_args
+
+from mmaplock_bt.result.model import EndedBy
+from mmaplock_bt.spec.columns import ACTOR_KINDS, MODES, OWNER_KINDS, STANDARD, Column, ColumnType
+from mmaplock_bt.spec.outputs import Outputs
+from mmaplock_bt.stream import bpftrace_json, stacks
+from mmaplock_bt.stream.bpftrace_json import Printed, Unparsed
+
+FORMATS: dict[ColumnType, str] = {
+    "int": "%llu",
+    "enum": "%llu",
+    "hex": "%llx",
+    "text": "%rx",  # of buf(), exact in every release; %s garbles bytes above 0x7f
+    "cgroup": "%llu",
+    "kernel_stack": "%s",
+    "user_stack": "%s",
+}
+# A value of @holding: time << HOLD_TIME | LATE | depth of nested reads << 1 | write.
+# A value of @waiting: time << WAIT_TIME | write.
+BITS = {
+    "write": 1,
+    "nested": 2,  # one nested read more
+    "any_nested": 6,
+    "late": 8,  # the hold was asked for before the window
+    "HOLD_TIME": 4,
+    "WAIT_TIME": 1,
+}
+KINDS = {
+    "mode": {label: number for number, label in enumerate(MODES)},
+    "owner": {label: number for number, label in enumerate(OWNER_KINDS)},
+    "actor": {label: number for number, label in enumerate(ACTOR_KINDS)},
+}
+HOLDING, WAITING, BOOK = "holding", "waiting", "book_"  # maps; books are counters of this prefix
+ACQUIRED_AT = "acquired_at"  # a template's map of stacks by (tid, mm), kept while the hold lasts
+
+
+def held(value: int) -> tuple[int, str, bool]:
+    """Reads a value of @holding: (begin in ns, mode, whether asked for before the window)."""
+    return value >> BITS["HOLD_TIME"], MODES[value & BITS["write"]], bool(value & BITS["late"])
+
+
+def waited(value: int) -> tuple[int, str]:
+    """Reads a value of @waiting: (begin in ns, mode)."""
+    return value >> BITS["WAIT_TIME"], MODES[value & BITS["write"]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A kind of printed line: its name, and its columns in the order in which they are printed."""
+
+    name: str
+    columns: tuple[Column, ...]
+
+    def format(self, unprinted: Iterable[str] = ()) -> str:
+        """Returns the printf format; `unprinted` columns leave their places empty."""
+        words = ("" if c.name in unprinted else FORMATS[c.type] for c in self.columns)
+        return "|".join([self.name, *words]) + "\\n"
+
+    def read(self, rest: str) -> dict[str, Any]:
+        """Reads what follows the name as values by column. Raises ValueError."""
+        # No more parts than columns: a frame, printed last, may hold a bar.
+        parts = rest.split("|", len(self.columns) - 1)
+        return {
+            column.name: _READERS[column.type](part, column)
+            for column, part in zip(self.columns, parts, strict=True)
+        }
+
+
+def text(escaped: str) -> str:
+    r"""Reads printf's %rx of 16 bytes, '\x61\x22\x00…', as text up to the NUL: 'a"'.
+
+    Bytes that are no UTF-8 stay as \xNN.
+    """
+    raw = bytes.fromhex(escaped.replace("\\x", "")).split(b"\0", 1)[0]
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def label(number: int, column: Column) -> str:
+    """Returns the label of an enum's number. Raises ValueError."""
+    if not 0 <= number < len(column.labels):
+        raise ValueError(f"{column.name} has no value {number}")
+    return column.labels[number]
+
+
+def hexadecimal(number: int) -> str:
+    """Writes an address; keys up to 0.23 show it as negative from 2^63 on."""
+    return f"0x{number & (2**64 - 1):016x}"
+
+
+_READERS: dict[ColumnType, Callable[[str, Column], Any]] = {
+    "int": lambda part, _: int(part, 0),
+    "cgroup": lambda part, _: int(part, 0),
+    "hex": lambda part, _: hexadecimal(int(part, 16)),
+    "enum": lambda part, column: label(int(part), column),
+    "text": lambda part, _: text(part),
+    "kernel_stack": lambda part, _: stacks.frames(part),
+    "user_stack": lambda part, _: [f"0x{address:x}" for address in stacks.addresses(part)],
+}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The window's opening. `time_ns` is bpftrace's nsecs, as in all records of a script."""
+
+    time_ns: int
+
+
+@dataclass(frozen=True)
+class Closed:
+    """The window's closing."""
+
+    time_ns: int
+
+
+@dataclass(frozen=True)
+class Named:
+    """Memory cgroup (an id) and name of a process that is in a key; printed once."""
+
+    pid: int
+    cgroup: int
+    comm: str
+
+
+@dataclass(frozen=True)
+class Whose:
+    """The owner of an address space; printed when it is met first or its owner changes."""
+
+    mm: str
+    owner_pid: int
+    owner_kind: str
+    cgroup: int
+    owner_comm: str
+
+
+@dataclass(frozen=True)
+class Thread:
+    """Process, kind and name of a thread."""
+
+    tid: int
+    pid: int
+    actor_kind: str
+    comm: str
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The holder of a lock that a thread begins to wait for, from the rwsem's owner word."""
+
+    mm: str
+    time_ns: int
+    mode: str
+    tid: int
+    pid: int
+    comm: str
+
+
+@dataclass(frozen=True)
+class Running:
+    """The sampled kernel stack of a holder that runs on a CPU."""
+
+    tid: int
+    mm: str
+    time_ns: int
+    kernel_stack: list[str]
+
+
+@dataclass(frozen=True)
+class Cgroup:
+    """A memory cgroup (an id) that is in a key; printed once."""
+
+    cgroup: int
+
+
+Said = Opened | Closed | Named | Whose | Thread | Holder | Running | Cgroup
+# A script's own lines by name; the fields of each class are columns.
+_CLASSES: dict[str, type[Said]] = {
+    "open": Opened, "close": Closed, "name": Named, "whose": Whose, "thread": Thread,
+    "holder": Holder, "running": Running, "cgroup": Cgroup,
+}  # fmt: skip
+LINES = {
+    name: Layout(name, tuple(STANDARD[one.name] for one in fields(kind)))
+    for name, kind in _CLASSES.items()
+}
+
+
+@dataclass(frozen=True)
+class Event:
+    """A row of an events output: values by column, cgroups as ids, user frames as addresses."""
+
+    output: str
+    values: dict[str, Any]
+
+
+def layouts(outputs: Outputs) -> dict[str, Layout]:
+    """Returns the layout of each events output that the script prints, by name."""
+    return {
+        name: Layout(name, output.printed)
+        for name, output in outputs.items()
+        if output.kind == "events" and output.is_printed
+    }
+
+
+class _Own:
+    """A record of our own; `TYPE` marks its lines."""
+
+    TYPE: ClassVar[str]
+
+    def line(self) -> str:
+        """Writes the record as a line of JSON."""
+        return json.dumps({"type": self.TYPE, **asdict(self)})  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True)
+class UserFrames(_Own):
+    """The names of a process's user frames, by address."""
+
+    TYPE = "mmaplock-bt-frames"
+    pid: int
+    frames: dict[str, str]
+
+
+@dataclass(frozen=True)
+class CgroupPaths(_Own):
+    """The paths of memory cgroups, by id."""
+
+    TYPE = "mmaplock-bt-cgroups"
+    paths: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Span:
+    """An open wait or hold; `since_ns` is its begin by bpftrace's nsecs.
+
+    `pid` and `comm` are given where the rwsem's owner word told them.
+    """
+
+    state: str
+    tid: int
+    mm: str
+    mode: str
+    since_ns: int
+    pid: int | None = None
+    comm: str | None = None
+
+    @classmethod
+    def read(cls, told: dict[str, Any]) -> "Span":
+        """Reads a span of a raw stream; in schema 1 addresses are numbers."""
+        mm = told["mm"]
+        return cls(**told | {"mm": hexadecimal(mm) if isinstance(mm, int) else mm})
+
+
+@dataclass(frozen=True)
+class Look(_Own):
+    """A look at what is open, with the threads' current stacks by thread id.
+
+    `failed` says why it saw nothing.
+    """
+
+    TYPE = "mmaplock-bt-open"
+    now_ns: int = 0
+    last: bool = False
+    spans: tuple[Span, ...] = ()
+    stacks: dict[str, list[str]] = field(default_factory=dict)
+    failed: str = ""
+
+
+@dataclass(frozen=True)
+class Trailer(_Own):
+    """The end of a raw stream.
+
+    `status` is the traced command's, `cpu_wait_ns` how long some task waited for a CPU, `failure`
+    the sentence about a bpftrace that died.
+    """
+
+    TYPE = "mmaplock-bt-end"
+    ended_by: EndedBy
+    duration_ns: int
+    status: int | None = None
+    cpu_wait_ns: int | None = None
+    failure: str | None = None
+
+
+Own = UserFrames | CgroupPaths | Look | Trailer
+OWN = (UserFrames, CgroupPaths, Look, Trailer)
+_OWN: dict[str, type[Own]] = {kind.TYPE: kind for kind in (UserFrames, CgroupPaths, Look, Trailer)}
+_MARKS = tuple(f'{{"type": "{kind}"' for kind in _OWN)
+Record = Said | Event | Own | bpftrace_json.Record
+
+
+class Decoder:
+    """Reads lines as records, each line once."""
+
+    def __init__(self, outputs: Outputs) -> None:
+        self._events = layouts(outputs)
+
+    def decode(self, lines: Iterable[str]) -> Iterator[Record]:
+        """Yields at least one record for each line that is not blank. Never raises."""
+        for line in lines:
+            if line.startswith(_MARKS) and (own := _own(line)) is not None:
+                yield own
+                continue
+            for record in bpftrace_json.parse([line]):
+                yield self._read(record) if isinstance(record, Printed) else record
+
+    def _read(self, printed: Printed) -> Record:
+        name, rest = printed.name, printed.rest
+        if name == "name" and rest.count("|") == 1:
+            rest = rest.replace("|", "|0|")  # streams from before the cgroup was told
+        try:
+            if name in self._events:
+                return Event(name, self._events[name].read(rest))
+            if name in LINES:
+                return _CLASSES[name](**LINES[name].read(rest))
+        except ValueError:
+            return Unparsed(f"{name}|{rest}")
+        return bpftrace_json.Said("printf", f"{name}|{rest}" if rest else name)
+
+
+def _own(line: str) -> Own | None:
+    """None for a line that is cut off (a full disk): the parser counts it as unparsed."""
+    try:
+        told = json.loads(line)
+        if "spans" in told:
+            told["spans"] = tuple(map(Span.read, told["spans"]))
+        if told.get("ended_by", "duration") not in get_args(EndedBy):
+            return None
+        return _OWN[told.pop("type")](**told)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None

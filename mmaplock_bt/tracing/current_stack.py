@@ -1,0 +1,33 @@
+"""A thread's kernel stack at this moment, from /proc/TID/stack, which takes no mmap_lock."""
+
+import re
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+PATIENCE_S = 0.2
+_PROC_FRAME = re.compile(r"\[<\w+>\] ([^+]+)\+0x([0-9a-f]+)/0x[0-9a-f]+.*")
+
+
+def of_thread(tid: int) -> list[str]:
+    """Returns a thread's frames, innermost first; [] where it runs, is gone, or is unreadable.
+
+    The file takes exec_update_lock, which a stuck exec holds: a thread of its own reads it, and
+    nobody waits for that longer than PATIENCE_S.
+    """
+    frames: list[str] = []
+
+    def read() -> None:
+        with suppress(OSError):
+            for line in Path(f"/proc/{tid}/stack").read_text(errors="replace").splitlines():
+                frames.append(_PROC_FRAME.sub(_as_printed, line))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(PATIENCE_S)
+    return list(frames)
+
+
+def _as_printed(frame: re.Match[str]) -> str:
+    """'[<0>] do_exit+0x1a/0xb0' as bpftrace prints it: 'do_exit+26'."""
+    return f"{frame[1]}+{int(frame[2], 16)}"

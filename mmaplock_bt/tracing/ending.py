@@ -1,0 +1,85 @@
+"""How a window is traced, and all that may end it."""
+
+import select
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+from mmaplock_bt.errors import Interrupted
+from mmaplock_bt.result.model import EndedBy
+from mmaplock_bt.tracing.bpftrace import Tracer
+from mmaplock_bt.tracing.held_command import HeldCommand
+
+LIMIT_BYTES = 512 << 20
+TICK_S = 0.1
+COMMAND_TICK_S = 0.01
+Handler = Callable[[int, FrameType | None], object] | int | None
+
+
+@dataclass(frozen=True)
+class Options:
+    """The part of the command line that says how to trace, not what."""
+
+    command: list[str] = field(default_factory=list)
+    system_wide: bool = False
+    save_raw: str | None = None
+    quiet: bool = False
+    limit_bytes: int | None = LIMIT_BYTES
+    ready_fd: int | None = None
+
+
+@dataclass
+class Stop:
+    """What may end a window."""
+
+    deadline_ns: int | None = None
+    pidfd: int | None = None
+    command: HeldCommand | None = None
+    limit_bytes: int | None = LIMIT_BYTES
+    interrupts: int = 0
+
+    def reason(self, tracer: Tracer) -> EndedBy | None:
+        """Returns why the window ends; None while it goes on."""
+        if self.interrupts:
+            return "interrupt"
+        if self.command is not None and self.command.status is not None:
+            return "command"
+        # A pidfd becomes readable when its process exits (Linux 5.3).
+        if self.pidfd is not None and select.select([self.pidfd], [], [], 0)[0]:
+            return "target_exit"
+        if self.deadline_ns is not None and time.monotonic_ns() >= self.deadline_ns:
+            return "duration"
+        if self.limit_bytes is not None and tracer.received_bytes > self.limit_bytes:
+            return "limit"
+        return None if tracer.alive else "bpftrace_died"
+
+    def patience_s(self) -> float:
+        """Returns how long one read may wait, in s: short near the deadline or with a command."""
+        if self.command is not None:
+            return COMMAND_TICK_S
+        if self.deadline_ns is None:
+            return TICK_S
+        return min(TICK_S, max(0.0, (self.deadline_ns - time.monotonic_ns()) / 1e9))
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Catches SIGINT, SIGTERM and SIGHUP: the first ends the window and keeps the result.
+
+        The second raises Interrupted.
+        """
+
+        def note(_number: int, _frame: FrameType | None) -> None:
+            self.interrupts += 1
+            if self.interrupts > 1:
+                raise Interrupted("interrupted twice: the result is thrown away")
+
+        wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before: dict[signal.Signals, Handler] = {n: signal.signal(n, note) for n in wanted}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,66 @@
+"""The listeners of a window: they learn names while these exist and add records of their own."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+
+from mmaplock_bt.script.render import Script
+from mmaplock_bt.spec import outputs
+from mmaplock_bt.spec.profile import Profile
+from mmaplock_bt.stream.records import Record
+from mmaplock_bt.tracing import terminal
+from mmaplock_bt.tracing.bpftrace import Tracer
+from mmaplock_bt.tracing.cgroup_paths import CgroupNames
+from mmaplock_bt.tracing.open_spans import OpenSpans
+from mmaplock_bt.tracing.user_frames import UserFrames
+
+
+class Listeners:
+    """All listeners of one window; a context manager."""
+
+    def __init__(self, chosen: Profile, rendered: Script, facts: dict[str, bool | str]) -> None:
+        is_ours = not facts.get("pid_namespace")  # else /proc/PID is another process
+        declared = rendered.outputs
+        # Before 6.17 reading /proc/PID/maps takes the very lock that is watched.
+        named = declared if is_ours and facts.get("lockless_maps") else {}
+        self.frames = UserFrames.for_outputs(named)
+        self.cgroups = CgroupNames.for_outputs(declared)
+        self.open = [
+            OpenSpans(
+                chosen.params[one.open.older],
+                chosen.params[one.open.every] if one.open.every else None,
+                terminal.say,
+                reads_stacks=is_ours,
+            )
+            for one in declared.values()
+            if isinstance(one, outputs.OpenSpans)
+        ]
+
+    def __enter__(self) -> "Listeners":
+        self._closing = ExitStack()
+        self._closing.callback(self.frames.close)
+        for one in self.open:
+            self._closing.callback(one.close)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+
+    def heard(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Passes the records on, each followed by those that the listeners add."""
+        everybody: list[UserFrames | CgroupNames | OpenSpans] = [self.frames, self.cgroups]
+        everybody += self.open
+        for record in records:
+            yield record
+            for one in everybody:
+                yield from one.hear(record)
+
+    def look(self, tracer: Tracer, *, last: bool = False) -> Iterator[Record]:
+        """Yields a Look at what is open, where it is time for one."""
+        if tracer.alive:
+            for one in self.open:
+                yield from one.look(tracer.pid, last=last)
+
+    def told(self) -> Iterator[Record]:
+        """Yields the records that listeners add once the window is closed."""
+        yield from self.frames.told()
+        yield from self.cgroups.told()

@@ -1,0 +1,204 @@
+"""Workloads whose events are known, traced on the running kernel."""
+
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter, defaultdict
+
+import pytest
+
+from mmaplock_bt import workload
+from mmaplock_bt.commands.selftest import forked
+from mmaplock_bt.machine import features
+from mmaplock_bt.result.saved import from_json
+from tests.kernel.processes import begun
+
+pytestmark = pytest.mark.kernel
+
+
+def test_23_forks_are_23_parent_and_23_child_holds(traced):
+    result = traced("long-holds", "--set", "threshold=0", "--", *workload.command("forks", 23, 512))
+    rows = result.outputs["long_holds"].rows
+    assert forked(result, "process") == 23
+    assert forked(result, "fork_child") == 23
+    parents = {
+        row["owner_pid"]
+        for row in rows
+        if row["owner_kind"] in ("process", "fork_child")
+        and any("dup_mmap" in frame for frame in row["kernel_stack"])
+    }
+    assert len(parents) == 1, "the newborn child still carries its parent's tgid"
+    torn_down = {row["owner_pid"] for row in rows if row["owner_kind"] == "teardown"}
+    assert None not in torn_down and len(torn_down - parents) >= 23
+    assert result.books.residue == 0
+    # Events and histogram travel on different ways.
+    in_histogram = sum(row["count"] for row in result.outputs["hold"].rows)
+    assert len(rows) == in_histogram
+
+
+def test_every_munmap_downgrades_and_ends_its_write_hold_there(traced):
+    result = traced("long-holds", "--set", "threshold=0", "--", *workload.command("munmaps", 1009))
+    assert result.books.downgrades >= 1009
+    assert result.books.residue == 0
+    at_downgrade = [
+        row
+        for row in result.outputs["long_holds"].rows
+        if row["mode"] == "write"
+        and any("munmap" in frame for frame in row["kernel_stack"])
+        and any("mmap_write_downgrade" in f or "munmap" in f for f in row["kernel_stack"][:1])
+    ]
+    reads = [
+        row
+        for row in result.outputs["long_holds"].rows
+        if row["mode"] == "read" and any("__vm_munmap" in f for f in row["kernel_stack"])
+    ]
+    assert len(reads) >= 1009, "after its downgrade a munmap goes on as a reader"
+    assert len(at_downgrade) >= 1009
+
+
+def test_the_smaps_reader_is_named_behind_the_waiting_writer(traced):
+    result = traced(
+        "writer-starvation",
+        *("--set", "threshold=1ms", "--set", "behind=100us"),
+        *("--", *workload.command("smaps", 7, 1024)),
+    )
+    rows = result.outputs["starved_writers"].rows
+    assert rows
+    worst = rows[0]
+    assert worst["wait_ns"] == max(row["wait_ns"] for row in rows)
+    assert worst["behind"][0]["pid"] != worst["owner_pid"], "the actor is the reader"
+    assert any("seq_read" in frame for frame in worst["behind"][0]["kernel_stack"])
+    assert worst["owner_pid"] == worst["pid"], "the owner is the process that maps"
+    assert {row["label"] for row in rows} & {"one long hold", "starved by overtaking readers"}
+    assert result.books.residue == 0
+
+
+def test_counts_and_hold_time_agree_with_perf(traced, tmp_path):
+    data = tmp_path / "perf.data"
+    # -a: a task's own perf events are closed in do_exit before exit_mm takes its last lock.
+    perf = ["perf", "record", "-a", "-q", "-m", "1024", "-e", "mmap_lock:*", "-o", str(data), "--"]
+    argv = [*perf, *workload.command("known", 1009, 23, 128)]
+    result = traced("hold-times", "--comm", "known-thread", "--", *argv)
+    acquired, released, held_ns = perf_books(data)
+    for row in result.outputs["hold"].rows:
+        mode = row["key"]["mode"]
+        assert row["count"] == acquired[mode], mode
+        assert row["sum"] == pytest.approx(held_ns[mode], rel=0.05), mode
+    assert result.books.releases == sum(released.values())
+    assert result.books.downgrades == acquired["write"] - released["write"] >= 1009
+    assert result.books.residue == 0
+
+
+def perf_books(data) -> tuple[Counter, Counter, dict[str, int]]:
+    """Successful acquisitions, releases and hold time per mode of the thread known-thread."""
+    done = subprocess.run(
+        ["perf", "script", "--ns", "-i", str(data), "-F", "comm,tid,time,event,trace"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    line = re.compile(
+        r"known-thread\s+(?P<tid>\d+)\s+(?P<s>\d+)\.(?P<ns>\d{9}):"
+        r"\s+mmap_lock:mmap_lock_(?P<event>\w+):"
+        r" mm=(?P<mm>\w+).*write=(?P<write>\w+)(?P<rest>.*)"
+    )
+    acquired, released, held = Counter(), Counter(), defaultdict(int)
+    began: dict[tuple[str, str], tuple[int, str]] = {}
+    for match in map(line.search, done.stdout.splitlines()):
+        if match is None or "success=false" in match["rest"] or match["event"] == "start_locking":
+            continue
+        now = int(match["s"]) * 10**9 + int(match["ns"])
+        mode = "write" if match["write"] == "true" else "read"
+        lock = match["tid"], match["mm"]
+        if lock in began:  # a release, or the end of the exclusive part at a downgrade
+            start, held_mode = began.pop(lock)
+            held[held_mode] += now - start
+        if match["event"] == "acquire_returned":
+            acquired[mode] += 1
+            began[lock] = now, mode
+        else:
+            released[mode] += 1
+    return acquired, released, held
+
+
+def test_failed_trylocks_are_no_waits(traced):
+    result = traced("wait-times", "--", *workload.command("munmaps", 1009))
+    waits = sum(row["count"] for row in result.outputs["wait"].rows)
+    assert waits == result.books.acquires - result.books.downgrades
+    assert result.books.starts == waits + result.books.failed
+
+
+def test_a_hostile_name_is_intact_in_json_and_harmless_on_the_terminal(cli, kernel):
+    words = ("run", "long-holds", "--set", "threshold=0", "--format")
+    done = cli(*words, "json", "--", *workload.command("hostile", 23))
+    names = {row["comm"] for row in from_json(done.stdout).outputs["long_holds"].rows}
+    assert workload.HOSTILE_NAME.decode() in names
+    shown = cli(*words, "table", "--", *workload.command("hostile", 23)).stdout
+    assert "\x1b" not in shown
+    assert max(map(len, shown.splitlines())) < 100
+
+
+def test_a_filter_on_the_mode_keeps_the_other_out(traced):
+    """Each of the munmaps goes on as a reader."""
+    result = traced("hold-times", "--mode", "write", "--", *workload.command("munmaps", 101))
+    assert {row["key"]["mode"] for row in result.outputs["hold"].rows} == {"write"}
+    assert result.books.residue == 0
+
+
+MAPPER = """
+import sys
+from mmaplock_bt import workload
+workload.munmaps(1)
+print("up", flush=True)
+while sys.stdin.read(1):
+    workload.munmaps(101)
+    print("done", flush=True)
+"""
+
+
+def test_a_filter_on_the_owner_keeps_other_address_spaces_out(kernel):
+    """Two processes unmap in the same window; without the filter both are there."""
+    with mapper() as mine, mapper() as other:
+        result = both_mapped(mine, other, "-p", str(mine.pid))
+        assert owners(result) == {mine.pid}
+        assert result.books.downgrades == 101 and result.books.residue == 0
+        everybody = both_mapped(mine, other)
+        assert {mine.pid, other.pid} <= owners(everybody)
+        assert everybody.books.downgrades >= 202
+
+
+def mapper():
+    """A process that unmaps 101 times for each byte it is given, and says when it is done."""
+    argv = [sys.executable, "-c", MAPPER]
+    found = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert found.stdout.readline() == "up\n"
+    return found
+
+
+def both_mapped(mine, other, *words):
+    """The result of a window in which both did what they do, from the first to the last."""
+    run = begun("hold-times", "--format", "json", *words)
+    for process in (mine, other):
+        process.stdin.write("x")
+        process.stdin.flush()
+    assert [process.stdout.readline() for process in (mine, other)] == ["done\n"] * 2
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 0, err
+    return from_json(out)
+
+
+def owners(result):
+    return {row["key"]["owner_pid"] for row in result.outputs["owners"].rows}
+
+
+def test_user_frames_are_named(traced):
+    """bpftrace 0.17 and 0.23 that name them lose probes and maps (iovisor/bcc#5193); we do not."""
+    if not features.kernel_functions()["lockless_maps"]:
+        pytest.skip("before 6.17 reading /proc/PID/maps takes the lock: addresses are shown")
+    result = traced("long-holds", "--set", "threshold=0", "--", *workload.command("forks", 23, 64))
+    forks = [row for row in result.outputs["long_holds"].rows if row["owner_kind"] == "fork_child"]
+    assert len(forks) == 23
+    assert all("ork+" in row["user_stack"][0] for row in forks), forks[0]["user_stack"]
+    assert all("(libc.so" in row["user_stack"][0] for row in forks)

@@ -1,0 +1,131 @@
+"""However a run ends, the result is kept and nothing stays behind."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from mmaplock_bt import cli as cli_arguments
+from mmaplock_bt import workload
+from mmaplock_bt.commands import selftest
+from tests.builders import TESTS
+from tests.kernel.processes import begun, bpftrace_of, started
+
+pytestmark = pytest.mark.kernel
+
+
+def test_an_interrupt_gives_the_result_so_far(kernel):
+    run = started("hold-times", "--format", "json")
+    run.send_signal(signal.SIGINT)
+    out, _ = run.communicate(timeout=60)
+    result = json.loads(out)
+    assert result["window"]["ended_by"] == "interrupt"
+    assert result["loss"]["complete"] and result["books"]["residue"] == 0
+
+
+def test_sigkill_of_the_tool_ends_bpftrace(kernel):
+    run = started("hold-times")
+    pidfd = os.pidfd_open(bpftrace_of(run))
+    run.kill()
+    run.communicate(timeout=60)
+    assert select.select([pidfd], [], [], 30)[0], "bpftrace outlived its parent"
+
+
+def test_a_killed_bpftrace_keeps_what_came_before_and_says_so(kernel):
+    run = started("long-holds", "--set", "threshold=0", "--format", "json")
+    os.kill(bpftrace_of(run), signal.SIGKILL)
+    run.wait(timeout=60)  # before the command's standard input closes and ends it
+    out, err = run.communicate(timeout=60)
+    result = json.loads(out)
+    assert run.returncode == 4
+    assert "bpftrace ended" in err
+    assert result["window"]["ended_by"] == "bpftrace_died"
+    assert result["books"]["starts"] is None
+    assert not result["loss"]["complete"]
+
+
+def test_a_failing_command_is_6_and_its_status_is_in_the_result(traced):
+    result = traced("hold-times", "--", "sh", "-c", "exit 7", code=6)
+    assert result.window.command.status == 7
+    assert result.window.ended_by == "command"
+
+
+@pytest.mark.parametrize(
+    ("words", "argv"),
+    [
+        ("long-holds --set threshold=0", ("munmaps", 23)),
+        ("stuck-locks --set limit=10ms --set poll=10ms", ("populate", 256)),
+        ("blame", ("smaps", 3, 512)),
+        ("overview", ("forks", 3, 64)),
+    ],
+)
+def test_a_raw_stream_gives_the_identical_result(cli, kernel, tmp_path, words, argv):
+    raw, saved = tmp_path / "raw", tmp_path / "a.json"
+    done = cli("run", *words.split(), "--save-raw", str(raw), "-o", str(saved),
+               "--", *workload.command(*argv))  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    again = cli("report", str(raw), "--format", "json")
+    assert again.stdout == saved.read_text()
+    assert cli("report", str(saved)).stdout == done.stdout
+
+
+def test_the_window_ends_with_the_target(kernel):
+    """The target is killed when the window is open and not before: nothing else can end it."""
+    target = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    run = begun("hold-times", "-p", str(target.pid), "--format", "json")
+    target.kill()
+    target.communicate()
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 0, err
+    assert json.loads(out)["window"]["ended_by"] == "target_exit"
+
+
+def test_a_target_that_is_gone_is_wrong_usage(cli, kernel):
+    """No window is opened for it."""
+    target = subprocess.Popen(["true"])
+    target.wait()
+    done = cli("run", "hold-times", "-p", str(target.pid))
+    assert done.returncode == 2 and "no such process" in done.stderr and not done.stdout
+
+
+def test_many_open_descriptors_are_no_trouble(kernel):
+    """dash takes one digit in <&N; and what was handed to the tool reaches the command."""
+    pipes = [os.pipe() for _ in range(20)]
+    handed = pipes[-1][1]
+    run = [sys.executable, "-m", "mmaplock_bt", "run", "hold-times", "--format", "none"]
+    done = subprocess.run(
+        [*run, "--", "sh", "-c", f"echo heard > /proc/self/fd/{handed}"],
+        pass_fds=[fd for pipe in pipes for fd in pipe],
+        check=False,
+    )
+    assert done.returncode == 0
+    assert os.read(pipes[-1][0], 9) == b"heard\n"
+    for fd in (fd for pipe in pipes for fd in pipe):
+        os.close(fd)
+
+
+@pytest.mark.parametrize(("wrong", "code"), [(False, 0), (True, 1)])
+def test_the_self_test_tells_pass_from_fail(kernel, monkeypatch, capsys, wrong, code):
+    """All of its cases are run by the matrix."""
+    (case,) = [case for case in selftest.cases() if case.profile == "wait-times"]
+    if wrong:
+        case = replace(case, check=lambda result: ("nothing", False))
+    monkeypatch.setattr(selftest, "cases", lambda: [case])
+    arguments = cli_arguments.parse(["selftest"])
+    assert selftest.main(arguments) == code
+    said = capsys.readouterr().out
+    assert said.startswith("FAIL  wait-times" if wrong else "pass  wait-times")
+    assert ("Books(" in said) == wrong
+
+
+def test_open_spans_that_cannot_be_looked_at_are_no_complete_result(traced, monkeypatch):
+    """Not every kernel gives another process's descriptors away; a silent 'none seen' would lie."""
+    monkeypatch.setenv("PYTHONPATH", str(TESTS / "blind"))
+    result = traced("stuck-locks", "--", *workload.command("munmaps", 23))
+    assert not result.loss.complete
+    assert any("not looked at" in message for message in result.messages)

@@ -1,0 +1,107 @@
+"""Waits joined with holds: every ns goes somewhere, and to the right one."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmaplock_bt.analysis import blame, convoys
+
+times = st.tuples(st.integers(0, 1000), st.integers(0, 1000))
+
+
+def span(kind, began, ended, tid, *, mode="read", mm="a"):
+    row = {"time_ns": ended, f"{kind}_ns": ended - began, "tid": tid, "pid": tid, "mode": mode}
+    return row | {"mm": mm, "comm": "x", "cause": "mmap", "kernel_stack": [], "owner_pid": 1}
+
+
+@st.composite
+def spans(draw, kind):
+    drawn = draw(st.lists(st.tuples(times, st.integers(1, 6), st.sampled_from("ab")), max_size=12))
+    return [span(kind, min(t), max(t), tid, mm=mm) for t, tid, mm in drawn]
+
+
+@given(spans("wait"), spans("hold"))
+def test_charged_and_unexplained_are_the_waits_to_the_ns(waits, holds):
+    rows = blame.charges(waits, holds)
+    assert sum(row["charged_ns"] for row in rows) == sum(wait["wait_ns"] for wait in waits)
+    assert all(row["charged_ns"] > 0 for row in rows)
+    assert all(row["read_ns"] + row["write_ns"] == row["charged_ns"] for row in rows)
+
+
+@given(spans("wait"), spans("hold"))
+def test_nobody_is_charged_outside_a_hold(waits, holds):
+    """The slow way: ns by ns."""
+    for wait in waits:
+        began = wait["time_ns"] - wait["wait_ns"]
+        others = [h for h in holds if h["mm"] == wait["mm"] and h["tid"] != wait["tid"]]
+        covered = sum(
+            any(h["time_ns"] - h["hold_ns"] <= ns < h["time_ns"] for h in others)
+            for ns in range(began, wait["time_ns"])
+        )
+        rows = blame.charges([wait], holds)
+        charged = sum(row["charged_ns"] for row in rows if row["charged"] == "charged")
+        assert charged == covered
+
+
+def test_many_victims_of_a_short_hold_outrank_a_long_one_without_any():
+    holds = [span("hold", 0, 2000, tid=1, mm="lonely"), span("hold", 100, 105, tid=2)]
+    waits = [span("wait", 100, 105, tid) for tid in range(10, 210)]
+    rows = blame.charges(waits, holds)
+    assert {row["tid"] for row in rows} == {2}
+    assert sum(row["charged_ns"] for row in rows) == 200 * 5
+
+
+def test_two_holders_at_once_share():
+    holds = [span("hold", 0, 100, tid=1), span("hold", 50, 100, tid=2)]
+    rows = blame.charges([span("wait", 0, 100, tid=9)], holds)
+    assert {row["tid"]: row["charged_ns"] for row in rows} == {1: 75, 2: 25}
+
+
+def test_a_convoy():
+    reader = span("hold", 0, 100, tid=1)
+    writer = span("wait", 10, 101, tid=2, mode="write")
+    behind = [span("wait", 20 + n, 102, tid=3 + n) for n in range(3)]
+    before = span("wait", 5, 103, tid=8)  # asked before the writer did
+    after = span("wait", 100, 130, tid=9)  # asked when the reader had let go
+    (row,) = convoys.find([writer, *behind, before, after], [reader])
+    assert (row["tid"], row["writer_tid"], row["readers"]) == (1, 2, 3)
+    assert row["readers_wait_ns"] == 82 + 81 + 80 and row["readers_max_ns"] == 82
+    assert [wait["tid"] for wait in row["queued"]] == [2, 3, 4, 5]
+
+
+def test_no_writer_or_no_readers_is_no_convoy():
+    reader = span("hold", 0, 100, tid=1)
+    assert convoys.find([span("wait", 10, 101, tid=2, mode="write")], [reader]) == []
+    assert convoys.find([span("wait", 10, 101, tid=2)], [reader]) == []
+    short = span("hold", 0, 20, tid=1)  # covers a tenth of the writer's wait
+    waits = [span("wait", 10, 110, tid=2, mode="write"), span("wait", 15, 110, tid=3)]
+    assert convoys.find(waits, [short]) == []
+
+
+def asked(**more):
+    return {"mm": "1", "tid": 1, "time_ns": 100, "wait_ns": 50, "overtakes": 0,
+            "writers_before": 0, "write_hold_ns": 0} | more  # fmt: skip
+
+
+def held(end, ns, mode="read", tid=2):
+    return {"mm": "1", "tid": tid, "pid": tid, "comm": "x", "mode": mode, "time_ns": end,
+            "hold_ns": ns, "kernel_stack": []}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("row", "holds", "label"),
+    [
+        (asked(), [held(95, 60)], "one long hold"),
+        (asked(writers_before=7, write_hold_ns=40), [held(60, 8, "write")], "a queue of writers"),
+        (asked(overtakes=9), [held(60, 9), held(70, 9)], "starved by overtaking readers"),
+        (asked(), [], "unexplained"),
+        (asked(), [held(300, 5), held(49, 40), held(95, 60, tid=1)], "unexplained"),
+    ],
+)
+def test_the_label_says_why(row, holds, label):
+    blame.join([row], holds)
+    assert row["label"] == label
+
+
+def test_a_wait_that_met_nobody_is_not_one_long_hold():
+    assert blame.label({"wait_ns": 0, "behind": []}) == "unexplained"

@@ -1,0 +1,97 @@
+"""The trap: what springs it, when it is armed again, what it keeps of the time before."""
+
+import pytest
+
+from mmaplock_bt.commands import trap
+from mmaplock_bt.errors import UsageError
+from mmaplock_bt.result.saved import from_json
+from mmaplock_bt.spec import declaration
+from mmaplock_bt.stream.records import Decoder, Look, Span, Trailer
+from tests.builders import head
+
+
+def test_limits():
+    assert trap.parse(["hold > 50ms", "wait>=1s"]) == {"hold": 50_000_000, "wait": 10**9}
+
+
+@pytest.mark.parametrize("text", ["hold", "hold < 5ms", "held > 5ms", "hold > 5", "wait > 5us"])
+def test_wrong_limits(text):
+    with pytest.raises(UsageError):
+        trap.parse([text])
+
+
+class Capture:
+    """A capture that ends when it is told to."""
+
+    def __init__(self):
+        self.returncode = None
+
+    def poll(self):
+        return self.returncode
+
+    def wait(self):
+        self.returncode = 0
+
+
+def line(ns: int) -> str:
+    row = f"holds|5|{ns}|0|1|1|" + "\\\\x61" * 1 + "|0|1|\\\\x61|0|0|ab|"
+    return '{"type": "printf", "data": "' + row + '"}'
+
+
+def test_it_arms_again_and_ends_with_enough(tmp_path):
+    outputs = declaration.shipped("_trap").declaration.outputs
+    started = []
+    limits = trap.Limits({"hold": 100}, keep=2, captures=2, disk_bytes=10**9)
+
+    def capture(_place):
+        started.append(Capture())
+        return started[-1]
+
+    one = trap.Trap(limits, tmp_path, capture, lambda _: None)
+
+    def lines():
+        yield line(99)
+        assert not started
+        yield line(100)
+        assert len(started) == 1
+        yield line(500)  # while it captures
+        assert len(started) == 1
+        started[0].returncode = 0
+        yield line(500)
+        assert len(started) == 2
+        started[1].returncode = 0
+        yield line(1)
+        raise AssertionError("two are enough")
+
+    places = one.watch(head(outputs), Decoder(outputs).decode(lines()))
+    assert len(places) == 2
+    assert len(one.recent) == 2, "the last ones only"
+    held = [[row["hold_ns"] for row in kept(place).events("holds")] for place in places]
+    assert held == [[99, 100], [500, 500]], "what came before each"
+    assert (places[0] / "reason.txt").read_text() == "a hold lasted 100 ns\n"
+
+
+def kept(place):
+    """What was before a capture; an excerpt is never complete."""
+    result = from_json((place / "before.json").read_text())
+    assert not result.loss.complete and result.loss.unparsed_lines == 0
+    return result
+
+
+def test_a_span_that_is_open_springs_it_and_is_kept(tmp_path):
+    outputs = declaration.shipped("_trap").declaration.outputs
+    said = []
+    limits = trap.Limits({"wait": 100}, keep=2, captures=1, disk_bytes=10**9)
+    one = trap.Trap(limits, tmp_path, lambda _: Capture(), said.append)
+    spans = [Span("wait", 7, "0x1", "write", since_ns) for since_ns in (901, 900)]
+    looks = [Look(1000, spans=(span,)) for span in spans]
+    (place,) = one.watch(head(outputs), looks)
+    assert said[0].startswith("a write wait is open for 100 ns: capturing into ")
+    assert [row["tid"] for row in kept(place).events("stuck")] == [7, 7]
+
+
+def test_a_bpftrace_that_died_is_its_failure(tmp_path):
+    outputs = declaration.shipped("_trap").declaration.outputs
+    one = trap.Trap(trap.Limits({}, 2, 1, 10**9), tmp_path, lambda _: Capture(), lambda _: None)
+    assert one.watch(head(outputs), [Trailer("bpftrace_died", 5, failure="it died")]) == []
+    assert one.failure == "it died"

@@ -1,0 +1,32 @@
+"""The command line within this process: no interpreter is started for each call."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from mmaplock_bt import cli as command_line
+
+
+@dataclass(frozen=True)
+class Done:
+    """As of a process."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Runs the command line; an exception that it lets through fails the test."""
+
+    def run(*words: str) -> Done:
+        capsys.readouterr()
+        try:
+            code = command_line.main(list(words))
+        except SystemExit as ended:  # argparse's
+            code = int(ended.code or 0)
+        return Done(code, *capsys.readouterr())
+
+    return run

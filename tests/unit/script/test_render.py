@@ -1,0 +1,128 @@
+"""What is rendered, as whole programs: a change in a template is seen in review."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+
+from mmaplock_bt.errors import UsageError
+from mmaplock_bt.machine import inventory
+from mmaplock_bt.machine.inventory import Machine
+from mmaplock_bt.script import context, header, render
+from mmaplock_bt.spec import declaration, profile
+
+FACTS: dict[str, bool | str] = {
+    "memcg_field": "memcg_id",
+    "memory_controller": "4",
+    "rwsem_owner": True,
+}
+FIXED = Machine("6.18.0", "x86_64", 2, "0.17.0", "bpftrace", FACTS)
+RAW = replace(
+    FIXED, bpftrace="0.27.1", facts={**FACTS, "raw_tracepoint": True, "config_block": True}
+)
+
+
+class BpftraceSnapshot(SingleFileSnapshotExtension):
+    file_extension = "bt"
+    _write_mode = WriteMode.TEXT
+
+
+@pytest.mark.parametrize(
+    ("machine", "tree"), [(FIXED, False), (FIXED, True), (RAW, False)], ids=["all", "tree", "raw"]
+)
+@pytest.mark.parametrize("name", profile.names())
+def test_rendered_script(name, machine, tree, snapshot, monkeypatch):
+    monkeypatch.setattr(header, "__version__", "VERSION")
+    rendered = render.render(profile.load(name), machine, tree=tree).text
+    assert rendered == snapshot(extension_class=BpftraceSnapshot)
+
+
+def test_no_raw_tracepoints_where_their_programs_are_preempted():
+    """On Linux 7.2 the books were 7 events short of 200."""
+    chosen = profile.load("hold-times")
+    srcu = replace(RAW, facts={**RAW.facts, "tracepoint_srcu": True})
+    assert render.render(chosen, RAW).is_raw and not render.render(chosen, srcu).is_raw
+
+
+@pytest.mark.parametrize("name", profile.names())
+def test_every_shipped_profile_renders_in_few_columns(name):
+    """Only a printf is longer: its format and its arguments are one statement on one line."""
+    text = render.render(profile.load(name), inventory.offline()).text
+    assert text.startswith("#!/usr/bin/env bpftrace\n/*\n * " + name)
+    assert text.count("{") == text.count("}")
+    long = [line.strip() for line in text.splitlines() if len(line) > 100]
+    assert [line for line in long if not line.startswith("printf(")] == []
+
+
+def test_a_wrapped_header_says_the_same(monkeypatch):
+    """Wrapping parts words and fields, and loses none."""
+    chosen = profile.load("writer-starvation")
+    wrapped = render.render(chosen, inventory.offline()).text
+    monkeypatch.setattr(header, "WIDTH", 10_000)
+    whole = render.render(chosen, inventory.offline()).text
+    assert len(wrapped.splitlines()) > len(whole.splitlines())
+    assert re.sub(r"\n \*|\s", "", wrapped) == re.sub(r"\n \*|\s", "", whole)
+
+
+@pytest.mark.parametrize("name", profile.names())
+def test_a_wrapped_header_breaks_no_name(name):
+    """What stands between two bars is a column, also at a line's end."""
+    chosen = profile.load(name)
+    head = render.render(chosen, FIXED).text.split("*/")[0]
+    legend = head[head.index("Output (") :]
+    found = set(re.findall(r"\w+", legend))
+    for output in chosen.template.declaration.outputs.values():
+        assert {column.name for column in output.printed} <= found
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+@pytest.mark.parametrize("name", profile.names())
+def test_what_marks_a_section_is_not_in_the_script(name, by_hand):
+    assert "//[" not in render.render(profile.load(name), FIXED, by_hand=by_hand).text
+
+
+def test_a_record_inside_an_if_leaves_no_mark():
+    """As the README's own template writes it: on the line of its brace."""
+    source = """{#
+question: q
+outputs: {x: {kind: counter, title: t, keys: [owner_pid]}}
+#}
+{% extends "_mmap_lock.bt.j2" %}
+{% block wait_ended %}
+if ($mode == 1) { {{ record("x") }} }
+{{ owner() }}
+{% endblock %}
+"""
+    used = declaration.parse(source, "x", "x.bt.j2")
+    text = render.render(profile.Profile("x", used), FIXED).text
+    assert "//[" not in text
+    assert text.count("$owner_kind = (uint64)0;") == 2, "the second is no part of the if"
+
+
+def test_a_template_cannot_reach_python():
+    source = """{#
+question: q
+outputs: {x: {kind: counter, title: t}}
+#}
+{% extends "_mmap_lock.bt.j2" %}
+{% block hold_ended %}
+{{ record("x") }}
+{{ ''.__class__.mro() }}
+{% endblock %}
+"""
+    used = declaration.parse(source, "x", "x.bt.j2")
+    with pytest.raises(UsageError, match="does not render"):
+        render.render(profile.Profile("x", used), inventory.offline())
+
+
+@given(st.text(min_size=1))
+def test_text_goes_into_a_script_quoted_or_not_at_all(text):
+    try:
+        quoted = context.quote(text)
+    except UsageError:
+        return
+    assert quoted[1:-1] == text
+    assert not set(quoted[1:-1]) & set('"\\\n\r\0')

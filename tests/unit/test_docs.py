@@ -1,0 +1,69 @@
+"""What is written from the code is up to date, and the import contract bites."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from mmaplock_bt.commands import schemas
+from mmaplock_bt.result.saved import to_json
+from tests.builders import captured
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("tool", ["architecture", "template_docs", "schema_files"])
+def test_written_from_the_code(tool):
+    """`make docs` writes them again."""
+    argv = [sys.executable, str(ROOT / f"tools/{tool}.py"), "--check"]
+    assert subprocess.run(argv, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("kind", schemas.KINDS)
+def test_every_property_is_described(kind):
+    made = schemas.schema(kind)
+    jsonschema.Draft202012Validator.check_schema(made)
+    assert made["$schema"] and made["$id"].startswith(f"urn:mmaplock-bt:schema:{kind}:")
+    for inner in schemas._objects(made):
+        for name, item in inner.get("properties", {}).items():
+            assert item.get("description"), f"{inner.get('title')}.{name}"
+
+
+def test_a_result_is_as_its_schema_says():
+    jsonschema.validate(json.loads(to_json(captured())), schemas.schema("result"))
+
+
+def test_shipped_profiles_tell_editors_their_schema():
+    for path in (ROOT / "profiles").glob("*.yaml"):
+        found = re.match(r"# yaml-language-server: \$schema=(\S+)\n", path.read_text())
+        assert found and (path.parent / found[1]).resolve().is_file(), path
+
+
+def test_a_module_that_belongs_nowhere_fails_the_lint(tmp_path):
+    """The contract is exhaustive: a new room must have its line."""
+    (tmp_path / "pyproject.toml").symlink_to(ROOT / "pyproject.toml")
+    package = tmp_path / "mmaplock_bt"
+    shutil.copytree(ROOT / "mmaplock_bt", package)
+    assert lint_imports(tmp_path).returncode == 0
+    (package / "foreign.py").write_text("from mmaplock_bt import cli  # noqa\n")
+    assert lint_imports(tmp_path).returncode != 0
+
+
+def test_an_import_that_runs_back_fails_the_lint(tmp_path):
+    (tmp_path / "pyproject.toml").symlink_to(ROOT / "pyproject.toml")
+    shutil.copytree(ROOT / "mmaplock_bt", tmp_path / "mmaplock_bt")
+    units = tmp_path / "mmaplock_bt/units.py"
+    units.write_text(units.read_text() + "\nfrom mmaplock_bt.spec import gates as gates\n")
+    assert lint_imports(tmp_path).returncode != 0
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess:
+    """In a process whose package is the folder's."""
+    tool = Path(sys.executable).parent / "lint-imports"
+    return subprocess.run([tool, "--no-cache"], cwd=folder, env={"PYTHONPATH": str(folder)},
+                          capture_output=True, check=False)  # fmt: skip
