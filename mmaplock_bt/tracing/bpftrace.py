@@ -224,7 +224,7 @@ class Tracer:
         """
         buffers = 1 if self.machine.facts.get("ustack_raw") else self.machine.cpus
         pages = BUFFER_BYTES // mmap.PAGESIZE // buffers
-        return max(64, 1 << max(0, pages.bit_length() - 1))  # 64 is bpftrace's default; a power of 2
+        return max(64, 1 << max(0, pages.bit_length() - 1))  # 64 is its default; a power of 2
 
     def _signal(self, number: int) -> None:
         child = self._child
