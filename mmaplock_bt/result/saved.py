@@ -134,11 +134,18 @@ def _guessed(output: dict[str, Any]) -> dict[str, Any]:
     columns = [_named(name) for name in output["keys"]]
     found = {name: output[name] for name in ("kind", "title", "unit")}
     if output["kind"] == "events":
-        return found | {"fields": columns or ["time_ns"]}
+        return found | {"fields": columns or ["time_ns"], **_kind_of_events(output["keys"])}
     known = ("key", "count", "sum", "max", "buckets", "quantiles")
     further = [name for row in output["rows"][:1] for name in row if name not in known]
     named = any(STANDARD[n].type not in KEY_TYPES for n in output["keys"] if n in STANDARD)
     return found | {"keys": columns, **(_figures(further) if further or named else {})}
+
+
+def _kind_of_events(names: list[str]) -> dict[str, Any]:
+    """Advice has these two columns; rows with a label and no mode were write waits."""
+    if names == ["run", "why"]:
+        return {"advice": [{"when": "books.starts >= 0", "run": "", "why": ""}]}
+    return {"mode": "write"} if "label" in names and "mode" not in names else {}
 
 
 def _figures(names: list[str]) -> dict[str, Any]:

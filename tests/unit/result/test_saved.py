@@ -243,7 +243,7 @@ def test_schema_1_without_a_unit_is_read():
     assert result.outputs["calls"].unit == "count"
 
 
-def test_schema_1_with_advice_is_shown_as_ever():  # FAULT
+def test_schema_1_with_advice_is_shown_as_ever():
     """It is no event: neither shown as one nor measured."""
     row = {"run": "blame", "why": "a writer waited 9 ms"}
     told = {"kind": "events", "title": "Next", "unit": "count", "keys": list(row),
@@ -253,7 +253,7 @@ def test_schema_1_with_advice_is_shown_as_ever():  # FAULT
     assert "next" not in {one.metric.output for one in measures.measured([result])}
 
 
-def test_schema_1_with_a_label_is_of_write_waits():  # FAULT
+def test_schema_1_with_a_label_is_of_write_waits():
     """Rows without a mode: writer-starvation's, which schema 1 showed as such."""
     text = shown_as_table(from_json(of_schema_1()))
     assert "  8.00 ms write wait: one long hold  at +9 ns" in text.split("\n")
