@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from typing import Any
 
@@ -22,7 +22,8 @@ _TYPES |= {"kernel_stack": list, "user_stack": list}  # all others are text
 
 def to_json(result: Result) -> str:
     """Returns the text of a result file."""
-    whole = asdict(result) | {"declarations": declared(result.declarations)}
+    bare = asdict(replace(result, declarations={}))  # asdict would copy each of them deeply
+    whole = bare | {"declarations": declared(result.declarations)}
     text = json.dumps(whole, indent=1)
     if "\\ud" in text:  # perhaps a lone surrogate, which no reader of JSON need take
         text = json.dumps(_plain(whole), indent=1)

@@ -288,7 +288,6 @@ _TAGS: dict[type[BaseModel], str] = {
     Histogram: "histogram", Counter: "counter", Table: "table", Group: "group",
     Events: "events", Derived: "derived", OpenSpans: "open", Advice: "advice",
 }  # fmt: skip
-TAGS = tuple(_TAGS.values())
 
 
 def _tag(value: Any) -> str | None:

@@ -20,14 +20,13 @@ from mmaplock_bt.renderers.text.cells import (
     period,
 )
 from mmaplock_bt.result.model import CounterData, TableData
-from mmaplock_bt.result.rows import CounterRow, TableRow, column
+from mmaplock_bt.result.rows import TableRow, column
 from mmaplock_bt.spec.columns import LEARNT, STANDARD, Column
 from mmaplock_bt.spec.outputs import Group as Grouped
 from mmaplock_bt.spec.outputs import Output
 from mmaplock_bt.units import safe
 
 _HEADS = {"sum": "total", "count_permille": "of all", "sum_permille": "of their time"}
-AnyTableRow = TableRow | CounterRow
 
 
 def table(output: TableData | CounterData, declared: Output) -> RenderableType:
