@@ -164,6 +164,9 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     add("--actor-cgroup", metavar="PATH", help="locks taken from this cgroup and those below it")
     add("--descendants", action="store_true", help="with -p or --actor-pid: its descendants too")
     add("--mode", choices=("read", "write"))
+    followed = "follow every lock, or for next to nothing only those that somebody waits for"
+    add("--locks", choices=("all", "contended"), help=followed)
+    add("--sample", metavar="1/N", help="follow one lock in N; counts and sums become estimates")
     add("--set", action="append", metavar="NAME=VALUE", help="a parameter, like threshold=5ms")
     add("--bpftrace", default=default_bpftrace(), metavar="PATH", help="another bpftrace binary")
 

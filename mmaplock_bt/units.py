@@ -15,6 +15,7 @@ NS = {
     "h": 3600 * 10**9,
 }
 BYTES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+SAMPLE_MAX = 1 << 20
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-zµ]*)")
 
 
@@ -29,6 +30,14 @@ def parse_duration(text: str) -> int:
 def parse_size(text: str) -> int:
     """Reads a size like '512MiB' as bytes. Raises UsageError."""
     return _parse(text, BYTES, "a size with its unit, like 64KiB or 512MiB")
+
+
+def parse_sample(text: str) -> int:
+    """Reads a share like '1/16' as the 16 of which one is followed. Raises UsageError."""
+    match = re.fullmatch(r"\s*1\s*/\s*(\d{1,7})\s*", text)
+    if match is None or not 1 <= int(match[1]) <= SAMPLE_MAX:
+        raise UsageError(f"'{text}' is no share 1/N, like 1/16, with N from 1 to {SAMPLE_MAX:,}")
+    return int(match[1])
 
 
 def _parse(text: str, units: dict[str, int], wanted: str) -> int:

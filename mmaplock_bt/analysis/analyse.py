@@ -44,7 +44,7 @@ def analyse(head: Head, stream: Iterable[Record]) -> Result:
     """Makes a result of a window's records; `head` says what they mean."""
     got = collect(stream)
     trailer = got.trailer or _CUT_OFF
-    kept = books.kept(got)
+    kept = books.kept(got, head.books, head.outputs)
     result = Result(
         schema=SCHEMA,
         tool=head.tool,
@@ -83,7 +83,7 @@ def _outputs(declared: dict[str, Output], got: Collected) -> dict[str, OutputDat
     """In the declared order; what joins two outputs is added when all are there."""
     made: dict[str, OutputData] = {}
     for name, output in declared.items():
-        made[name] = _output(name, output, got, made)
+        made[name] = _output(name, output, got, made, declared)
     for name, output in declared.items():
         if isinstance(output, Events) and output.behind is not None:
             blame.join(_events(made[name]), _events(made[output.behind]))
@@ -92,17 +92,29 @@ def _outputs(declared: dict[str, Output], got: Collected) -> dict[str, OutputDat
     return made
 
 
-def _output(name: str, output: Output, got: Collected, made: dict[str, OutputData]) -> OutputData:
+def _output(
+    name: str,
+    output: Output,
+    got: Collected,
+    made: dict[str, OutputData],
+    declared: dict[str, Output],
+) -> OutputData:
     return _DATA[output.kind](
         title=output.title,
         unit=output.unit,
         keys=[column.name for column in output.columns],
-        rows=_sorted(output, _rows(name, output, got, made)),
+        rows=_sorted(output, _rows(name, output, got, made, declared)),
         hidden=output.hidden,
     )
 
 
-def _rows(name: str, output: Output, got: Collected, made: dict[str, OutputData]) -> list[Any]:
+def _rows(
+    name: str,
+    output: Output,
+    got: Collected,
+    made: dict[str, OutputData],
+    declared: dict[str, Output],
+) -> list[Any]:
     match output:
         case Group():
             return grouping.group(output, made[output.of].rows)
@@ -111,7 +123,7 @@ def _rows(name: str, output: Output, got: Collected, made: dict[str, OutputData]
         case Derived():
             return _derived(output, made)
         case _:
-            return rows.printed(name, output, got) if output.is_printed else []
+            return rows.printed(name, output, got, declared) if output.is_printed else []
 
 
 def _derived(output: Derived, made: dict[str, OutputData]) -> list[Row]:

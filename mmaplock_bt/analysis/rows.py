@@ -7,18 +7,18 @@ from mmaplock_bt.analysis import causes
 from mmaplock_bt.result.buckets import histogram_row, upper
 from mmaplock_bt.result.rows import Bucket, HistogramRow, Row, column
 from mmaplock_bt.spec.columns import Column
-from mmaplock_bt.spec.outputs import Output
+from mmaplock_bt.spec.outputs import Histogram, Output, Outputs
 from mmaplock_bt.stream import bpftrace_json, records
 from mmaplock_bt.stream.bpftrace_json import HistDump
 from mmaplock_bt.stream.collect import Collected
 
 
-def printed(name: str, output: Output, got: Collected) -> list[Any]:
+def printed(name: str, output: Output, got: Collected, outputs: Outputs) -> list[Any]:
     """Returns an output's rows, unsorted. What cannot be read is counted as unparsed."""
     if output.kind == "events":
         return [_event(values, output, got) for values in got.events[name]]
     if output.kind == "histogram":
-        return _histogram(name, output, got)
+        return _histogram(name, output, got, outputs)
     return _table(name, output, got)
 
 
@@ -53,7 +53,7 @@ def _name_owner(row: Row, got: Collected) -> None:
         row["owner_comm"] = row.get("comm") if own else got.comm(owner or 0)
 
 
-def _histogram(name: str, output: Output, got: Collected) -> list[HistogramRow]:
+def _histogram(name: str, output: Output, got: Collected, outputs: Outputs) -> list[HistogramRow]:
     if name in got.hists:
         return _native_histogram(got.hists[name], output, got)
     counts: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
@@ -63,7 +63,7 @@ def _histogram(name: str, output: Output, got: Collected) -> list[HistogramRow]:
             counts[group][bpftrace_json.integer(lower)] += count
         except ValueError:
             got.note_unparsed(f"@{name}[{key}]")
-    sums, maxima = (dict(got.maps.get(f"{name}_{what}", ())) for what in ("sum", "max"))
+    sums, maxima = _totals(name, output, got, outputs)
     rows = []
     for group in sorted(counts):
         if (named := _row_key(group, output, got)) is not None:
@@ -71,6 +71,31 @@ def _histogram(name: str, output: Output, got: Collected) -> list[HistogramRow]:
             measured = (sums.get(group or "0", 0), maxima.get(group or "0", 0))
             rows.append(histogram_row(named, filled, *measured))
     return rows
+
+
+def _totals(
+    name: str, output: Output, got: Collected, outputs: Outputs
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Sums and maxima by the histogram's key, of its own maps or of the table that has them."""
+    table = output.totals_in(outputs) if isinstance(output, Histogram) else None
+    if table is None or not isinstance(output, Histogram):
+        sums, maxima = (dict(got.maps.get(f"{name}_{what}", ())) for what in ("sum", "max"))
+        return sums, maxima
+    there = [column.name for column in table.columns]
+    places = [there.index(column.name) for column in output.columns]
+    added: dict[str, int] = defaultdict(int)
+    largest: dict[str, int] = defaultdict(int)
+    for key, total in got.maps.get(f"{output.totals}_sum", ()):
+        added[_part(key, places)] += total
+    for key, value in got.maps.get(f"{output.totals}_max", ()):
+        largest[_part(key, places)] = max(largest[_part(key, places)], value)
+    return added, largest
+
+
+def _part(key: str, places: list[int]) -> str:
+    """A key's parts at these places; '0' is the key of what has none."""
+    parts = key.split(",")
+    return ",".join(parts[place].strip() for place in places) or "0"
 
 
 def _native_histogram(dump: HistDump, output: Output, got: Collected) -> list[HistogramRow]:

@@ -24,7 +24,7 @@ from mmaplock_bt.result.model import Result
 from mmaplock_bt.spec import located_yaml, profile
 from mmaplock_bt.spec.profile import Filter, Profile, Side
 from mmaplock_bt.tracing.ending import Options
-from mmaplock_bt.units import parse_duration
+from mmaplock_bt.units import parse_duration, parse_sample
 
 DEFAULT = "overview"
 RUNS = "mmaplock-bt-runs"
@@ -140,6 +140,11 @@ def chosen_profile(arguments: argparse.Namespace) -> Profile:
         if duration_ns == 0:
             raise UsageError("--duration 0: the window would be empty")
         chosen = replace(chosen, duration_ns=duration_ns)
+    chosen = replace(
+        chosen,
+        locks=arguments.locks or chosen.locks,
+        sample=parse_sample(arguments.sample) if arguments.sample else chosen.sample,
+    )
     return profile.with_gates(chosen)
 
 

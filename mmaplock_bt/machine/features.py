@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mmaplock_bt import resources
 from mmaplock_bt.errors import TargetError
-from mmaplock_bt.machine import distro
+from mmaplock_bt.machine import btf, distro
 
 TIMEOUT_S = 30.0
 LIMIT_BYTES = 1 << 20  # of output: a program that prints without end is no bpftrace
@@ -102,6 +102,7 @@ TRIALS = {
 
 KALLSYMS = Path("/proc/kallsyms")
 BTF = Path("/sys/kernel/btf/vmlinux")
+OFFSET = "mmap_lock_offset"  # of mmap_lock in mm_struct: from a lock's address to its mm
 # What a kernel does, by a name in its tables: a function, or a variable in its BTF.
 FUNCTIONS = {
     "per_vma_locks": (KALLSYMS, b" lock_vma_under_rcu\n"),  # most page faults use them (6.4)
@@ -113,13 +114,15 @@ FUNCTIONS = {
 }
 
 
-def kernel_functions() -> dict[str, bool]:
-    """Tells which of FUNCTIONS this kernel has, by name (0.2 s).
+def kernel_functions() -> dict[str, bool | str]:
+    """Tells which of FUNCTIONS this kernel has, by name, and OFFSET in bytes (0.3 s).
 
-    Looks in kallsyms and BTF; False where these cannot be read.
+    Looks in kallsyms and BTF; False and '' where these cannot be read.
     """
     tables = {path: _bytes(path) for path in (KALLSYMS, BTF)}
-    return {name: wanted in tables[path] for name, (path, wanted) in FUNCTIONS.items()}
+    at = btf.offset(tables[BTF], "mm_struct", "mmap_lock")
+    found: dict[str, bool | str] = {OFFSET: "" if at is None else str(at)}
+    return found | {name: wanted in tables[path] for name, (path, wanted) in FUNCTIONS.items()}
 
 
 def _bytes(path: Path) -> bytes:
@@ -140,7 +143,7 @@ def outcomes(path: str, *, fresh: bool = False) -> dict[str, bool | str]:
     if not fresh:
         with suppress(OSError, ValueError):
             known = json.loads(memory.read_text(encoding="utf-8"))
-            if set(known) == {*TRIALS, *FUNCTIONS}:
+            if set(known) == {*TRIALS, *FUNCTIONS, OFFSET}:
                 return dict(known)
     found = _tried(path) | kernel_functions()
     if found["mm_owner"]:

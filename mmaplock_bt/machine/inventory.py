@@ -61,6 +61,7 @@ def probe(bpftrace: str = "bpftrace") -> Machine:
         facts={
             "memcg_field": memcg_field(folder),
             "btf": features.BTF.exists(),
+            **lock_events(tracefs()),
             "pid_namespace": not pid_namespace.is_initial(),
             **accepted,
         },
@@ -125,6 +126,18 @@ def memcg_field(folder: Path) -> str:
     """
     found = re.search(r"memcg_(?:id|path)", (folder / "format").read_text(encoding="utf-8"))
     return found[0] if found else "none"
+
+
+def lock_events(root: Path) -> dict[str, bool]:
+    """Tells which events of lock contention there are below tracefs.
+
+    lock:contention_begin came with 5.19, contended_release (4f070ccb4dc4) with 7.2.
+    """
+    folder = root / "events/lock"
+    return {
+        "contention": (folder / "contention_begin").is_dir(),
+        "contended_release": (folder / "contended_release").is_dir(),
+    }
 
 
 def hz() -> int | None:

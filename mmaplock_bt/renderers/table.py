@@ -97,15 +97,24 @@ def _body(name: str, result: Result) -> RenderableType:
             return table(output, declared)
 
 
+# The two equations, and what stands beside them.
+_ASKED = (("starts", "downgrades"), ("acquires", "failed", "open_waits"))
+_HELD = (("acquires",), ("releases", "downgrades", "open_holds"))
+_WORDS = {"orphan_releases": "begun before the window", "spinning": "with a writer spinning behind"}
+
+
 def _books(books: Books) -> str:
-    if books.starts is None:
+    if not books.are_kept:
         return "books: not measured (bpftrace ended without printing its maps)"
-    line = (
-        f"books: starts {books.starts:,} + downgrades {books.downgrades:,} = acquires "
-        f"{books.acquires:,} + failed {books.failed:,} + open waits {books.open_waits:,};\n"
-        f"       releases {books.releases:,}, open holds {books.open_holds:,}, "
-        f"begun before the window {books.orphan_releases:,}, residue {books.residue:,}"
-    )
+    told = {
+        name: f"{_WORDS.get(name, name.replace('_', ' '))} {count:,}"
+        for name, count in vars(books).items()
+        if count is not None
+    }
+    sides = _ASKED if "starts" in told else _HELD
+    first = [" + ".join(told.pop(name) for name in side if name in told) for side in sides]
+    residue = told.pop("residue")
+    line = f"books: {' = '.join(first)};\n       {', '.join([*told.values(), residue])}"
     if books.residue:
         line += (
             f"\n       The books do not balance: {books.residue:,} lock events have no partner, so "

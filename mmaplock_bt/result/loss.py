@@ -23,7 +23,7 @@ def missing(result: Result, *, stacks: bool = True) -> str:
     if result.books.residue:
         found.append("the books do not balance")
     untold = not (found or loss.complete or loss.stack_errors)
-    died = result.window.ended_by == "bpftrace_died" or result.books.starts is None
+    died = result.window.ended_by == "bpftrace_died" or not result.books.are_kept
     if loss.unseen or died or untold:
         found.append("bpftrace did not see the window through")
     return ", ".join(found)

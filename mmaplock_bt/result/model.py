@@ -37,6 +37,10 @@ class ProfileInfo:
     params: Annotated[dict[str, int], _says("as resolved; the unit is in the name (_ns, _bytes)")]
     filter: Annotated[dict[str, Any], _says("what was traced; a side that is empty takes all")]
     sha256: Annotated[str, _says("of the rendered script")]
+    locks: Annotated[
+        Literal["all", "contended"], _says("which were followed: all, or those somebody waited for")
+    ] = "all"
+    sample: Annotated[int, _says("of so many locks one was followed")] = 1
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,8 @@ class Books:
     """Counts that must balance; null is 'not measured'.
 
     starts + downgrades = acquires + failed + open_waits;
-    acquires - releases - downgrades = open_holds.
+    acquires - releases - downgrades = open_holds. Where no wait is asked for, only the second is
+    kept, and only the first where no hold is, or where only contended locks are followed.
     """
 
     starts: Annotated[int | None, _says("threads asked for the lock")]
@@ -141,6 +146,14 @@ class Books:
     open_waits: Annotated[int | None, _says("waits not ended in the window")]
     orphan_releases: Annotated[int | None, _says("ends of holds asked for before the window")]
     residue: Annotated[int | None, _says("what the two equations leave over")]
+    spinning: Annotated[
+        int | None, _says("releases behind which a writer spun: its wait is in no sum")
+    ] = None
+
+    @property
+    def are_kept(self) -> bool:
+        """Whether anything was counted: else bpftrace never printed its maps."""
+        return self.residue is not None
 
 
 @dataclass(frozen=True)

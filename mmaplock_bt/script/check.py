@@ -51,6 +51,15 @@ def filters(profile: Profile) -> None:
             )
 
 
+def following(profile: Profile) -> None:
+    """Raises UsageError for a choice of locks that the analysis cannot follow."""
+    declared, name = profile.template.declaration, profile.template.name
+    if profile.locks is not None and profile.locks not in declared.locks:
+        raise UsageError(f"{name} follows {declared.locks[0]} locks: it takes no other --locks")
+    if profile.sample > 1 and not declared.samples:
+        raise UsageError(f"{name} would be wrong for one lock in {profile.sample}: no --sample")
+
+
 def template(checked: Template) -> None:
     """Raises Faults with everything that is wrong in a template, in the file's order."""
     document = checked.document or Document(checked.file)
@@ -83,7 +92,7 @@ def _declared(declaration: Declaration, document: Document) -> None:
 @cache
 def _base_names() -> frozenset[str]:
     """Names that the base template gives to maps and lines."""
-    parts = (BASE, "_records")
+    parts = (BASE, "_every_lock", "_contended", "_records")
     text = "".join(
         (resources.shipped("templates") / (n + SUFFIX)).read_text("utf-8") for n in parts
     )

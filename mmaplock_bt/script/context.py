@@ -8,7 +8,8 @@ from mmaplock_bt.errors import UsageError
 from mmaplock_bt.machine.cgroups import cgroup_id
 from mmaplock_bt.result.buckets import SUB_BUCKET_BITS
 from mmaplock_bt.spec.columns import Column
-from mmaplock_bt.spec.outputs import OpenSpans, Output, Outputs
+from mmaplock_bt.spec.declaration import Template
+from mmaplock_bt.spec.outputs import Counted, Histogram, OpenSpans, Output, Outputs
 from mmaplock_bt.spec.profile import Profile
 from mmaplock_bt.stream.records import BITS, FORMATS, KINDS, LINES, layouts
 
@@ -17,6 +18,7 @@ RUNNING_FRAMES = 24  # of a sampled holder
 CGROUP_DEPTH = 12  # levels that a cgroup filter looks up from a process
 STACK_DEPTH = 16  # where the template has no parameter of the stack's name
 OWNER_COLUMNS = {"owner_pid", "owner_comm", "owner_kind", "actor_kind", "cgroup"}
+NUMBERS = ("memory_controller", "mmap_lock_offset")  # facts that are numbers, or '' for unknown
 Facts = dict[str, bool | str]
 Data = dict[str, Any]
 
@@ -29,12 +31,16 @@ def given(
     Raises UsageError for a cgroup that does not exist.
     """
     outputs = profile.template.declaration.outputs
-    printed = {n: _output(o, profile.params) for n, o in outputs.items() if o.is_printed}
+    printed = {
+        n: _output(o, profile.params, outputs, by_hand=by_hand)
+        for n, o in outputs.items()
+        if o.is_printed
+    }
     return {
         "params": profile.params,
         "filter": profile.filter,
         "cpus": cpus,
-        "facts": facts | {"memory_controller": _decimal(facts["memory_controller"])},
+        "facts": facts | {name: _decimal(facts[name]) for name in NUMBERS},
         "quote": quote,
         "printed": _finder(outputs, printed),
         "lines": _lines(outputs, printed, by_hand=by_hand),
@@ -51,6 +57,11 @@ def given(
         "opens": not by_hand and any(isinstance(o, OpenSpans) for o in outputs.values()),
         "polled": None if by_hand else _polled(outputs, profile.params),
         "in_cgroup": _cgroups(profile),
+        "asks_actor_kind": _asks_actor_kind(profile.template, printed),
+        "locks": profile.locks,
+        "sample": profile.sample,
+        "every": {o.every for o in outputs.values() if isinstance(o, Counted)},
+        "remembers_owners": any(o["remembers_owner"] for o in printed.values()),
         "names": not by_hand and _keyed_by(printed, "pid", "owner_pid"),
         "tells_cgroups": not by_hand and _keyed_by(printed, "cgroup"),
     }
@@ -82,17 +93,31 @@ def _in_a_format(text: str) -> str:
     return harmless.replace("%", "%%")
 
 
-def _output(output: Output, params: dict[str, int]) -> Data:
+def _output(output: Output, params: dict[str, int], outputs: Outputs, *, by_hand: bool) -> Data:
     columns = [_column(column, params) for column in output.printed]
     names = {column.name for column in output.printed}
     return {
         "kind": output.kind,
         "unit": output.unit,
+        "has_totals": output.kind in ("histogram", "table") and not _totals(output, outputs),
         "columns": columns,
         "for_people": _for_people(columns),
         "needs_owner": bool(names & OWNER_COLUMNS),
         "needs_cgroup": "cgroup" in names,
+        # what is counted on every lock; and whoever reads the rest is rare enough to pay for it
+        "remembers_owner": not by_hand and output.kind != "events" and "owner_pid" in names,
     }
+
+
+def _totals(output: Output, outputs: Outputs) -> bool:
+    """Whether another output's map has the sums and maxima."""
+    return isinstance(output, Histogram) and output.totals_in(outputs) is not None
+
+
+def _asks_actor_kind(template: Template, printed: dict[str, Data]) -> bool:
+    columns = {column["name"] for output in printed.values() for column in output["columns"]}
+    opens = any(isinstance(o, OpenSpans) for o in template.declaration.outputs.values())
+    return opens or "actor_kind" in columns or "$actor_kind" in template.source
 
 
 def _for_people(columns: list[Data]) -> list[Data]:

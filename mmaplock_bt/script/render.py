@@ -1,7 +1,8 @@
 """Renders a profile for a machine: the program that bpftrace runs, and its outputs."""
 
 import hashlib
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 from jinja2 import BaseLoader, FunctionLoader, StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -12,15 +13,19 @@ from mmaplock_bt.machine import features
 from mmaplock_bt.machine.inventory import Machine
 from mmaplock_bt.script import check, context, header
 from mmaplock_bt.script.tidy import tidy
-from mmaplock_bt.spec.declaration import SUFFIX, Template
+from mmaplock_bt.spec.declaration import SUFFIX, Locks, Template
 from mmaplock_bt.spec.outputs import Outputs
-from mmaplock_bt.spec.profile import Profile
+from mmaplock_bt.spec.profile import Profile, Side
+from mmaplock_bt.stream.records import BOOK
 
 # For a machine that was not looked at.
 NO_FACTS: dict[str, bool | str] = {
     **dict.fromkeys([*features.TRIALS, *features.FUNCTIONS], False),
     "memcg_field": "none",
     "memory_controller": "",
+    "mmap_lock_offset": "",
+    "contention": False,
+    "contended_release": False,
     "pid_namespace": False,
 }
 RAW_PROBE = "rawtracepoint:"
@@ -36,11 +41,23 @@ class Script:
     outputs: Outputs
     probes: int
     map_keys: int
+    locks: Locks = "all"
+    sample: int = 1
 
     @property
     def is_raw(self) -> bool:
         """Whether it attaches to raw tracepoints."""
         return f"\n{RAW_PROBE}" in self.text
+
+    @property
+    def books(self) -> list[str]:
+        """What is counted, by its name in the books."""
+        spans = {"waiting": "open_waits"}
+        if self.locks == "all":  # else only holds of those that had waited are known
+            spans["holding"] = "open_holds"
+        maps = set(re.findall(r"@(\w+)(?:\[[^\]]*\])? = ", self.text))
+        counted = [name.removeprefix(BOOK) for name in maps if name.startswith(BOOK)]
+        return sorted([*counted, *(name for map_, name in spans.items() if map_ in maps)])
 
     @property
     def sha256(self) -> str:
@@ -60,12 +77,30 @@ def render(
     facts = NO_FACTS | machine.facts
     check.template(profile.template)
     check.filters(profile)
+    check.following(profile)
+    profile = replace(profile, locks=followed(profile, facts))
     given = context.given(profile, machine.cpus, facts, tree=tree, by_hand=by_hand)
     rendered = _rendered(profile.template, given)
     head = header.head(profile, machine, by_hand=by_hand)
     text = head + header.config(profile, facts) + tidy(rendered)
     probes = sum(line.startswith(_PROBES) for line in text.splitlines())
-    return Script(text, profile.template.declaration.outputs, probes, profile.map_keys)
+    outputs = profile.template.declaration.outputs
+    locks = profile.locks or "all"
+    return Script(text, outputs, probes, profile.map_keys, locks, profile.sample)
+
+
+def followed(profile: Profile, facts: dict[str, bool | str]) -> Locks:
+    """Returns which locks are followed: only contended ones where that is wanted and can be.
+
+    It needs lock:contention_begin (Linux 5.19), a readable rwsem, and every wait and hold of an
+    address space: with a filter on the actor or the mode all locks are followed.
+    """
+    wanted = profile.locks or profile.template.declaration.locks[0]
+    if profile.gates and profile.locks is None:
+        return "all"  # contended ones alone do not tell whether anybody took a lock at all
+    needed = (facts.get("contention"), facts.get("mmap_lock_offset"), facts.get("rwsem_owner"))
+    sees_both = profile.filter.actor == Side() and profile.filter.mode is None
+    return "contended" if wanted == "contended" and all(needed) and sees_both else "all"
 
 
 def _rendered(template: Template, given: dict[str, object]) -> str:

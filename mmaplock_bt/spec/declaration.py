@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -17,7 +17,16 @@ from mmaplock_bt.errors import UsageError
 from mmaplock_bt.spec import gates, located_yaml
 from mmaplock_bt.spec.columns import LEARNT
 from mmaplock_bt.spec.located_yaml import Document
-from mmaplock_bt.spec.outputs import Advice, Group, OpenSpans, Output, Outputs, Strict, Table
+from mmaplock_bt.spec.outputs import (
+    Advice,
+    Group,
+    Histogram,
+    OpenSpans,
+    Output,
+    Outputs,
+    Strict,
+    Table,
+)
 from mmaplock_bt.units import parse_duration, parse_size
 
 SUFFIX = ".bt.j2"
@@ -26,6 +35,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 ParamValue = int | str
 Side = Literal["owner", "actor", "mode"]
+Locks = Literal["all", "contended"]
 
 
 class Param(Strict):
@@ -63,6 +73,11 @@ class Declaration(Strict):
     filters: list[Side] = Field(
         ["owner", "actor", "mode"], description="the filters that leave its answer right"
     )
+    locks: Annotated[list[Locks], Field(min_length=1)] = Field(
+        ["all"],
+        description="which it can follow: all locks, only contended ones; the first unless asked",
+    )
+    samples: bool = Field(False, description="whether it may follow one lock in N, and scale")
     params: dict[str, Param] = Field({}, description="parameters by name, for `--set` and profiles")
     outputs: Outputs = Field(description="what it yields, by name")
     sample: str = Field("", description="what the standalone script printed, for its header")
@@ -150,10 +165,12 @@ def _wrong_sources(name: str, output: Output, declaration: Declaration) -> Itera
 
 def _wrong_names(_name: str, output: Output, declaration: Declaration) -> Iterator[Fault]:
     """Columns that an output names, of itself or of its source, and that are not there."""
-    own = _names(output)
+    own, declared = _names(output), declaration.outputs
     rank = getattr(output, "rank", None)
     if rank is not None and rank not in own:
         yield ("rank",), f"it has no column '{rank}', allowed: {', '.join(own)}"
+    if isinstance(output, Histogram) and output.totals and not output.totals_in(declared):
+        yield ("totals",), f"no table '{output.totals}' that has all of its keys"
     if isinstance(output, Table) and output.share_of not in (None, *declaration.outputs):
         yield ("share_of",), f"no output '{output.share_of}'"
     source = declaration.outputs.get(output.of) if isinstance(output, Group) else None

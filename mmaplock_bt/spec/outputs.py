@@ -109,11 +109,14 @@ class _Keyed(_Output):
         return self.keys
 
 
-class _Counted(_Keyed):
+class Counted(_Keyed):
     """An output that the script counts, in maps that have these keys."""
 
     optional_keys: list[StandardName] = Field(
         [], description="further keys, filled only where a gate names them"
+    )
+    every: Literal["hold", "wait"] | None = Field(
+        None, description="it counts every hold (or wait) that ends: the books need no own counters"
     )
 
     @property
@@ -131,23 +134,36 @@ class _Counted(_Keyed):
         return names
 
     @model_validator(mode="after")
-    def _whole_numbers(self) -> "_Counted":
+    def _whole_numbers(self) -> "Counted":
         if any(c.type not in KEY_TYPES for c in (*self.columns, *self.optional_columns)):
             raise ValueError("a key holds integers only: use a pid, or group events with `of`")
         return self
 
 
-class Histogram(_Counted):
+class Histogram(Counted):
     """Counts by bucket of a value, with the values' sum and maximum, for each key."""
 
     kind: Literal["histogram"]
+    totals: str | None = Field(
+        None, description="the table that is recorded with it and has its sums and maxima"
+    )
+
+    def totals_in(self, outputs: "Outputs") -> "Table | None":
+        """Returns the table that has the sums and maxima; None where the histogram has its own.
+
+        A gate may have split it by a key that the table lacks.
+        """
+        table = outputs.get(self.totals or "")
+        keys = {column.name for column in self.columns}
+        has_them = isinstance(table, Table) and keys <= {column.name for column in table.columns}
+        return table if has_them and isinstance(table, Table) else None
 
     @property
     def figures(self) -> tuple[Column, ...]:
         return _figures(self.unit)
 
 
-class Counter(_Counted):
+class Counter(Counted):
     """A count for each key."""
 
     kind: Literal["counter"]
@@ -157,7 +173,7 @@ class Counter(_Counted):
         return _figures(self.unit)[:1]
 
 
-class Table(_Counted):
+class Table(Counted):
     """Count, sum and maximum of a value for each key."""
 
     kind: Literal["table"]
@@ -322,7 +338,7 @@ Outputs = dict[str, Output]
 
 def with_keys(output: Output, names: tuple[str, ...]) -> Output:
     """Returns the output with these of its optional keys among its keys."""
-    if not isinstance(output, _Counted):
+    if not isinstance(output, Counted):
         return output
     rest = [name for name in output.optional_keys if name not in names]
     changed = {"keys": [*output.keys, *names], "optional_keys": rest}

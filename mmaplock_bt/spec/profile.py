@@ -11,11 +11,11 @@ from mmaplock_bt import resources
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.spec import budget, declaration, gates, located_yaml
 from mmaplock_bt.spec.budget import GateItem
-from mmaplock_bt.spec.declaration import Template
+from mmaplock_bt.spec.declaration import Locks, Template
 from mmaplock_bt.spec.gates import Gate
 from mmaplock_bt.spec.located_yaml import Faults, read
 from mmaplock_bt.spec.outputs import Strict, with_keys
-from mmaplock_bt.units import parse_duration
+from mmaplock_bt.units import parse_duration, parse_sample
 
 SUFFIX = ".yaml"
 Mode = Literal["read", "write"]
@@ -81,6 +81,10 @@ class ProfileFile(Strict):
     params: dict[str, int | str] = Field({}, description="the template's parameters")
     gates: list[GateItem] = Field([], description="conditions on the result")
     map_keys: int | None = Field(None, description="room in every map of the script")
+    locks: Locks | None = Field(
+        None, description="which are followed: all, or only those that somebody waits for"
+    )
+    sample: str | None = Field(None, description="follow one lock in N, written 1/N")
 
     @field_validator("map_keys")
     @classmethod
@@ -94,7 +98,8 @@ class ProfileFile(Strict):
 class Profile:
     """A resolved profile: `params` are integers (durations in ns, sizes in bytes).
 
-    A `duration_ns` of None means until Ctrl-C.
+    A `duration_ns` of None means until Ctrl-C. `locks` of None: as its template has it. Of
+    `sample` locks one is followed.
     """
 
     name: str
@@ -105,6 +110,8 @@ class Profile:
     params: dict[str, int] = field(default_factory=dict)
     gates: tuple[Gate, ...] = ()
     map_keys: int = MAP_KEYS
+    locks: Locks | None = None
+    sample: int = 1
 
 
 def names() -> list[str]:
@@ -173,6 +180,8 @@ def _resolve(name: str, text: str, folder: Path | None, seen: tuple[str, ...]) -
         params=base.params | _params(file, source, base.template),
         gates=base.gates + budget.gates_of(file.gates, source, base.template.declaration.outputs),
         map_keys=file.map_keys or base.map_keys,
+        locks=file.locks or base.locks,
+        sample=_sample(file, source) or base.sample,
     )
     source.raise_faults()
     return profile
@@ -219,6 +228,14 @@ def _duration(file: ProfileFile, source: located_yaml.Document) -> int | None:
         return parse_duration(file.duration)
     except UsageError as error:
         source.fault(("duration",), str(error))
+        return None
+
+
+def _sample(file: ProfileFile, source: located_yaml.Document) -> int | None:
+    try:
+        return None if file.sample is None else parse_sample(file.sample)
+    except UsageError as error:
+        source.fault(("sample",), str(error))
         return None
 
 

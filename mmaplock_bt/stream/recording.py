@@ -29,11 +29,13 @@ class Head:
     argv: list[str] | None
     outputs: Outputs
     probes: int
+    books: list[str] | None = None  # which are counted; None, in older streams: all
 
     def line(self) -> str:
         """Writes the header as a line of JSON."""
         plain = {name: vars(getattr(self, name)) for name in ("profile", "target", "tool")}
         rest = {"start": self.start, "argv": self.argv, "probes": self.probes}
+        rest["books"] = self.books
         outputs = {"outputs": declared(self.outputs)}
         return json.dumps({"type": TYPE, "schema": SCHEMA, **plain, **rest, **outputs})
 

@@ -196,6 +196,8 @@ def _head(chosen: Profile, machine: Machine, rendered: Script, start: str, argv:
             params_in_units(chosen),
             chosen.filter.model_dump(exclude_none=True),
             rendered.sha256,
+            rendered.locks,
+            rendered.sample,
         ),
         target=TargetInfo(
             machine.kernel, machine.arch, machine.cpus, machine.bpftrace, dict(machine.facts)
@@ -205,6 +207,7 @@ def _head(chosen: Profile, machine: Machine, rendered: Script, start: str, argv:
         argv=[plain(word) for word in argv] or None,
         outputs=rendered.outputs,
         probes=rendered.probes,
+        books=rendered.books,
     )
 
 

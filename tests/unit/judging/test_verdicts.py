@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmaplock_bt.judging import series, verdicts
-from mmaplock_bt.result.model import Result
+from mmaplock_bt.result.model import Books, Result
 from mmaplock_bt.result.saved import from_json, to_json
 from mmaplock_bt.spec import gates
 from tests.builders import gate, run
@@ -64,7 +64,7 @@ def test_unbalanced_books_and_a_dead_bpftrace_are_inconclusive():
     result = run(5)
     unbalanced = replace(result, books=replace(result.books, residue=2))
     dead = replace(result, window=replace(result.window, ended_by="bpftrace_died"))
-    unread = replace(result, books=replace(result.books, starts=None))
+    unread = replace(result, books=Books(*[None] * 9))
     for broken in (unbalanced, dead, unread):
         assert said("hold.p99 < 5ms", broken).outcome == "inconclusive"
 

@@ -324,7 +324,6 @@ WRONG = [
     ("outputs.h.rows.0.buckets", [], ""),
     ("outputs.s.rows.2.behind.0", {}, ""),
     ("outputs.s.rows.1.queued.0", {}, ""),
-    ("books.acquires", None, ""),
     ("outputs.s.rows.1.writer_wait_ns", "x", "integer"),
 ]  # fmt: skip
 

@@ -12,7 +12,7 @@ from mmaplock_bt.errors import UsageError
 from mmaplock_bt.machine import inventory
 from mmaplock_bt.machine.inventory import Machine
 from mmaplock_bt.script import context, header, render
-from mmaplock_bt.spec import declaration, profile
+from mmaplock_bt.spec import declaration, gates, profile
 
 FACTS: dict[str, bool | str] = {
     "memcg_field": "memcg_id",
@@ -30,14 +30,86 @@ class BpftraceSnapshot(SingleFileSnapshotExtension):
     _write_mode = WriteMode.TEXT
 
 
+CONTENDED = replace(FIXED, facts={**FACTS, "contention": True, "mmap_lock_offset": "184"})
+RELEASES = replace(CONTENDED, facts={**CONTENDED.facts, "contended_release": True})
+
+
 @pytest.mark.parametrize(
-    ("machine", "tree"), [(FIXED, False), (FIXED, True), (RAW, False)], ids=["all", "tree", "raw"]
+    ("machine", "tree"),
+    [(FIXED, False), (FIXED, True), (RAW, False), (CONTENDED, False)],
+    ids=["all", "tree", "raw", "contended"],
 )
 @pytest.mark.parametrize("name", profile.names())
 def test_rendered_script(name, machine, tree, snapshot, monkeypatch):
     monkeypatch.setattr(header, "__version__", "VERSION")
     rendered = render.render(profile.load(name), machine, tree=tree).text
     assert rendered == snapshot(extension_class=BpftraceSnapshot)
+
+
+def test_only_what_is_asked_for_is_traced():
+    """No start probe where no wait is asked for, no release where no hold is."""
+    wanted = {"hold-times": {"released", "acquire_returned"},
+              "long-holds": {"released", "acquire_returned"},
+              "wait-times": {"acquire_returned", "start_locking"},
+              "blame": {"released", "acquire_returned", "start_locking"}}  # fmt: skip
+    for name, probes in wanted.items():
+        text = render.render(profile.load(name), FIXED).text
+        assert set(re.findall(r"^tracepoint:mmap_lock:mmap_lock_(\w+)", text, re.M)) == probes
+
+
+def test_contended_locks_cost_one_probe_elsewhere():
+    """From 7.2 on (lock:contended_release) not even that."""
+    chosen = profile.load("blame")
+    one, none = (render.render(chosen, m) for m in (CONTENDED, RELEASES))
+    assert re.findall(r"mmap_lock:(\w+)\n", one.text) == ["mmap_lock_released"]
+    assert "mmap_lock:mmap_lock_" not in none.text and "contended_release" in none.text
+    assert one.locks == "contended" and "open_holds" not in one.books
+    assert {"starts", "acquires", "failed", "releases", "open_waits", "spinning"} == set(one.books)
+
+
+@pytest.mark.parametrize("missing", ["contention", "mmap_lock_offset", "rwsem_owner"])
+def test_all_locks_are_followed_where_contention_cannot_be_seen(missing):
+    machine = replace(CONTENDED, facts={**CONTENDED.facts, missing: ""})
+    assert render.render(profile.load("blame"), machine).locks == "all"
+
+
+@pytest.mark.parametrize("changed", [{"actor": {"comm": "x"}}, {"mode": "write"}])
+def test_a_filter_on_one_side_needs_all_locks(changed):
+    chosen = profile.load("overview")
+    filtered = replace(chosen, filter=profile.merge(chosen.filter, changed))
+    assert render.render(chosen, CONTENDED).locks == "contended"
+    assert render.render(filtered, CONTENDED).locks == "all"
+
+
+def test_a_gate_wants_every_lock_unless_told_otherwise():
+    """Of contended locks alone nothing tells whether anybody took one at all."""
+    chosen = profile.load("blame")
+    gated = replace(
+        chosen, gates=(gates.parse("blame.count == 0", chosen.template.declaration.outputs),)
+    )
+    assert render.render(gated, CONTENDED).locks == "all"
+    assert render.render(replace(gated, locks="contended"), CONTENDED).locks == "contended"
+
+
+@pytest.mark.parametrize("name", ["hold-times", "wait-times", "long-holds"])
+def test_one_lock_in_n_is_chosen_where_it_begins(name):
+    text = render.render(replace(profile.load(name), sample=16), FIXED).text
+    first = "start_locking" if name == "wait-times" else "acquire_returned"
+    probe = text[text.index(f"mmap_lock_{first}\n") :]
+    assert probe.index("rand % 16 == 0") < probe.index("@on == 1")
+    assert "rand" not in render.render(profile.load(name), FIXED).text
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "says"),
+    [
+        ("hold-times", {"locks": "contended"}, "hold-times follows all locks"),
+        ("blame", {"sample": 16}, "blame would be wrong for one lock in 16"),
+    ],
+)
+def test_what_an_analysis_cannot_follow_is_refused(name, changed, says):
+    with pytest.raises(UsageError, match=says):
+        render.render(replace(profile.load(name), **changed), FIXED)
 
 
 def test_no_raw_tracepoints_where_their_programs_are_preempted():
@@ -99,7 +171,7 @@ if ($mode == 1) { {{ record("x") }} }
     used = declaration.parse(source, "x", "x.bt.j2")
     text = render.render(profile.Profile("x", used), FIXED).text
     assert "//[" not in text
-    assert text.count("$owner_kind = (uint64)0;") == 2, "the second is no part of the if"
+    assert text.count("$owner_pid = (uint64)$owner->tgid;") == 2, "the second is no part of the if"
 
 
 def test_a_template_cannot_reach_python():
