@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from mmaplock_bt.analysis import advice, blame, books, convoys, grouping, rows, spans
+from mmaplock_bt.result import estimates
+from mmaplock_bt.result.buckets import merged
 from mmaplock_bt.result.model import (
     SCHEMA,
     Command,
@@ -52,7 +54,7 @@ def analyse(head: Head, stream: Iterable[Record]) -> Result:
         target=head.target,
         window=_window(head, got, trailer),
         declarations=head.outputs,
-        outputs=_outputs(head.outputs, got),
+        outputs=_outputs(head.outputs, got, head.profile.sample),
         books=kept,
         loss=books.loss(got, head.probes, trailer.ended_by, kept),
         messages=got.messages(head.outputs),
@@ -79,11 +81,24 @@ def _duration_ns(got: Collected, trailer: Trailer) -> int:
     return trailer.duration_ns
 
 
-def _outputs(declared: dict[str, Output], got: Collected) -> dict[str, OutputData]:
+def _estimate(data: OutputData, sample: int) -> None:
+    """Scales rows up from one lock in `sample`; events stay those that were seen."""
+    if isinstance(data, EventsData):
+        return
+    rows: list[Any] = [estimates.scaled(row, sample) for row in data.rows]
+    if isinstance(data, HistogramData):
+        rows = [r | merged([r], r["key"], sample) for r in rows]  # its quantiles have an error now
+    data.rows[:] = rows
+
+
+def _outputs(declared: dict[str, Output], got: Collected, sample: int) -> dict[str, OutputData]:
     """In the declared order; what joins two outputs is added when all are there."""
     made: dict[str, OutputData] = {}
     for name, output in declared.items():
         made[name] = _output(name, output, got, made, declared)
+    if sample > 1:
+        for data in made.values():
+            _estimate(data, sample)
     for name, output in declared.items():
         if isinstance(output, Events) and output.behind is not None:
             blame.join(_events(made[name]), _events(made[output.behind]))

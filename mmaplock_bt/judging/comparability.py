@@ -82,6 +82,8 @@ KINDS: Kinds = {
     "template": lambda result: result.profile.template,
     "parameters": lambda result: result.profile.params,
     "filter": _filter,
+    "locks": lambda result: result.profile.locks,
+    "sample": lambda result: f"1/{result.profile.sample}",
     "kernel": _era,
     "architecture": lambda result: result.target.arch,
     "CPUs": lambda result: result.target.cpus,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers.summary import Summary, key_of, summaries
-from mmaplock_bt.renderers.wording import interval, limit
+from mmaplock_bt.renderers.wording import acquisitions, followed, interval, limit
 from mmaplock_bt.result.loss import missing
 from mmaplock_bt.result.model import Result, Verdict
 from mmaplock_bt.units import format_ns, format_value, safe
@@ -122,13 +122,15 @@ def _number(found: Summary | None) -> str:
 def _complete(runs: Sequence[Result]) -> str:
     """The loss: one line where nothing is missing, else one for each such run."""
     faults = {turn: missing(run) for turn, run in enumerate(runs, 1) if missing(run)}
-    acquired = sum(run.books.acquires or 0 for run in runs)
     seconds = format_ns(sum(run.window.duration_ns for run in runs))
-    head = f"{acquired:,} acquisitions in {seconds}"
+    head = f"{acquisitions(runs)} in {seconds}"
+    notes = "".join(f"\n\n{words(sentence)}" for sentence in followed(runs[-1]))
     if not faults:
-        return f"Complete: no loss is known and the books balance; {head}."
+        return f"Complete: no loss is known and the books balance; {head}.{notes}"
     lines = [f"- ⚠️ run {turn}: INCOMPLETE: {words(fault)}" for turn, fault in faults.items()]
-    return "\n".join([f"Incomplete: {len(faults)} of {len(runs)} runs; {head}:", "", *lines])
+    return (
+        "\n".join([f"Incomplete: {len(faults)} of {len(runs)} runs; {head}:", "", *lines]) + notes
+    )
 
 
 def table(heads: Sequence[str], rows: Iterable[list[str]]) -> str:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from mmaplock_bt.judging import measures
 from mmaplock_bt.judging.measures import Measure
 from mmaplock_bt.result.model import Result
+from mmaplock_bt.result.observe import Reading
 from mmaplock_bt.spec.gates import Metric, Number
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A measure over several runs; `value` is the median of the readings' upper ends.
+    """A measure over several runs; `value` is the median of estimates, else of upper ends.
 
     Of an even number it is the larger middle one. All readings lie in [low, high]; None is an open
     end. `samples` is the smallest number that a reading has.
@@ -44,10 +45,15 @@ def number(value: Number) -> int | float:
     return value if isinstance(value, int) else float(value)
 
 
+def _top(run: Reading) -> int | float:
+    return math.inf if run.high is None else number(run.high)
+
+
 def _summary(measure: Measure) -> Summary | None:
     seen = [run for run in measure.readings if run.is_measured]
-    tops = sorted(math.inf if run.high is None else number(run.high) for run in seen)
-    middle = tops[len(tops) // 2] if tops else math.inf
+    tops = sorted(map(_top, seen))
+    told = sorted(_top(run) if run.figure is None else number(run.figure) for run in seen)
+    middle = told[len(told) // 2] if told else math.inf
     if middle == math.inf:
         return None
     lows = [number(run.low) for run in seen if run.low is not None]

@@ -10,6 +10,7 @@ from mmaplock_bt.renderers import console
 from mmaplock_bt.renderers.text.events import events
 from mmaplock_bt.renderers.text.histograms import histograms
 from mmaplock_bt.renderers.text.tables import table
+from mmaplock_bt.renderers.wording import acquisitions, followed
 from mmaplock_bt.result.loss import missing
 from mmaplock_bt.result.model import Books, EventsData, HistogramData, Result
 from mmaplock_bt.units import format_ns, safe
@@ -41,6 +42,8 @@ def _run(result: Result, out: Console) -> None:
             out.print(Text(f"{output.title} ({name})", style="bold"))
             out.print(_body(name, result), no_wrap=True, overflow="ellipsis")
     out.print()
+    for sentence in followed(result):
+        out.print(Text(sentence, style="dim"))
     out.print(Text(_books(result.books)), soft_wrap=False)
     for message in result.messages:
         out.print(Text(f"bpftrace: {safe(message)}"), soft_wrap=True)
@@ -60,7 +63,7 @@ def _runs(runs: Sequence[Result], out: Console) -> None:
         out.print(
             Text(
                 f"  {turn:>3}  {format_ns(result.window.duration_ns)}{status}, "
-                f"{result.books.acquires or 0:,} acquisitions, {loss}"
+                f"{acquisitions([result])}, {loss}"
             )
         )
 

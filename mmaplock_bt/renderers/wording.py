@@ -1,7 +1,37 @@
-"""Verdicts in words, the same in every report; plain text, for each format to escape."""
+"""Verdicts, and which locks were followed, in words: the same in every report, as plain text."""
 
-from mmaplock_bt.result.model import Verdict
+from collections.abc import Sequence
+
+from mmaplock_bt.result.model import Result, Verdict
 from mmaplock_bt.units import format_ns
+
+
+def followed(result: Result) -> list[str]:
+    """Returns what a reader must know where not every lock was followed; empty where all were."""
+    found = []
+    if result.profile.locks == "contended":
+        found.append(
+            "Only locks that somebody waited for were followed: a hold counts from its first "
+            "waiter on, a wait from when the thread queued. --locks all follows every lock."
+        )
+    if result.books.spinning:
+        found.append(
+            f"{result.books.spinning:,} holds ended while a writer spun for the lock on a CPU: "
+            "its wait, at most as long as the hold, is in no sum."
+        )
+    if result.profile.sample > 1:
+        found.append(
+            f"One lock in {result.profile.sample} was followed: counts and sums are estimates "
+            "(± as given, 19 times in 20), and a longer one may have been passed over."
+        )
+    return found
+
+
+def acquisitions(runs: Sequence[Result]) -> str:
+    """Writes how often the lock was taken, as far as it was followed: '1,234 acquisitions'."""
+    total = sum(run.books.acquires or 0 for run in runs)
+    kinds = {run.profile.locks for run in runs}
+    return f"{total:,} acquisitions{' after a wait' if kinds == {'contended'} else ''}"
 
 
 def told(said: Verdict) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from mmaplock_bt.result import estimates
 from mmaplock_bt.result.rows import Bucket, HistogramRow, Interval, Row
 from mmaplock_bt.spec.gates import QUANTILES
 
@@ -14,13 +15,16 @@ def upper(lower: int) -> int:
 
 
 def histogram_row(
-    key: Row, buckets: list[Bucket], total: int | None, top: int | None
+    key: Row, buckets: list[Bucket], total: int | None, top: int | None, sample: int = 1
 ) -> HistogramRow:
     """Makes a row of buckets in ascending order.
 
-    `total` and `top` are the values' sum and maximum; None where they are not known.
+    `total` and `top` are the values' sum and maximum; None where they are not known. Of `sample`
+    values one was followed: then buckets and total are scaled up, and quantiles have an error.
     """
     count = sum(bucket.n for bucket in buckets)
+    if sample > 1:
+        return _estimated(key, buckets, total, top, sample)
     return {
         "key": key,
         "count": count,
@@ -29,6 +33,35 @@ def histogram_row(
         "buckets": buckets,
         "quantiles": {q: quantile(buckets, count, top, *QUANTILES[q]) for q in QUANTILES},
     }
+
+
+def _estimated(
+    key: Row, buckets: list[Bucket], total: int | None, top: int | None, sample: int
+) -> HistogramRow:
+    count = sum(bucket.n for bucket in buckets)
+    followed = [Bucket(low, high, n // sample) for low, high, n in buckets]
+    row: HistogramRow = {
+        "key": key,
+        "count": count,
+        "sum": total,
+        "max": top,
+        "buckets": buckets,
+        "quantiles": {q: _between(followed, count, sample, *QUANTILES[q]) for q in QUANTILES},
+    }
+    return row
+
+
+def _between(buckets: list[Bucket], count: int, sample: int, over: int, under: int) -> Interval:
+    """From the bucket of the lower rank to that of the upper; open above the last one."""
+    first, last = estimates.ranks(count, sample, over, under)
+    seen, low, high = 0, None, None
+    for bucket in buckets:
+        if seen < first <= seen + bucket.n:
+            low = bucket.low
+        if seen < last <= seen + bucket.n:
+            high = bucket.high
+        seen += bucket.n
+    return Interval(low, high)
 
 
 def quantile(
@@ -49,8 +82,8 @@ def quantile(
     return Interval(0, 0)
 
 
-def merged(found: Sequence[HistogramRow], key: Row) -> HistogramRow:
-    """Returns rows with buckets of one scale as one row.
+def merged(found: Sequence[HistogramRow], key: Row, sample: int = 1) -> HistogramRow:
+    """Returns rows with buckets of one scale as one row; of `sample` values one was followed.
 
     Its sum or maximum is None where one of them has none.
     """
@@ -66,4 +99,5 @@ def merged(found: Sequence[HistogramRow], key: Row) -> HistogramRow:
         [Bucket(low, high, count) for (low, high), count in ordered],
         sum(sums) if len(sums) == len(found) else None,
         max(tops) if len(tops) == len(found) else None,
+        sample,
     )

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from mmaplock_bt.result import estimates
 from mmaplock_bt.result.buckets import merged
-from mmaplock_bt.result.model import HistogramData, Result
+from mmaplock_bt.result.model import EventsData, HistogramData, OutputData, Result
 from mmaplock_bt.result.rows import AnyRow, HistogramRow, column
 from mmaplock_bt.spec.gates import QUANTILES, Metric, Number, Where
 
@@ -14,12 +15,14 @@ from mmaplock_bt.spec.gates import QUANTILES, Metric, Number, Where
 class Reading:
     """A metric's value in one result: it lies in [low, high], in its unit (ns for times).
 
-    None is an open end; both None is 'not measured'.
+    None is an open end; both None is 'not measured'. `figure` is the value itself where the
+    interval is an estimate's error.
     """
 
     low: Number | None
     high: Number | None
     samples: int
+    figure: Number | None = None
 
     @property
     def is_measured(self) -> bool:
@@ -40,6 +43,11 @@ def observe(metric: Metric, result: Result) -> Reading:
         return Reading(None, None, 0)
     output = result.outputs[metric.output]
     found: list[Any] = [row for row in output.rows if _matches(row, metric.where)]
+    read = _estimate if result.profile.sample > 1 else _exact
+    return read(metric, output, found, result)
+
+
+def _exact(metric: Metric, output: OutputData, found: list[Any], result: Result) -> Reading:
     samples = sum(_count(row) for row in found)
     if metric.field == "count":
         return Reading(samples, samples, result.books.acquires or 0)
@@ -48,6 +56,28 @@ def observe(metric: Metric, result: Result) -> Reading:
     if isinstance(output, HistogramData) and metric.field in QUANTILES:
         return _quantile(metric.field, found, samples)
     return _extreme(metric.field, found, samples)
+
+
+def _estimate(metric: Metric, output: OutputData, found: list[Any], result: Result) -> Reading:
+    """Of one lock in N; samples are those that were followed."""
+    n, seen = result.profile.sample, result.books.acquires or 0
+    each = n if isinstance(output, EventsData) else 1  # events are listed, not scaled
+    count = sum(_count(row) for row in found) * each
+    if metric.field in ("count", "rate"):
+        span_ns = 10**9 if metric.field == "count" else result.window.duration_ns
+        return _spread(count, estimates.count_error(count, n), seen, Fraction(10**9, span_ns))
+    if isinstance(output, HistogramData) and metric.field in QUANTILES:
+        return _quantile(metric.field, found, count // n, n) if count else Reading(None, None, 0)
+    whole = _extreme(metric.field, found, count // n)
+    if metric.field == "sum" and whole.low is not None:
+        error = estimates.combined([int(column(row, "sum_error") or 0) for row in found])
+        return _spread(int(whole.low), error, count // n, Fraction(1))
+    return Reading(whole.low, None, count // n, whole.low)  # a larger one may have been passed over
+
+
+def _spread(value: int, error: int, samples: int, scale: Fraction) -> Reading:
+    low, high = max(0, value - error) * scale, (value + error) * scale
+    return Reading(low, high, samples, value * scale)
 
 
 def _matches(row: AnyRow, where: Where) -> bool:
@@ -75,11 +105,11 @@ def _rate(count: int, result: Result) -> Reading:
     return Reading(rate, rate, seen)
 
 
-def _quantile(name: str, found: list[HistogramRow], samples: int) -> Reading:
-    """Of all rows merged into one."""
+def _quantile(name: str, found: list[HistogramRow], samples: int, n: int = 1) -> Reading:
+    """Of all rows merged into one; of `n` values one was followed."""
     if not samples:
         return Reading(None, None, 0)
-    low, high = merged(found, {})["quantiles"][name]
+    low, high = merged(found, {}, n)["quantiles"][name]
     return Reading(low, high, samples)
 
 

@@ -95,14 +95,21 @@ class Row(TypedDict, total=False):
     why: str | None
 
 
-class CounterRow(TypedDict):
+class Estimated(TypedDict, total=False):
+    """Errors of a row that was scaled up from one lock in N (result/estimates)."""
+
+    count_error: int
+    sum_error: int
+
+
+class CounterRow(Estimated):
     """A count of a key."""
 
     key: Row
     count: int
 
 
-class HistogramRow(TypedDict):
+class HistogramRow(Estimated):
     """A key's histogram; `sum` and `max` are None where the script did not keep them."""
 
     key: Row
@@ -120,7 +127,7 @@ class _Counted(TypedDict):
     max: int | None
 
 
-class TableRow(_Counted, Row, total=False):
+class TableRow(_Counted, Row, Estimated, total=False):
     """A key's figures, columns of its worst row, and what else the declaration asks for."""
 
     count_permille: int | None

@@ -6,6 +6,7 @@ from typing import Any
 from rich.text import Text
 
 from mmaplock_bt.result.rows import Row
+from mmaplock_bt.result.rows import column as column_of
 from mmaplock_bt.spec.columns import Column
 from mmaplock_bt.units import format_ns, format_value, safe
 
@@ -44,10 +45,18 @@ def cell(value: object, column: Column) -> str:
     return safe(value)
 
 
-def figure(value: object, column: Column) -> str:
-    """Writes a row's figure like a cell, with plain numbers grouped."""
+def figure(row: Any, column: Column) -> str:
+    """Writes a row's figure like a cell, plain numbers grouped, an estimate with its error."""
+    value = column_of(row, column.name)
     is_plain = isinstance(value, int) and not column.unit
-    return f"{value:,}" if is_plain else cell(value, column)
+    text = f"{value:,}" if is_plain else cell(value, column)
+    return text + error(row, column.name, column.unit)
+
+
+def error(row: Any, name: str, unit: str) -> str:
+    """Returns ' ±56' for a figure that was scaled up from one lock in N, else ''."""
+    found = column_of(row, f"{name}_error") if name in ("count", "sum") else None
+    return "" if found is None else f" ±{number(found, unit)}"
 
 
 def shortened(cgroup: str) -> str:

@@ -3,7 +3,7 @@
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from mmaplock_bt.renderers.text.cells import PARTIES, SHOWN, cell, more, number
+from mmaplock_bt.renderers.text.cells import PARTIES, SHOWN, cell, error, more, number
 from mmaplock_bt.result.buckets import merged
 from mmaplock_bt.result.model import HistogramData
 from mmaplock_bt.result.rows import Bucket, HistogramRow, Interval, Row
@@ -40,8 +40,9 @@ def _histogram(row: HistogramRow, unit: str, window_ns: int) -> RenderableType:
     quantiles = row["quantiles"]
     lines = [
         Text(
-            f"  {_key(row['key'])}  count {row['count']:,}{_rate(row['count'], window_ns)}"
-            f"  total {number(row['sum'], unit)}{_share(row['sum'], unit, window_ns)}"
+            f"  {_key(row['key'])}  count {row['count']:,}{error(row, 'count', '')}"
+            f"{_rate(row['count'], window_ns)}  total {number(row['sum'], unit)}"
+            f"{error(row, 'sum', unit)}{_share(row['sum'], unit, window_ns)}"
             f"  max {number(row['max'], unit)}"
         ),
         Text(

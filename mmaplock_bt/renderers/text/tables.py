@@ -12,6 +12,7 @@ from mmaplock_bt.renderers.text.cells import (
     SHOWN,
     STACKS,
     cell,
+    error,
     figure,
     frames,
     more,
@@ -45,7 +46,7 @@ def table(output: TableData | CounterData, declared: Output) -> RenderableType:
         grid.add_column(head, justify="right", no_wrap=True)  # a figure is never cut
     for row in rows[:SHOWN]:
         words = [cell(column(row["key"], one.name), one).replace(" ", UNBROKEN) for one in keys]
-        numbers = [figure(column(row, one.name), one) for one in declared.figures]
+        numbers = [figure(row, one) for one in declared.figures]
         grid.add_row("", *(Text(word) for word in (*words, *numbers)))
     return Group(grid, *more(rows))
 
@@ -64,7 +65,8 @@ def _paragraph(row: TableRow, keys: list[Column], declared: Output) -> list[Text
     flat: Any = {**row, **row["key"]}
     names = [one.name for one in (*keys, *declared.figures)]
     first = Text("  ")
-    first.append(number(row["sum"], declared.unit), style="bold")
+    total = number(row["sum"], declared.unit) + error(row, "sum", declared.unit)
+    first.append(total, style="bold")
     if flat.get("cause"):
         first.append(f"  {safe(flat['cause'])}", style="bold")
     plain = [one for one in keys if one.name not in (*STACKS, *PARTIES, "cause")]
@@ -82,7 +84,7 @@ def _words(row: TableRow, keys: list[Column]) -> str:
 def _figures(row: TableRow, declared: Output) -> list[str]:
     told = (*STACKS, *PARTIES, "sum", "period_ns", "period_error_ns")
     found = [
-        f"{one.name.removesuffix('_ns')} {figure(column(row, one.name), one)}"
+        f"{one.name.removesuffix('_ns')} {figure(row, one)}"
         for one in declared.figures
         if one.name not in told
     ]
