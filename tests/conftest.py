@@ -4,7 +4,10 @@ import tempfile
 import textwrap
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("any machine", deadline=None)  # how long a case takes proves nothing
+settings.load_profile("any machine")
 pytest_plugins = ["pytester"]
 
 

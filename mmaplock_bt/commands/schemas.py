@@ -22,6 +22,8 @@ _FIGURES = {
     "max": "of the values; null: not kept",
     "buckets": "[low, high, count] each, both ends inclusive; null is an open end",
     "quantiles": "p50 to p99.9, each the interval [low, high] in which it lies",
+    "count_error": "of a count scaled up from one lock in N: right 19 times in 20",
+    "sum_error": "of a sum scaled up from one lock in N: right 19 times in 20",
     "count_permille": "of another output's count, in thousandths",
     "sum_permille": "of another output's sum, in thousandths",
     "period_ns": "after how long it comes again; null: no rhythm",

@@ -69,6 +69,8 @@ def main(arguments: argparse.Namespace, chosen: Profile) -> int:
     # A trap stays armed for days: it has no limit on what it receives, and keeps little.
     options = Options(quiet=arguments.quiet, limit_bytes=None)
     with Window(armed(chosen, limits.by_kind), machine, options) as window:
+        if window.head.profile.locks == "contended" and "hold" in limits.by_kind:
+            _say("a hold counts while somebody waits behind it (--locks all: every hold)")
         folders = one.watch(window.head, window.records())
     for folder in folders:
         print(f"{folder}: {(folder / 'reason.txt').read_text().strip()}")

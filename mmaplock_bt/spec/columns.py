@@ -16,7 +16,10 @@ ColumnUnit = Literal["", "ns", "bytes", "permille"]
 MODES = ("read", "write")
 OWNER_KINDS = ("process", "fork_child", "exec", "teardown", "kernel", "unknown")
 ACTOR_KINDS = ("process", "kernel")
-STATES = ("wait", "hold", "hold begun before the window")
+STATES = (
+    *("wait", "hold"),
+    *("hold begun before the window", "hold begun before anybody waited"),
+)
 LABELS = ("one long hold", "starved by overtaking readers", "a queue of writers", "unexplained")
 NO_YES = ("no", "yes")
 CHARGED = ("charged", "unexplained")

@@ -30,6 +30,7 @@ class Listeners:
                 chosen.params[one.open.every] if one.open.every else None,
                 terminal.say,
                 reads_stacks=is_ours,
+                locks=rendered.locks,
             )
             for one in declared.values()
             if isinstance(one, outputs.OpenSpans)

@@ -5,12 +5,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from mmaplock_bt.errors import BpftraceError
+from mmaplock_bt.spec.declaration import Locks
 from mmaplock_bt.stream import records
 from mmaplock_bt.stream.identities import Identities
 from mmaplock_bt.stream.records import Look, Record, Span
 from mmaplock_bt.tracing import bpf_maps, current_stack
 
-BEGUN_BEFORE = "hold begun before the window"
+BEGUN_BEFORE = {
+    "all": "hold begun before the window",
+    "contended": "hold begun before anybody waited",
+}
 
 
 @dataclass
@@ -24,6 +28,7 @@ class OpenSpans:
     every_ns: int | None
     say: Callable[[str], None]
     reads_stacks: bool = True
+    locks: Locks = "all"
     identities: Identities = field(default_factory=Identities)
     found: dict[str, bpf_maps.Map] | None = None
     next_ns: int = 0
@@ -66,6 +71,10 @@ class OpenSpans:
         now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)  # bpftrace's nsecs since 0.12
         maps = (self.found[name].items() for name in (records.HOLDING, records.WAITING))
         holding, waiting = maps
+        if self.locks == "contended":
+            # Whoever let go after the last waiter had given up is still there.
+            awaited = {mm for _, mm in waiting}
+            holding = {(tid, mm): value for (tid, mm), value in holding.items() if mm in awaited}
         spans = list(_begun_by(now_ns - self.older_ns, holding, waiting))
         held = (records.hexadecimal(mm) for _, mm in holding)
         self.seen_held |= dict.fromkeys(held, now_ns)
@@ -90,7 +99,7 @@ class OpenSpans:
             known_ns = max(wait.since_ns, self.seen_held.get(wait.mm, 0))
             if holder and wait.state == "wait" and holder.time_ns >= known_ns:
                 found[wait.mm] = Span(
-                    BEGUN_BEFORE, holder.tid, wait.mm, holder.mode, wait.since_ns,
+                    BEGUN_BEFORE[self.locks], holder.tid, wait.mm, holder.mode, wait.since_ns,
                     holder.pid, holder.comm,
                 )  # fmt: skip
         return list(found.values())
