@@ -12,6 +12,7 @@ from mmaplock_bt.machine import inventory
 from mmaplock_bt.result.model import Result
 from mmaplock_bt.result.rows import Row
 from mmaplock_bt.spec import profile
+from mmaplock_bt.spec.declaration import Locks
 from mmaplock_bt.tracing.ending import Options
 
 
@@ -24,6 +25,7 @@ class Case:
     argv: list[str]
     check: Callable[[Result], tuple[str, bool]]
     writes_only: bool = False
+    locks: Locks | None = None
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -42,6 +44,7 @@ def _verdict(case: Case, machine: inventory.Machine, *, told: bool) -> dict[str,
     right = right and failure is None and _sound(result)
     verdict = {
         "profile": case.profile,
+        "locks": result.profile.locks,
         "pass": right,
         "found": found,
         "books": asdict(result.books),
@@ -50,7 +53,8 @@ def _verdict(case: Case, machine: inventory.Machine, *, told: bool) -> dict[str,
     }
     if told:
         residue = result.books.residue
-        print(f"{'pass' if right else 'FAIL'}  {case.profile:<18} {found}; residue {residue}")
+        followed = f"{case.profile} ({result.profile.locks})"
+        print(f"{'pass' if right else 'FAIL'}  {followed:<29} {found}; residue {residue}")
         if not right:
             end = failure or "bpftrace ended well"
             print(f"      {result.books}\n      {result.loss}\n      {end}")
@@ -84,8 +88,9 @@ def cases() -> list[Case]:
             workload.command("smaps", 7, 512),
             _starved,
         ),
-        Case("overview", [], workload.command("munmaps", 1009), _overview),
+        Case("overview", [], workload.command("munmaps", 1009), _overview, locks="all"),
         Case("foreign-holds", ["threshold=0"], workload.command("foreign", 7, 50), _foreign),
+        Case("blame", [], workload.command("shares", 7, 512), _blamed, locks="all"),
         Case("blame", [], workload.command("shares", 7, 512), _blamed),
         Case("convoys", [], workload.command("convoy", 7, 512), _convoys),
         Case(
@@ -93,6 +98,7 @@ def cases() -> list[Case]:
             ["limit=20ms", "poll=10ms"],
             workload.command("populate", 512, 3),
             _stuck,
+            locks="all",
         ),
     ]
 
@@ -187,6 +193,7 @@ def _prepared(
     case: Case, machine: inventory.Machine
 ) -> tuple[profile.Profile, inventory.Machine, Options]:
     chosen = profile.with_params(profile.load(case.profile), case.settings)
+    chosen = replace(chosen, locks=case.locks)
     if case.writes_only:
         chosen = replace(chosen, filter=profile.Filter(mode="write"))
     return chosen, machine, Options(command=case.argv, quiet=True)

@@ -106,7 +106,8 @@ def test_foreign_holds_name_actor_owner_cause_and_rhythm(traced):
 def test_a_holder_that_cannot_run_is_named_while_it_lasts(cli, kernel, tmp_path):
     saved = tmp_path / "result.json"
     done = cli(
-        *("run", "stuck-locks", "--set", "limit=300ms", "--set", "poll=50ms", "-o", str(saved)),
+        *("run", "stuck-locks", "--locks", "all", "--set", "limit=300ms", "--set", "poll=50ms"),
+        *("-o", str(saved)),
         *("--", *workload.command("frozen", 3, 2048)),
     )
     reader = json.loads(re.search(r"^\{.*reader.*\}$", done.stderr, re.MULTILINE)[0])["reader"]
@@ -120,7 +121,8 @@ def test_a_holder_that_cannot_run_is_named_while_it_lasts(cli, kernel, tmp_path)
 
 def test_a_lock_that_is_not_released_in_the_window_is_in_the_result(cli, kernel):
     """The window ends while the reader is held up; both stacks of its hold are there."""
-    words = ("--set", "limit=100ms", "--set", "poll=20ms", "--format", "json", "-d", "60s")
+    words = ("--set", "limit=100ms", "--set", "poll=20ms", "--format", "json", "-d", "60s",
+             "--locks", "all")  # fmt: skip
     for _ in range(5):  # the hog must catch the reader inside its hold
         with running("frozen", 8, 4096) as process:
             run = subprocess.Popen(
@@ -139,7 +141,11 @@ def test_a_lock_that_is_not_released_in_the_window_is_in_the_result(cli, kernel)
     assert any("smaps" in frame for frame in held[0]["kernel_stack"]), "at its acquisition"
 
 
-def test_who_holds_a_lock_that_was_taken_before_the_window(kernel, tmp_path):
+@pytest.mark.parametrize(
+    ("locks", "state"),
+    [("all", "hold begun before the window"), ("contended", "hold begun before anybody waited")],
+)
+def test_who_holds_a_lock_that_was_taken_before_the_window(kernel, tmp_path, locks, state):
     """The freeze is there already: a new waiter meets it, and the rwsem says who holds it."""
     for attempt in range(5):  # the window must open while the populate lasts
         raw = tmp_path / f"raw-{attempt}"
@@ -148,7 +154,7 @@ def test_who_holds_a_lock_that_was_taken_before_the_window(kernel, tmp_path):
             run = subprocess.Popen(
                 [sys.executable, "-m", "mmaplock_bt", "run", "stuck-locks", "--format", "json",
                  "--set", "limit=100ms", "--set", "poll=50ms", "-p", str(process.pid),
-                 "--save-raw", str(raw)],
+                 "--save-raw", str(raw), "--locks", locks],
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             )  # fmt: skip
             with raw.open() as lines:
@@ -166,7 +172,7 @@ def test_who_holds_a_lock_that_was_taken_before_the_window(kernel, tmp_path):
         if asked is not None:
             asked.wait()
         rows = json.loads(out)["outputs"]["stuck"]["rows"] if out else []
-        before = [row for row in rows if row["state"] == "hold begun before the window"]
+        before = [row for row in rows if row["state"] == state]
         if before:
             break
     assert before[0]["pid"] == before[0]["owner_pid"] == process.pid
@@ -182,7 +188,7 @@ def _says(run: "subprocess.Popen[str]", words: str) -> bool:
 
 def test_populate_is_seen_while_it_lasts(traced):
     result = traced(
-        *("stuck-locks", "--set", "limit=50ms", "--set", "poll=10ms"),
+        *("stuck-locks", "--locks", "all", "--set", "limit=50ms", "--set", "poll=10ms"),
         *("--", *workload.command("populate", 4096)),
     )
     row = next(r for r in result.outputs["stuck"].rows if r["cause"] == "populate")
@@ -195,7 +201,7 @@ def test_the_trap_captures_while_the_freeze_lasts(cli, kernel, tmp_path):
     with running("frozen", 20, 4096):
         done = cli(
             *("run", "blame", "--trap", "hold > 100ms", "--trap-dir", str(tmp_path / "trap")),
-            *("--capture", "500ms", "--captures", "1", "-d", "60s"),
+            *("--capture", "500ms", "--captures", "1", "-d", "60s", "--locks", "all"),
         )
     assert done.returncode == 0, done.stderr
     (place,) = (tmp_path / "trap").iterdir()
@@ -383,7 +389,7 @@ def test_redis_bgsave(cli, kernel, tmp_path):
 
 def _fork_agrees(cli, profile: str, pid: int, sock: str) -> bool:
     """One BGSAVE, traced; whether the fork's hold is within 20 % of redis' own figure."""
-    words = ("run", profile, "-p", str(pid), "--system-wide", "--format", "json")
+    words = ("run", profile, "-p", str(pid), "--system-wide", "--format", "json", "--locks", "all")
     done = cli(*words, "--", "redis-cli", "-s", sock, "BGSAVE")
     assert done.returncode == 0, done.stderr
     said_us = int(re.search(r"latest_fork_usec:(\d+)", redis(sock, "INFO"))[1])
@@ -414,9 +420,9 @@ def redis(sock: str, *words: str) -> str:
 
 def test_overview_is_the_default_and_advises(cli, kernel, tmp_path):
     saved = tmp_path / "result.json"
-    done = cli("run", "-o", str(saved), "--", *workload.command("munmaps", 1009))
+    done = cli("run", "--locks", "all", "-o", str(saved), "--", *workload.command("munmaps", 1009))
     result = from_json(saved.read_text())
-    assert result.profile.name == "overview"
+    assert (result.profile.name, result.profile.locks) == ("overview", "all")
     (advice,) = result.outputs["next"].rows
     assert f"mmaplock-bt run {advice['run']}" in done.stdout
     holds = sum(row["count"] for row in result.outputs["hold"].rows)
