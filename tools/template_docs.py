@@ -42,7 +42,14 @@ A template is one file, `NAME.bt.j2`: a declaration in YAML in its first Jinja c
 ## Blocks
 
 The base keeps the books and pairs starts with releases; it renders a block's text where its moment
-is. A block that is empty costs nothing.
+is. A block that is empty costs nothing, nor does a probe or a map that only it would need.
+
+A declaration may say `locks: [contended, all]`: the analysis can follow only locks that somebody
+waits for, and does unless asked otherwise. There a wait begins when the thread queues, `hold_began`
+comes for holders that had waited only, and `hold_ended` for holds that somebody waited behind, with
+`$hold_ns` from the first waiter on. `locks` is `"contended"` or `"all"` while the template renders.
+`samples: true` says that its figures stay right, scaled, when one lock in N is followed
+(`--sample 1/N`).
 """
 CALLS = """\
 ## What is given
@@ -102,7 +109,7 @@ def _learnt() -> str:
 
 
 def _kinds() -> Iterator[str]:
-    common = set(outputs.Counter.model_fields) - {"kind", "keys", "optional_keys"}
+    common = set(outputs.Counter.model_fields) - {"kind", "keys", "optional_keys", "every"}
     yield "All of them have\n"
     yield "\n".join(_fields(outputs.Counter, set(outputs.Counter.model_fields) - common))
     for title, model in KINDS.items():
