@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mmaplock_bt import resources
 from mmaplock_bt.errors import TargetError
-from mmaplock_bt.machine import btf, distro
+from mmaplock_bt.machine import btf, distro, held_btf
 
 TIMEOUT_S = 30.0
 LIMIT_BYTES = 1 << 20  # of output: a program that prints without end is no bpftrace
@@ -154,7 +154,8 @@ def outcomes(path: str, *, fresh: bool = False) -> dict[str, bool | str]:
 
 
 def _tried(path: str) -> dict[str, bool | str]:
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    # As tracing/bpftrace holds it: what is remembered must be what a run will meet.
+    with held_btf.held(), ThreadPoolExecutor(os.cpu_count()) as pool:
         running = {name: pool.submit(_try, path, trial) for name, trial in TRIALS.items()}
         try:
             return {name: future.result() for name, future in running.items()}
@@ -246,5 +247,6 @@ def _memory(path: str) -> Path:
         os.geteuid(),
         capabilities(),
     )
-    name = hashlib.sha256(repr((identity, TRIALS)).encode()).hexdigest()[:16]
+    tried = repr((identity, TRIALS, held_btf.minimal()))
+    name = hashlib.sha256(tried.encode()).hexdigest()[:16]
     return resources.cache() / f"trials-{name}.json"

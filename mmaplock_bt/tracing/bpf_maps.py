@@ -7,18 +7,16 @@ with 0.21. bpf(2) and pidfd_getfd(2) (Linux 5.6) need no release, and bpftrace n
 import ctypes
 import errno
 import os
-import platform
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmaplock_bt.errors import BpftraceError
+from mmaplock_bt.machine.bpf_call import bpf
 
 # include/uapi/linux/bpf.h
 _UPDATE, _INFO, _LOOKUP_BATCH = 2, 15, 24
-_ATTRIBUTES = 128
-_BPF = {"x86_64": 321, "i686": 357, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
 _PIDFD_GETFD = 438  # the same on every architecture
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -51,7 +49,7 @@ class Map:
                 ctypes.addressof(values), self.size, self.descriptor, 0, 0,
             )  # fmt: skip
             with _not_preempted():
-                said, failed = _try(_LOOKUP_BATCH, attributes)
+                _, said, failed = bpf(_LOOKUP_BATCH, attributes)
             count = struct.unpack_from("I", said, 32)[0]
             words = self.key_bytes // 8
             for at in range(count):
@@ -109,18 +107,9 @@ def _duplicate(process: int, descriptor: int) -> int:
 
 
 def _call(command: int, attributes: bytes) -> None:
-    _, failed = _try(command, attributes)
+    _, _, failed = bpf(command, attributes)
     if failed:
         raise OSError(failed, f"bpf({command}): {os.strerror(failed)}")
-
-
-def _try(command: int, attributes: bytes) -> tuple[bytes, int]:
-    """(the attributes as the kernel left them, errno or 0)."""
-    number = _BPF.get(platform.machine(), 280)  # 280 is asm-generic's
-    # Zeros behind what a kernel knows are allowed (bpf_check_uarg_tail_zero).
-    buffer = ctypes.create_string_buffer(attributes, _ATTRIBUTES)
-    done = int(_libc.syscall(number, command, buffer, _ATTRIBUTES))
-    return buffer.raw, ctypes.get_errno() if done < 0 else 0
 
 
 @contextmanager
