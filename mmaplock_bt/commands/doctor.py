@@ -60,7 +60,7 @@ def _checks(bpftrace: str, *, fresh: bool) -> Iterator[Check]:
     yield _channel()
     yield (path := _needed("bpftrace", lambda: inventory.binary(bpftrace)))
     if path.state == "ok":
-        yield (number := _needed("version", lambda: inventory.version(path.found)))
+        yield (number := _needed("version", lambda: inventory.version(path.found, fresh=True)))
         if number.state == "ok":
             yield from _accepted(path.found, number.found, fresh=fresh)
 

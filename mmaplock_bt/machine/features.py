@@ -9,7 +9,6 @@ import select
 import signal
 import subprocess
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +138,7 @@ def outcomes(path: str, *, fresh: bool = False) -> dict[str, bool | str]:
     release and the privileges. A bpftrace that cannot trace is not remembered: the reason may be
     gone.
     """
-    memory = _memory(path)
+    memory = remembered(path, "trials")
     if not fresh:
         with suppress(OSError, ValueError):
             known = json.loads(memory.read_text(encoding="utf-8"))
@@ -154,6 +153,9 @@ def outcomes(path: str, *, fresh: bool = False) -> dict[str, bool | str]:
 
 
 def _tried(path: str) -> dict[str, bool | str]:
+    # Here: a run that remembers needs no pool, and waits for its imports.
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
     # As tracing/bpftrace holds it: what is remembered must be what a run will meet.
     with held_btf.held(), ThreadPoolExecutor(os.cpu_count()) as pool:
         running = {name: pool.submit(_try, path, trial) for name, trial in TRIALS.items()}
@@ -236,7 +238,8 @@ def capabilities() -> int:
     return int(found[1], 16) if found else 0
 
 
-def _memory(path: str) -> Path:
+def remembered(path: str, what: str) -> Path:
+    """Returns the file that keeps what was found out about a bpftrace on this kernel."""
     real = Path(path).resolve()
     found = real.stat()
     identity = (
@@ -249,4 +252,4 @@ def _memory(path: str) -> Path:
     )
     tried = repr((identity, TRIALS, held_btf.minimal()))
     name = hashlib.sha256(tried.encode()).hexdigest()[:16]
-    return resources.cache() / f"trials-{name}.json"
+    return resources.cache() / f"{what}-{name}.json"

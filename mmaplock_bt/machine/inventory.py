@@ -1,6 +1,7 @@
 """What this machine offers: looked at or tried, never guessed from a version number."""
 
 import gzip
+import json
 import os
 import platform
 import re
@@ -168,8 +169,24 @@ def binary(bpftrace: str) -> str:
     return path
 
 
-def version(path: str) -> str:
-    """Returns a bpftrace's version, like '0.23.2'. Raises TargetError for another program."""
+def version(path: str, *, fresh: bool = False) -> str:
+    """Returns a bpftrace's version, like '0.23.2'; remembered unless `fresh`, as outcomes().
+
+    Raises TargetError for another program.
+    """
+    with suppress(OSError, ValueError):
+        memory = features.remembered(path, "version")
+        known = json.loads(memory.read_text(encoding="utf-8"))
+        if isinstance(known, str) and not fresh:
+            return known
+    number = _told_version(path)
+    with suppress(OSError):  # no memory is only slower
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        memory.write_text(json.dumps(number), encoding="utf-8")
+    return number
+
+
+def _told_version(path: str) -> str:
     status, text = features.output(path, "--version")
     found = re.match(r"bpftrace v?(\d+\.\d+\S*)", text.strip())
     if found is None:
