@@ -5,10 +5,13 @@ import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from mmaplock_bt import __version__
 from mmaplock_bt.errors import Failure
+
+if TYPE_CHECKING:
+    from mmaplock_bt.tracing.head_start import HeadStart
 
 EXIT_CODES = """exit codes:
   0 done   1 a gate or self-test failed   2 wrong usage or profile   3 this machine cannot trace
@@ -23,7 +26,7 @@ FORMATS = (
 # name -> (module, function, help). Imported when called only: rich, jinja2 and pydantic are slow.
 COMMANDS = {
     "run": ("run", "main", "trace with a profile and report"),
-    "list": ("profiles", "list_main", "the profiles that can be named"),
+    "list": ("listing", "main", "the profiles that can be named"),
     "show": ("profiles", "show_main", "what a profile asks, takes and yields"),
     "check": ("profiles", "check_main", "all faults of a profile, with line and column"),
     "script": ("profiles", "script_main", "the profile as a standalone bpftrace program"),
@@ -37,8 +40,18 @@ COMMANDS = {
 
 
 def run_main() -> NoReturn:
-    """Runs the command line of this process and exits with its code."""
-    sys.exit(main(sys.argv[1:]))
+    """Runs the command line of this process and exits with its code.
+
+    All that was begun has ended by then. Python would still take apart every module: tens of
+    milliseconds, for nothing.
+    """
+    code = main(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        pass
+    os._exit(code)
 
 
 def main(argv: list[str]) -> int:
@@ -46,7 +59,25 @@ def main(argv: list[str]) -> int:
 
     Raises no Failure: its sentence goes to stderr, its code is returned.
     """
+    head = _head_start(argv)
+    try:
+        return _called(argv, head)
+    finally:
+        if head is not None:
+            head.end()
+
+
+def _head_start(argv: list[str]) -> "HeadStart | None":
+    if argv[:1] != ["run"]:
+        return None
+    from mmaplock_bt.tracing import head_start  # noqa: PLC0415  (--help waits for its imports)
+
+    return head_start.of(argv)
+
+
+def _called(argv: list[str], head: "HeadStart | None") -> int:
     arguments = parse(argv)
+    arguments.head_start = head
     command = arguments.command
     module, function, _ = COMMANDS[arguments.verb]
     if command and arguments.verb != "run":

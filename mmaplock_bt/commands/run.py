@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mmaplock_bt.commands import gate, output, trap
+from mmaplock_bt.commands import gate, output
 from mmaplock_bt.commands.output import Outputs
 from mmaplock_bt.commands.tracing import trace
 from mmaplock_bt.errors import COMMAND_FAILED, BpftraceError, UsageError
@@ -36,6 +36,8 @@ def main(arguments: argparse.Namespace) -> int:
     arguments.profile = arguments.profile or DEFAULT
     chosen = chosen_profile(arguments)
     if arguments.trap:
+        from mmaplock_bt.commands import trap  # noqa: PLC0415  (a run waits for its imports)
+
         return trap.main(arguments, chosen)
     chosen = profile.with_gates(chosen, gate.given(arguments, chosen.template.declaration.outputs))
     check_command(arguments.command)
@@ -117,6 +119,7 @@ def options(arguments: argparse.Namespace) -> Options:
         arguments.save_raw,
         arguments.quiet,
         ready_fd=arguments.ready_fd,
+        head_start=arguments.head_start,
     )
 
 

@@ -1,11 +1,9 @@
 """Runs bpftrace: starts it, opens and closes the window, yields its lines, leaves nothing behind.
 
-bpftrace has a pty of its own (pexpect): diagnostics come from there, JSON comes from a FIFO.
-However this process dies, the closing pty hangs bpftrace up and the parent-death signal kills it.
+bpftrace has a terminal of its own: diagnostics come from there, JSON comes from a FIFO.
 """
 
 import contextlib
-import ctypes
 import mmap
 import os
 import re
@@ -14,26 +12,29 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-
-import pexpect
 
 from mmaplock_bt.errors import BpftraceError, RefusedError, TargetError
 from mmaplock_bt.machine import pid_namespace
 from mmaplock_bt.machine.features import NOISE
 from mmaplock_bt.machine.inventory import Machine
 from mmaplock_bt.script.render import Script
+from mmaplock_bt.tracing.drain import Drain
+from mmaplock_bt.tracing.head_start import HeadStart
+from mmaplock_bt.tracing.launch import Launch, Order
+from mmaplock_bt.tracing.process import Process
 
 LIVE_TIMEOUT_S = 90.0
 STOP_GRACE_S = 20.0
-POLL_S = 0.02
+ASK_S = 0.005
+REST_S = 0.01
 QUIET_S = 0.15
 DIAGNOSTIC_LINES = 12
 DIAGNOSTIC_BYTES = 256 << 10  # the last ones are kept
+CLOSED = b'"close|'
 FLOOD_BYTES = 4 << 20  # before the window opens no script prints so much
 BUFFER_BYTES = 16 << 20  # in all
-PR_SET_PDEATHSIG = 1
 _SGR = re.compile(r"\x1b\[[0-9;]*m")
 _COMM = Path("/proc/self/comm")
 
@@ -41,20 +42,21 @@ _COMM = Path("/proc/self/comm")
 class Tracer:
     """A bpftrace process; a context manager that ends it on every way out.
 
-    `root_pid` is the process whose tree is traced, 0 for none.
+    `root_pid` is the process whose tree is traced, 0 for none. `head` may have it started already.
     """
 
-    def __init__(self, script: Script, machine: Machine, root_pid: int = 0) -> None:
+    def __init__(
+        self, script: Script, machine: Machine, root_pid: int = 0, head: HeadStart | None = None
+    ) -> None:
         self.script = script
         self.machine = machine
         self.root_pid = root_pid
-        self.received_bytes = 0
-        self._folder = Path(tempfile.mkdtemp(prefix="mmaplock-bt-"))
+        self._head = head
         self._partial = b""
         self._said = b""
         self._name = _COMM.read_text(encoding="utf-8", errors="surrogateescape")
-        self._child: pexpect.spawn[bytes] | None = None
-        self._stream = -1
+        self._launch: Launch | None = None
+        self._drain: Drain | None = None
 
     def __enter__(self) -> "Tracer":
         try:
@@ -68,15 +70,26 @@ class Tracer:
         self._end()
 
     @property
+    def order(self) -> Order:
+        """What is started."""
+        # Up to 0.22 a full map is silent without -k; from 0.23 it is reported anyway.
+        flags = ["-k"] if self.machine.facts.get("helper_errors_flag") else []
+        return Order([self.machine.path, *flags], self._settings(), self.script.text)
+
+    @property
     def alive(self) -> bool:
         """Whether bpftrace runs."""
-        return self._child is not None and self._child.isalive()
+        return self._launch is not None and self._launch.process.alive
 
     @property
     def pid(self) -> int:
-        """bpftrace's process id: the shell that started it has become it."""
-        assert self._child is not None and self._child.pid is not None
-        return self._child.pid
+        """bpftrace's process id."""
+        return self._started.process.pid
+
+    @property
+    def received_bytes(self) -> int:
+        """How much came from bpftrace, be it read or not."""
+        return 0 if self._drain is None else self._drain.received_bytes
 
     @property
     def diagnostics(self) -> list[str]:
@@ -90,10 +103,7 @@ class Tracer:
     @property
     def status(self) -> int | None:
         """bpftrace's exit status, a signal as its negative number; None while it runs."""
-        child = self._child
-        if child is None or child.signalstatus is None:
-            return None if child is None else child.exitstatus
-        return -child.signalstatus
+        return None if self._launch is None else self._launch.process.status
 
     def open_window(self, interrupted: Callable[[], bool]) -> list[str]:
         """Waits until all probes are live, opens the window, returns the lines so far.
@@ -110,8 +120,9 @@ class Tracer:
                 return lines
             alive = self.alive
             _rename("mmaplock-bt/on")
-            lines += self.read(POLL_S)
+            lines += self.read(ASK_S)
             if not alive:
+                lines += self._lines(b"".join(self._remaining()))
                 raise RefusedError(self._refusal(lines))
             if self.received_bytes > FLOOD_BYTES:
                 raise BpftraceError(f"bpftrace prints without end: {self._last_words(lines)}")
@@ -120,93 +131,127 @@ class Tracer:
                     f"bpftrace's probes were not live after {LIVE_TIMEOUT_S:.0f} s; "
                     f"its last words: {self._last_words(lines)}"
                 )
-        self._unlink()
+        self._started.is_live()
         return lines
 
-    def read(self, timeout_s: float) -> list[str]:
-        """Returns the whole lines that arrived; waits at most `timeout_s` for the first."""
-        assert self._child is not None
-        watched = [self._stream] + ([] if self._child.closed else [self._child.fileno()])
-        ready, _, _ = select.select(watched, [], [], timeout_s)
-        if len(ready) and self._stream not in ready:
-            self._read_diagnostics()
-        if self._stream not in ready:
-            return []
-        with contextlib.suppress(BlockingIOError):
-            data = os.read(self._stream, 1 << 20)
-            if not data:
-                time.sleep(POLL_S)  # no writer (yet, or any more): select would spin
-            self.received_bytes += len(data)
-            *whole, self._partial = (self._partial + data).split(b"\n")
-            return [line.decode("utf-8", "surrogateescape") for line in whole]
-        return []
+    def read(self, timeout_s: float, also: Iterable[int] = ()) -> list[str]:
+        """Returns the next whole lines, not many at once.
+
+        Waits at most `timeout_s` for something to come, for bpftrace's end, or until one of the
+        descriptors in `also` can be read from.
+        """
+        self._wait(timeout_s, also)
+        return self._lines(self._draining.take())
 
     def close_window(self) -> Iterator[str]:
-        """Closes the window, lets bpftrace print its maps and end; yields the last lines."""
+        """Closes the window, lets bpftrace print its maps and end; yields the last lines.
+
+        All this comes first: who reads the lines may be slow.
+        """
+        pieces: list[bytes] = []
         if self.alive:
             _rename("mmaplock-bt/off")
-            yield from self._drain()
+            pieces += self._until_rest()
             # Not exit() in the script: that waits its turn behind every record in the buffer.
-            self._signal(signal.SIGINT)
-        deadline = time.monotonic() + STOP_GRACE_S
-        while self.alive:
-            yield from self.read(POLL_S)
-            if time.monotonic() > deadline:
-                self._signal(signal.SIGTERM)
-            if time.monotonic() > deadline + 2:
-                self._signal(signal.SIGKILL)
-        self._read_diagnostics()
-        while lines := self.read(0):
-            yield from lines
+            self._started.process.signal(signal.SIGINT)
+        pieces += self._until_end()
+        for piece in pieces:
+            yield from self._lines(piece)
         if self._partial:
             yield self._partial.decode("utf-8", "surrogateescape")
             self._partial = b""
 
-    def _drain(self) -> Iterator[str]:
+    @property
+    def _started(self) -> Launch:
+        assert self._launch is not None
+        return self._launch
+
+    @property
+    def _draining(self) -> Drain:
+        assert self._drain is not None
+        return self._drain
+
+    def _wait(self, timeout_s: float, also: Iterable[int] = ()) -> None:
+        """Until lines come, bpftrace ends or time is up; keeps what bpftrace says meanwhile."""
+        process, waiting = self._started.process, select.poll()
+        for descriptor in (self._draining.arrived, process.pidfd, process.terminal, *also):
+            if descriptor >= 0:
+                waiting.register(descriptor, select.POLLIN)
+        if any(ready == process.terminal for ready, _ in waiting.poll(timeout_s * 1000)):
+            self._read_diagnostics()
+
+    def _lines(self, piece: bytes) -> list[str]:
+        *whole, self._partial = (self._partial + piece).split(b"\n")
+        return [line.decode("utf-8", "surrogateescape") for line in whole]
+
+    def _arrived(self) -> list[bytes]:
+        return list(iter(self._draining.take, b""))
+
+    def _until_rest(self) -> list[bytes]:
         """What the kernel still buffers: a signalled bpftrace drops it without a word.
 
-        Ends once the 'close' record came and nothing followed it for QUIET_S (other CPUs' buffers).
+        Ends once the 'close' record came and bpftrace has nothing more (other CPUs' buffers).
         """
+        pieces: list[bytes] = []
+        rest = Rest(self._started.process, self._draining)
         deadline = time.monotonic() + STOP_GRACE_S
-        closed = False
+        tail, closed = b"", False
         while self.alive and time.monotonic() < deadline:
-            lines = self.read(QUIET_S)
-            yield from lines
-            if closed and not lines:
-                return
-            closed = closed or any('"close|' in line for line in lines)
+            self._wait(REST_S)
+            arrived = b"".join(self._arrived())
+            pieces.append(arrived)
+            closed = closed or CLOSED in tail + arrived
+            tail = arrived[-len(CLOSED) :]
+            if rest.reached(arrived) and closed:
+                break
+        return pieces
+
+    def _until_end(self) -> list[bytes]:
+        """The rest, once bpftrace is gone: it is killed where it does not end within its grace."""
+        pieces: list[bytes] = []
+        deadline = time.monotonic() + STOP_GRACE_S
+        while self.alive:
+            self._wait(0.1)
+            pieces += self._arrived()
+            if time.monotonic() > deadline:
+                self._started.process.signal(signal.SIGTERM)
+            if time.monotonic() > deadline + 2:
+                self._started.process.signal(signal.SIGKILL)
+        return pieces + self._remaining()
+
+    def _remaining(self) -> list[bytes]:
+        """What an ended bpftrace has left in its pipe and on its terminal."""
+        self._read_diagnostics()
+        self._draining.stop()
+        return self._arrived()
 
     def _start(self) -> None:
-        script = self._folder / "script.bt"
-        script.write_text(self.script.text, encoding="utf-8")
-        fifo = self._folder / "stream"
-        os.mkfifo(fifo, 0o600)
-        # Non-blocking: opening a FIFO waits for its writer, which is not started yet.
-        self._stream = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        # Up to 0.22 a full map is silent without -k; from 0.23 it is reported anyway.
-        flags = ["-k"] if self.machine.facts.get("helper_errors_flag") else []
-        command = [self.machine.path, *flags, "-f", "json", "-o", str(fifo), str(script)]
-        # The shell's pid is, after exec, bpftrace's own, which no version can name.
-        line = 'IFS= read -r pids && exec "$@" $pids'
+        self._launch = self._launched_ahead() or self._launched_now()
+        self._drain = Drain(self._launch.stream)
+        self._drain.start()
+
+    def _launched_ahead(self) -> Launch | None:
+        launch = self._head.launch(self.order) if self._head else None
+        if launch is not None and launch.pids != self._pids(launch):
+            launch.end()
+            return None
+        return launch
+
+    def _launched_now(self) -> Launch:
         try:
-            self._child = pexpect.spawn(
-                "/bin/sh",
-                ["-c", line, "sh", *command],
-                env=os.environ | self._environment(),
-                echo=False,
-                timeout=None,
-                preexec_fn=_die_with_parent,
-            )
+            launch = self._launch = Launch(self.order)
         except OSError as error:
             mend = "mount -t devpts devpts /dev/pts, if that is not there"
             raise TargetError(f"no terminal for bpftrace ({error})", mend) from error
-        pids = [self.pid, os.getpid(), self.root_pid or os.getpid()]
-        known = pid_namespace.translate(self.machine.path, pids)
-        self._child.sendline(" ".join(map(str, known)))
-        # pexpect sleeps this long each time; 0.1 s by default.
-        self._child.delayafterclose = self._child.delayafterterminate = 0.05
+        launch.tell(self._pids(launch))
+        return launch
 
-    def _environment(self) -> dict[str, str]:
+    def _pids(self, launch: Launch) -> list[int]:
+        """bpftrace's own, which no version can name, ours and the traced command's."""
+        pids = [launch.process.pid, os.getpid(), self.root_pid or os.getpid()]
+        return pid_namespace.translate(self.machine.path, pids)
+
+    def _settings(self) -> dict[str, str]:
         keys = str(self.script.map_keys)
         # The first name up to 0.19, the second from 0.20; up to 0.23 the first makes it warn.
         return {
@@ -226,25 +271,19 @@ class Tracer:
         pages = BUFFER_BYTES // mmap.PAGESIZE // buffers
         return max(64, 1 << max(0, pages.bit_length() - 1))  # 64 is its default; a power of 2
 
-    def _signal(self, number: int) -> None:
-        child = self._child
-        if child is not None and child.pid and child.isalive():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child.pid, number)
-
     def _read_diagnostics(self) -> None:
-        if self._child is None or self._child.closed:
-            return
-        with contextlib.suppress(pexpect.EOF, pexpect.TIMEOUT, OSError):
-            for _ in range(100):  # a flood must not hold up the rest
-                self._said += self._child.read_nonblocking(1 << 16, timeout=0)
+        for _ in range(100):  # a flood must not hold up the rest
+            said = self._started.process.said()
+            if not said:
+                break
+            self._said += said
         self._said = self._said[-DIAGNOSTIC_BYTES:]
 
     def _refusal(self, lines: list[str]) -> str:
         """The sentence for a bpftrace that ended before its probes were live."""
         self._read_diagnostics()
         kept = Path(tempfile.gettempdir()) / f"mmaplock-bt-refused-{os.getpid()}.bt"
-        shutil.copy(self._folder / "script.bt", kept)
+        shutil.copy(self._started.script, kept)
         return (
             f"bpftrace {self.machine.bpftrace} refused the script (status {self.status}): "
             f"{self._last_words(lines)}\nThe script is kept at {kept}"
@@ -256,30 +295,41 @@ class Tracer:
         said = [line for line in self.diagnostics + stray if line.strip() and NOISE not in line]
         return "\n  ".join(["", *said[-DIAGNOSTIC_LINES:]]) if said else "(it said nothing)"
 
-    def _unlink(self) -> None:
-        """bpftrace has both files open: from here on even SIGKILL leaves no file behind."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-
     def _end(self) -> None:
-        if self._child is not None:
-            self._signal(signal.SIGKILL)
-            self._child.close(force=True)
-        if self._stream >= 0:
-            os.close(self._stream)
-            self._stream = -1
-        self._unlink()
+        if self._launch is not None:
+            self._launch.process.end()
+        if self._drain is not None:
+            self._drain.close()
+            self._drain = None
+        if self._launch is not None:
+            self._launch.end()
         with contextlib.suppress(OSError):
             _COMM.write_text(self._name, encoding="utf-8", errors="surrogateescape")
 
 
+class Rest:
+    """Tells when bpftrace has passed on all that it had: it sleeps, and slept all the while.
+
+    Its loop sleeps only when the buffers of all CPUs are empty. Where its sleep cannot be seen,
+    nothing must have come for QUIET_S.
+    """
+
+    def __init__(self, process: Process, drain: Drain) -> None:
+        self._process = process
+        self._drain = drain
+        self._switches: int | None = None
+        self._quiet_since = time.monotonic()
+
+    def reached(self, arrived: bytes) -> bool:
+        """Whether it rests; to be asked at intervals, with what arrived since the last time."""
+        now, before = self._process.asleep(), self._switches
+        # Blocked on a full pipe it sleeps, too.
+        self._switches = now if self._drain.is_empty and not arrived else None
+        if arrived:
+            self._quiet_since = time.monotonic()
+        slept = self._switches is not None and self._switches == before
+        return slept or time.monotonic() - self._quiet_since > QUIET_S
+
+
 def _rename(name: str) -> None:
     _COMM.write_text(name, encoding="utf-8")
-
-
-def _die_with_parent() -> None:
-    """In the child: SIGKILL when the parent dies, and SIGINT as by default.
-
-    A shell's background job ignores SIGINT; bpftrace would inherit that and miss its end.
-    """
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)

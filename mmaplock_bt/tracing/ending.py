@@ -11,6 +11,7 @@ from types import FrameType
 from mmaplock_bt.errors import Interrupted
 from mmaplock_bt.result.model import EndedBy
 from mmaplock_bt.tracing.bpftrace import Tracer
+from mmaplock_bt.tracing.head_start import HeadStart
 from mmaplock_bt.tracing.held_command import HeldCommand
 
 LIMIT_BYTES = 512 << 20
@@ -29,6 +30,7 @@ class Options:
     quiet: bool = False
     limit_bytes: int | None = LIMIT_BYTES
     ready_fd: int | None = None
+    head_start: HeadStart | None = None
 
 
 @dataclass
@@ -63,6 +65,11 @@ class Stop:
         if self.deadline_ns is None:
             return TICK_S
         return min(TICK_S, max(0.0, (self.deadline_ns - time.monotonic_ns()) / 1e9))
+
+    def descriptors(self) -> list[int]:
+        """Returns what can be read from once the command or the watched process has ended."""
+        command = [] if self.command is None else [self.command.pidfd]
+        return command + ([] if self.pidfd is None else [self.pidfd])
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:

@@ -76,7 +76,7 @@ class Window:
             self._stop.pidfd = _pidfd(chosen.filter.owner.pid, stack)
         self._raw = _raw(options.save_raw, stack)
         if options.command:
-            self._stop.command = HeldCommand(list(options.command))
+            self._stop.command = self._held(list(options.command))
             stack.callback(self._stop.command.end)
         self._start(stack)
         start = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
@@ -85,10 +85,14 @@ class Window:
         listeners = Listeners(chosen, self._script, self._machine.facts)
         self._listeners = stack.enter_context(listeners)
 
+    def _held(self, argv: list[str]) -> HeldCommand:
+        head = self._options.head_start
+        return (head.command(argv) if head else None) or HeldCommand(argv)
+
     def _start(self, stack: ExitStack) -> None:
         """Tries raw tracepoints and, where they are refused after all, does without.
 
-        0.27 takes them only while some BPF program with BTF is loaded: a trial gets outdated.
+        0.27 takes them only while some BTF is loaded. We hold one, where the kernel lets us.
         """
         try:
             self._try(stack)
@@ -105,13 +109,17 @@ class Window:
         is_tree = command is not None and not self._options.system_wide
         known = _as_machine_counts(self._chosen, self._machine)
         self._script = render(known, self._machine, tree=is_tree)
-        tracer = Tracer(self._script, self._machine, 0 if command is None else command.pid)
+        root, head = 0 if command is None else command.pid, self._options.head_start
+        tracer = Tracer(self._script, self._machine, root, head)
         self._progress("compiling and attaching")
         with ExitStack() as own:
             self._tracer = own.enter_context(tracer)
             self._first = tracer.open_window(lambda: self._stop.interrupts > 0)
             if self._stop.interrupts:
                 raise Interrupted("interrupted before the probes were live: there is no result")
+            # In another PID namespace the pids are known only once bpftrace runs.
+            if head is not None and not self._machine.facts.get("pid_namespace"):
+                head.remember(tracer.order)
             stack.push(own.pop_all())
 
     def _begin(self, opened_ns: int) -> None:
@@ -129,7 +137,7 @@ class Window:
             self._progress(terminal.remaining(stop.deadline_ns, opened_ns))
             if stop.command is not None:
                 self._listeners.frames.remember(stop.command.pid)
-            yield from self._told(tracer.read(stop.patience_s()))
+            yield from self._told(tracer.read(stop.patience_s(), stop.descriptors()))
             yield from self._kept(self._listeners.look(tracer))
         return reason
 

@@ -3,15 +3,19 @@
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mmaplock_bt import cli as cli_arguments
 from mmaplock_bt import workload
+from mmaplock_bt.cli import default_bpftrace
 from mmaplock_bt.commands import selftest
 from tests.builders import TESTS
 from tests.kernel.processes import begun, bpftrace_of, started
@@ -129,3 +133,40 @@ def test_open_spans_that_cannot_be_looked_at_are_no_complete_result(traced, monk
     result = traced("stuck-locks", "--", *workload.command("munmaps", 23))
     assert not result.loss.complete
     assert any("not looked at" in message for message in result.messages)
+
+
+def test_the_held_btf_is_let_go_of_once_the_window_is_open(kernel):
+    """It is there for raw tracepoints of bpftrace 0.27 alone; any one but ours would be a leak."""
+    run = begun("hold-times", "-d", "60s")
+    links = [str(entry.readlink()) for entry in Path(f"/proc/{run.pid}/fd").iterdir()]
+    run.send_signal(signal.SIGINT)
+    run.communicate(timeout=60)
+    assert any("eventfd" in link for link in links), "the descriptors were not seen"
+    assert not any("btf" in link for link in links)
+
+
+def test_the_next_run_with_the_same_words_has_a_head_start(kernel, tmp_path, cli):
+    """bpftrace is started once, as before; twice where what came to be started is another."""
+    launches, program = tmp_path / "launches", tmp_path / "bpftrace"
+    program.write_text(
+        f'#!/bin/sh\ncase "$*" in *script.bt*) echo x >> {launches};; esac\n'
+        f'exec {shutil.which(default_bpftrace())} "$@"\n'
+    )
+    program.chmod(0o755)
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+
+    def result(map_keys: int) -> Any:
+        (tmp_path / "x.yaml").write_text(f"extends: hold-times\nmap_keys: {map_keys}\n")
+        launches.write_text("")
+        words = (str(tmp_path / "x.yaml"), "--bpftrace", str(program), "--format", "json")
+        return json.loads(cli("run", *words, "--", "true", env=cache).stdout)
+
+    first = result(128)
+    second = result(128)
+    assert launches.read_text() == "x\n"
+    third = result(256)
+    assert launches.read_text() == "x\nx\n"
+    assert first["profile"] == second["profile"] != third["profile"]
+    for one in (second, third):
+        assert one["loss"]["complete"] and one["books"]["starts"] > 0
+        assert one["books"]["residue"] == 0

@@ -1,0 +1,120 @@
+"""What bpftrace writes, taken out of its FIFO as it comes: bpftrace that waits loses events.
+
+The analysis is slower than bpftrace. A thread reads in its stead, and keeps what is not yet asked
+for. Beyond HELD_BYTES it reads no more: then bpftrace waits, loses events and says so.
+"""
+
+import fcntl
+import os
+import select
+import struct
+import termios
+import threading
+from collections import deque
+from contextlib import suppress
+
+PIPE_BYTES = 1 << 20  # what anyone may have (/proc/sys/fs/pipe-max-size); 64 KiB by default
+HELD_BYTES = 256 << 20
+TAKEN_BYTES = 1 << 16  # at once: between two of them the window is looked after
+DENSE_BYTES = 1 << 14
+# bpftrace writes line by line. Where lines come thick the pipe may fill for a while: a read for
+# each would cost the traced machine more than the events themselves.
+PAUSE_MS = 4
+
+
+class Drain:
+    """Reads a FIFO in a thread of its own, from start() until its end or stop().
+
+    `arrived` is a descriptor that can be read from while there is something to take.
+    """
+
+    def __init__(self, stream: int, held_bytes: int = HELD_BYTES) -> None:
+        self.received_bytes = 0
+        self.arrived = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._stream = stream
+        self._held_bytes = held_bytes
+        self._stopping = os.eventfd(0, os.EFD_CLOEXEC)
+        self._pieces: deque[memoryview] = deque()
+        self._waiting_bytes = 0
+        self._changed = threading.Condition()
+        self._is_stopped = False
+        self._thread = threading.Thread(target=self._run, name="drain", daemon=True)
+        with suppress(OSError):  # a smaller pipe is only narrower
+            fcntl.fcntl(stream, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+    def start(self) -> None:
+        """Begins to read."""
+        self._thread.start()
+
+    def take(self) -> bytes:
+        """Returns at most TAKEN_BYTES of what came, in order; b'' when there is nothing."""
+        with self._changed:
+            if not self._pieces:
+                return b""
+            first = self._pieces.popleft()
+            taken, rest = first[:TAKEN_BYTES], first[TAKEN_BYTES:]
+            if rest:
+                self._pieces.appendleft(rest)
+            self._waiting_bytes -= len(taken)
+            if not self._pieces:
+                os.eventfd_read(self.arrived)
+            self._changed.notify()
+        return bytes(taken)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is kept here, nor waits in the pipe."""
+        waiting = fcntl.ioctl(self._stream, termios.FIONREAD, bytes(4))
+        return not self._pieces and struct.unpack("i", waiting) == (0,)
+
+    def stop(self) -> None:
+        """Reads what is in the pipe, however much, and ends the thread."""
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify()
+        os.eventfd_write(self._stopping, 1)
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def close(self) -> None:
+        """Stops, and closes its descriptors; the stream stays open."""
+        self.stop()
+        os.close(self.arrived)
+        os.close(self._stopping)
+
+    def _run(self) -> None:
+        waiting = select.poll()
+        waiting.register(self._stream, select.POLLIN)
+        waiting.register(self._stopping, select.POLLIN)
+        stopping = select.poll()
+        stopping.register(self._stopping, select.POLLIN)
+        buffer = memoryview(bytearray(PIPE_BYTES))
+        while self._has_room():
+            waiting.poll()
+            try:
+                count = os.readv(self._stream, [buffer])
+            except BlockingIOError:
+                if self._is_stopped:
+                    return
+                continue
+            if not count:  # bpftrace has closed it, or at the stop: never opened it
+                return
+            self._keep(bytes(buffer[:count]))
+            if count > DENSE_BYTES:
+                stopping.poll(PAUSE_MS)
+
+    def _has_room(self) -> bool:
+        """Waits until something of too much is taken; always true."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._waiting_bytes < self._held_bytes or self._is_stopped
+            )
+        return True
+
+    def _keep(self, piece: bytes) -> None:
+        with self._changed:
+            if not self._pieces:
+                os.eventfd_write(self.arrived, 1)
+            self._pieces.append(memoryview(piece))
+            self._waiting_bytes += len(piece)
+            self.received_bytes += len(piece)

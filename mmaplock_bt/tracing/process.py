@@ -1,0 +1,117 @@
+"""A process on a terminal of its own that ends when this one does: how bpftrace is run.
+
+Imports little: bpftrace is started before the rest of the program is there (see head_start).
+"""
+
+import ctypes
+import os
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+
+PR_SET_PDEATHSIG = 1
+EXEC_FAILED = 127  # as of a shell
+PIECE_BYTES = 1 << 16
+
+
+class Process:
+    """A child; its last arguments are those that tell() gives it.
+
+    However this process dies, the closing terminal hangs the child up and the parent-death signal
+    kills it. Raises OSError where there is no terminal to be had.
+    """
+
+    def __init__(self, words: list[str], environment: Mapping[str, str]) -> None:
+        self.status: int | None = None  # a signal as its negative number; None while it runs
+        reader, self._told = os.pipe()
+        try:
+            self.pid, self.terminal = os.forkpty()
+        except OSError:
+            os.close(reader)
+            os.close(self._told)
+            raise
+        if self.pid == 0:
+            os.close(self._told)  # else it would not notice that the parent is gone
+            _become(words, environment, reader)
+        os.close(reader)
+        os.set_blocking(self.terminal, False)
+        self.pidfd = os.pidfd_open(self.pid)
+
+    def tell(self, words: list[str]) -> None:
+        """Gives the child its last arguments, and so lets it be executed."""
+        with suppress(BrokenPipeError):  # it is gone already: its status tells
+            os.write(self._told, " ".join(words).encode())
+        os.close(self._told)
+        self._told = -1
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        if self.status is None:
+            found, status = os.waitpid(self.pid, os.WNOHANG)
+            if found:
+                self.status = os.waitstatus_to_exitcode(status)
+        return self.status is None
+
+    def signal(self, number: int) -> None:
+        """Sends a signal, unless it has ended."""
+        if self.alive:
+            os.kill(self.pid, number)
+
+    def said(self) -> bytes:
+        """Returns what is to be read from its terminal now; b'' when nothing is, or no more."""
+        if self.terminal < 0:
+            return b""
+        try:
+            return os.read(self.terminal, PIECE_BYTES)
+        except BlockingIOError:
+            return b""
+        except OSError:  # EIO: nobody has the other end open any more
+            self._hang_up()
+            return b""
+
+    def asleep(self) -> int | None:
+        """Returns how often it was switched while it sleeps; None when it runs or is not seen.
+
+        The same number twice: it did nothing in between.
+        """
+        try:
+            with open(f"/proc/{self.pid}/status", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+                told = dict(line.split(":", 1) for line in file if ":" in line)
+        except OSError:
+            return None
+        if not told.get("State", "").lstrip().startswith("S"):
+            return None
+        return int(told["voluntary_ctxt_switches"]) + int(told["nonvoluntary_ctxt_switches"])
+
+    def end(self) -> None:
+        """Kills it if it runs, and waits for it."""
+        self.signal(signal.SIGKILL)
+        if self.status is None:
+            self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        self._hang_up()
+        for descriptor in (self.pidfd, self._told):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.pidfd = self._told = -1
+
+    def _hang_up(self) -> None:
+        if self.terminal >= 0:
+            os.close(self.terminal)
+            self.terminal = -1
+
+
+def _become(words: list[str], environment: Mapping[str, str], reader: int) -> None:
+    """In the child: executes the program once it is told its last words. Does not return."""
+    try:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        # A shell's background job ignores SIGINT; bpftrace would inherit that and miss its end.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        last = os.read(reader, PIECE_BYTES).decode().split()
+        if last:  # else the parent is gone
+            os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+            os.execve(words[0], [*words, *last], environment)
+    except OSError as error:
+        os.write(2, f"{words[0]}: {error.strerror}\n".encode())
+    finally:
+        os._exit(EXEC_FAILED)
