@@ -1,4 +1,4 @@
-"""list, show, check, script: what can be done with a profile without tracing."""
+"""show, check, script: what can be done with a profile without tracing."""
 
 import argparse
 
@@ -11,14 +11,6 @@ from mmaplock_bt.spec import profile
 from mmaplock_bt.spec.columns import Column
 from mmaplock_bt.spec.profile import Profile
 from mmaplock_bt.units import format_ns
-
-
-def list_main(_arguments: argparse.Namespace) -> int:
-    """Prints every profile's name and description."""
-    width = max(len(name) for name in profile.names())
-    for name in profile.names():
-        print(f"{name:<{width}}  {profile.load(name).description}")
-    return 0
 
 
 def show_main(arguments: argparse.Namespace) -> int:

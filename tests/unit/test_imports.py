@@ -1,0 +1,48 @@
+"""What is imported by whom: start-up is mostly imports. Times are measured by tools/startup.py."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+MODELS = {"pydantic", "jinja2"}
+SLOW = MODELS | {"rich", "yaml", "scipy", "prometheus_client", "elftools", "cxxfilt", "junitparser"}
+
+
+def imported(*words: str, code: str = "") -> set[str]:
+    """The modules that a run of Python imports."""
+    argv = ["-c", code] if code else ["-m", "mmaplock_bt", *words]
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *argv],
+        capture_output=True, text=True, check=True, env=os.environ | {"PYTHONNOUSERSITE": "1"},
+    )  # fmt: skip
+    return set(re.findall(r"^import time:.*\| *(\S+)$", done.stderr, re.MULTILINE))
+
+
+def test_help_imports_only_the_parser():
+    found = imported("--help")
+    assert "argparse" in found
+    assert not SLOW & found
+    assert not [name for name in found if name.startswith("mmaplock_bt.commands")]
+
+
+def test_list_reads_descriptions_and_no_models():
+    found = imported("list")
+    assert "yaml" in found and not MODELS & found
+
+
+def test_the_head_start_is_there_before_anything_slow():
+    """What it imports, bpftrace waits for."""
+    found = imported(code="from mmaplock_bt.tracing import head_start")
+    assert "mmaplock_bt.tracing.head_start" in found
+    assert not (SLOW | {"subprocess", "tempfile", "pathlib", "dataclasses", "json"}) & found
+
+
+@pytest.mark.parametrize(
+    "unused", ["concurrent.futures", "mmaplock_bt.commands.trap", "rich", "elftools", "cxxfilt"]
+)
+def test_a_run_does_not_import_what_it_may_not_need(unused):
+    found = imported(code="import mmaplock_bt.commands.run")
+    assert "mmaplock_bt.commands.run" in found and unused not in found
