@@ -8,7 +8,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 SUITES ?= bullseye bookworm trixie sid
 KERNELS ?= bullseye bookworm trixie sid
 
-.PHONY: alarms docs overhead demo test unit test-matrix test-kernels captures matrix-tools kernels-tools lint system clean
+.PHONY: alarms docs overhead startup demo test unit test-matrix test-kernels captures matrix-tools kernels-tools lint system clean
 
 demo: system $(VENV)/.installed
 	$(SUDO) $(BIN)/mmaplock-bt run blame -- \
@@ -53,6 +53,10 @@ kernels-tools: matrix-tools
 # What each profile costs per lock on this machine.
 overhead: system $(VENV)/.dev
 	$(SUDO) $(abspath $(BIN))/python tools/overhead.py
+
+# What a run adds to bpftrace's own start and end.
+startup: system $(VENV)/.dev
+	$(SUDO) $(abspath $(BIN))/python tools/startup.py
 
 # How often `compare` is wrong on this machine; half an hour.
 alarms: system $(VENV)/.dev
