@@ -63,5 +63,7 @@ class Listeners:
 
     def told(self) -> Iterator[Record]:
         """Yields the records that listeners add once the window is closed."""
+        for one in self.open:
+            yield from one.told()
         yield from self.frames.told()
         yield from self.cgroups.told()

@@ -1,8 +1,8 @@
 """Waits and holds that have not ended: looked for in bpftrace's own maps while they last."""
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 from mmaplock_bt.errors import BpftraceError
 from mmaplock_bt.spec.declaration import Locks
@@ -34,6 +34,7 @@ class OpenSpans:
     next_ns: int = 0
     seen_held: dict[str, int] = field(default_factory=dict)  # mm -> when a look saw a holder
     told_at: dict[tuple[int, str, int], int] = field(default_factory=dict)
+    last: Look | None = None
 
     def hear(self, record: Record) -> Iterator[Record]:
         """Learns threads, owners and holders; adds no record."""
@@ -41,8 +42,11 @@ class OpenSpans:
         yield from ()
 
     def told(self) -> Iterator[Record]:
-        """Adds no record at the window's end: the last look has them all."""
-        yield from ()
+        """Yields the last look again: who and whose was still on its way when it was made."""
+        if self.last is not None and self.last.spans:
+            late = [one for one in self._begun_before(self.last.spans) if self._still(one)]
+            stacks = self.last.stacks | {str(span.tid): self._stack(span) for span in late}
+            yield replace(self.last, spans=(*self.last.spans, *late), stacks=stacks)
 
     def look(self, bpftrace_pid: int, *, last: bool = False) -> Iterator[Record]:
         """Yields a Look where it is time for one, or `last`; prints what is new."""
@@ -55,7 +59,9 @@ class OpenSpans:
             yield Look(failed=str(error))
             return
         stacks = {str(span.tid): self._stack(span) for span in spans}
-        yield Look(now_ns, last, tuple(spans), stacks)
+        look = Look(now_ns, last, tuple(spans), stacks)
+        self.last = look if last else None
+        yield look
         if self.every_ns is not None:
             for span in spans:
                 self._tell(span, now_ns, stacks[str(span.tid)])
@@ -87,7 +93,14 @@ class OpenSpans:
         now = current_stack.of_thread(span.tid) if self.reads_stacks else []
         return now or sampled
 
-    def _begun_before(self, spans: list[Span]) -> list[Span]:
+    def _still(self, late: Span) -> bool:
+        """Whether the last look did not know this holder, and who waits for it waits as it did."""
+        assert self.last is not None
+        waits = [s for s in self.last.spans if s.mm == late.mm and s.state == "wait"]
+        known = any(s.mm == late.mm and s.state != "wait" for s in self.last.spans)
+        return not known and any(self.last.stacks[str(s.tid)] == self._stack(s) for s in waits)
+
+    def _begun_before(self, spans: Iterable[Span]) -> list[Span]:
         """Holds begun before the window, of locks that are waited for.
 
         The script reads the rwsem's owner word when a waiter comes and it knows no holder. What it
