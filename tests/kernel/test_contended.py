@@ -1,0 +1,336 @@
+"""The engine that follows only contended locks, beside the one that follows all of them."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+
+from mmaplock_bt import workload
+from mmaplock_bt.result.saved import from_json
+from tests.kernel.parked import child, heard, parked, tell, until
+from tests.kernel.processes import begun
+
+pytestmark = pytest.mark.kernel
+MS = 1_000_000
+ENGINES = ("contended", "all")
+
+
+@pytest.fixture(autouse=True)
+def both(kernel):
+    """Only where there are two engines: Linux 5.19 and a rwsem that can be read."""
+    wanted = ("contention", "mmap_lock_offset", "rwsem_owner")
+    if not all(kernel.facts[name] for name in wanted):
+        pytest.skip("contended locks cannot be followed here")
+
+
+def opened(profile, *words, engines=ENGINES):
+    """A run of the profile for each engine; their windows are open at once."""
+
+    def start(engine):
+        return begun(profile, "--locks", engine, "--format", "json", *words)
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(start, engines))
+
+
+def ended(runs):
+    """Their results; the windows are closed one after the other."""
+    for run in runs:
+        run.send_signal(signal.SIGINT)
+    return [result_of(run) for run in runs]
+
+
+def result_of(run):
+    out, err = run.communicate(timeout=120)
+    assert run.returncode == 0, err
+    return from_json(out)
+
+
+def balanced(result):
+    books = result.books
+    assert books.starts == books.acquires + books.failed + books.open_waits
+    assert books.residue == 0 and books.open_holds is None
+    return result.loss.complete
+
+
+@contextmanager
+def contentions(folder):
+    """perf beside it: yields a function that returns the begun waits by the lock's address."""
+    control, answer, data = (folder / name for name in ("control", "answer", "perf.data"))
+    os.mkfifo(control)
+    os.mkfifo(answer)
+    perf = subprocess.Popen(
+        ["perf", "record", "-a", "-q", "-D", "-1", "--control", f"fifo:{control},{answer}",
+         "-e", "lock:contention_begin", "--filter", "flags==2||flags==4", "-o", str(data)],
+    )  # fmt: skip
+
+    def counted():
+        perf.send_signal(signal.SIGINT)
+        perf.wait(timeout=60)
+        fields = ["perf", "script", "-i", str(data), "-F", "event,trace"]
+        done = subprocess.run(fields, capture_output=True, text=True, check=True)
+        return Counter(re.findall(r"contention_begin:\s+(?:0x)?(\w+) \(flags", done.stdout))
+
+    with control.open("w") as told, answer.open() as said:
+        told.write("enable\n")
+        told.flush()
+        assert said.readline() == "ack\n"
+        yield counted
+
+
+def crowd(park, rounds, ns):
+    """All workers wait behind the holder, for at least so long."""
+    for _ in range(rounds):
+        with park.held():
+            park.queue()
+            park.pause(ns)
+        for worker in park.workers:
+            worker.finish()
+
+
+def waits_of(result, tids):
+    found = defaultdict(list)
+    for row in result.outputs["waits"].rows:
+        if row["tid"] in tids:
+            found[row["tid"], row["comm"], row["mode"]].append(row["wait_ns"])
+    return found
+
+
+def test_a_crowd_behind_a_holder_is_seen_as_the_full_engine_sees_it(tmp_path, kernel):
+    names = "write", "read", "unmap", "read", "write"
+    with parked(tmp_path, *names, foreign=2) as park, contentions(tmp_path) as counted:
+        runs = opened("blame", "-p", str(park.pid))
+        crowd(park, 7, 20 * MS)
+        killed, stays = park.workers[-1], park.workers[0]
+        with park.held():
+            park.queue(stays, killed)
+            killed.process.kill()
+            killed.process.wait()
+            some, every = ended(runs)
+        begins = counted()
+    assert balanced(some) and some.books.failed == every.books.failed == 1
+    assert some.books.open_waits == every.books.open_waits == 1
+    assert some.books.releases > 0 and every.books.open_holds == 1
+    (mm,) = {row["mm"] for row in some.outputs["waits"].rows}
+    assert some.books.starts == begins[lock_of(mm, kernel)]
+    assert_alike(some, every, {worker.tid for worker in park.workers})
+    for result in (some, every):
+        (held,) = [r for r in result.outputs["still_open"].rows if r["state"] != "wait"]
+        assert held["tid"] == park.holder.pid and "mem_rw" in str(held["current_stack"])
+
+
+def lock_of(mm, kernel):
+    return f"{int(mm, 16) + int(kernel.facts['mmap_lock_offset']):x}"
+
+
+def assert_alike(some, every, tids):
+    """The same waits, nearly as long, charged to the same holds."""
+    found, wanted = (waits_of(result, tids) for result in (some, every))
+    assert {k: len(ns) for k, ns in found.items()} == {k: len(ns) for k, ns in wanted.items()}
+    assert sum(map(len, found.values())) >= 7 * 7
+    for key, ns in wanted.items():
+        assert sum(found[key]) == pytest.approx(sum(ns), rel=0.02), key
+    ours, theirs = charged(some), charged(every)
+    assert ours.keys() == theirs.keys()
+    for culprit, ns in theirs.items():
+        assert ours[culprit] == pytest.approx(ns, rel=0.005), culprit
+
+
+def charged(result, least=0.01):
+    """Ended waits by whose hold they are charged to: process, name, owner, code. In ns."""
+    rows = [row for row in result.outputs["charges"].rows if row["kernel_stack"]]
+    found = Counter()
+    for row in rows:
+        stack = tuple(frame.split("+")[0] for frame in row["kernel_stack"])
+        who = (row[name] for name in ("pid", "comm", "owner_pid", "owner_comm", "cause"))
+        found[*who, stack] += row["charged_ns"]
+    total = sum(found.values())
+    return {who: ns for who, ns in found.items() if ns >= least * total}
+
+
+def waits_behind(result, holder, victim):
+    """Waits for the victim's lock that are due to the holder for the better part, in ns.
+
+    A thread that gets no CPU while it asks for a free lock waits, too: behind nobody.
+    """
+    behind = Counter()
+    for row in result.outputs["charges"].rows:
+        if row["pid"] == holder:
+            behind[row["victim_tid"], row["time_ns"]] += row["charged_ns"]
+    waits = [row for row in result.outputs["waits"].rows if row["owner_pid"] == victim]
+    return [
+        row["wait_ns"] for row in waits if 2 * behind[row["tid"], row["time_ns"]] >= row["wait_ns"]
+    ]
+
+
+def told(*words):
+    """What a workload says of itself, once it has run."""
+    argv = workload.command(*words)
+    return json.loads(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
+
+
+def test_of_the_waits_of_a_millisecond_nearly_all_are_found():
+    runs = opened("blame")
+    said = [told("smaps", 7, 1024), told("convoy", 5, 1024)]
+    some, every = ended(runs)
+    assert balanced(some)
+    for one in said:
+        found, wanted = (waits_behind(r, one["reader"], one["pid"]) for r in (some, every))
+        assert wanted and len(found) >= 0.95 * len(wanted) - some.books.spinning
+        assert sum(found) >= 0.95 * sum(wanted)
+        ours, theirs = (sum(charged_to(r, one["reader"])) for r in (some, every))
+        assert ours == pytest.approx(theirs, rel=0.02)
+
+
+def charged_to(result, pid):
+    return [row["charged_ns"] for row in result.outputs["charges"].rows if row["pid"] == pid]
+
+
+SPINNER = """
+import ctypes, mmap, sys, threading
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+libc.madvise.argtypes = libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+size = 16 << 20
+big, own = (libc.mmap(None, n, 3, 0x22, -1, 0) for n in (size, 4096))
+libc.madvise(big, size, 15)
+ctypes.memset(big, 1, size)
+going = True
+def spins():
+    turn = 0
+    while going:
+        turn ^= 1
+        libc.madvise(own, 4096, 14 + turn)
+print("up", flush=True)
+sys.stdin.readline()
+other = threading.Thread(target=spins)
+other.start()
+for turn in range(int(sys.argv[1])):
+    libc.mprotect(big, size, 1 if turn % 2 else 3)
+going = False
+other.join()
+print("done", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_writer_that_spins_is_counted_where_its_wait_is_not_seen():
+    process = child(SPINNER, 499)
+    assert heard(process) == "up"
+    runs = opened("blame", "-p", str(process.pid), "--set", "threshold=100us")
+    tell(process, "go")
+    assert heard(process) == "done"
+    some, every = ended(runs)
+    process.communicate("")
+    found, wanted = (waits_behind(r, process.pid, process.pid) for r in (some, every))
+    missing = len(wanted) - len(found)
+    assert 0 < missing <= some.books.spinning + 0.05 * len(wanted)
+    assert balanced(some)
+
+
+def test_nothing_is_seen_where_nobody_waits(traced):
+    result = traced("blame", "--locks", "contended", "--", *workload.command("mincores", 1009))
+    books = result.books
+    assert (books.starts, books.acquires, books.failed, books.open_waits) == (0, 0, 0, 0)
+    assert (books.releases, books.residue) == (0, 0) and result.loss.complete
+    assert not any(output.rows for output in result.outputs.values())
+
+
+def test_who_holds_up_others_is_told_while_it_lasts_and_who_holds_up_nobody_is_not(tmp_path):
+    words = ("--set", "limit=100ms", "--set", "poll=20ms")
+    with parked(tmp_path, "write") as park:
+        (run,) = opened("stuck-locks", *words, "-p", str(park.pid), engines=["contended"])
+        with park.held():
+            park.pause(300 * MS)
+        with park.held():
+            park.queue()
+            wanted = rf"read hold .*by holder\[{park.holder.pid}\] thread {park.holder.pid} on"
+            first = next(line for line in run.stderr if "open for" in line and "hold" in line)
+            assert re.search(wanted, first), first
+        park.workers[0].finish()
+        (result,) = ended([run])
+    rows = result.outputs["stuck"].rows
+    held = [row for row in rows if row["state"] != "wait"]
+    assert [(r["tid"], r["pid"], r["comm"], r["mode"]) for r in held] == [
+        (park.holder.pid, park.holder.pid, "holder", "read")
+    ]
+    assert "mem_rw" in str(held[0]["current_stack"]) and held[0]["ended"] == "yes"
+    assert {row["tid"] for row in rows if row["state"] == "wait"} == {park.workers[0].tid}
+    (long,) = result.outputs["long_holds"].rows
+    assert long["tid"] == park.holder.pid and "mem_rw" in str(long["kernel_stack"])
+
+
+def test_overtakers_are_as_many_as_the_full_engine_counts():
+    """Readers and writers together: what downgrades lets go as a reader, and is one here.
+
+    The full engine's figure is a lower bound where a second writer waits.
+    """
+    runs = opened("writer-starvation")
+    owner = told("convoy", 7, 1024)["pid"]
+    some, every = (
+        [row for row in result.outputs["starved_writers"].rows if row["owner_pid"] == owner]
+        for result in ended(runs)
+    )
+    met = [tuple(r["overtakes"] + r["writers_before"] for r in pair) for pair in pairs(some, every)]
+    assert len(met) >= 0.9 * len(some) and max(theirs for _, theirs in met) > 0
+    assert all(ours >= 0.95 * theirs - READERS for ours, theirs in met), met
+    alike = [ours == pytest.approx(theirs, rel=0.05, abs=READERS) for ours, theirs in met]
+    assert sum(alike) >= 0.8 * len(met), met
+
+
+READERS = 4  # of a convoy; those that queued before the writer let go as those that overtook it
+
+
+def pairs(some, every):
+    """Rows of both engines about the same wait: their windows opened at different times."""
+    longest, other = (max(rows, key=lambda row: row["wait_ns"]) for rows in (some, every))
+    apart_ns = other["time_ns"] - longest["time_ns"]
+    return [
+        (row, other)
+        for row in some
+        for other in every
+        if row["tid"] == other["tid"] and abs(other["time_ns"] - row["time_ns"] - apart_ns) < MS
+    ]
+
+
+def test_the_trap_springs_at_a_wait_and_at_a_hold(tmp_path):
+    with parked(tmp_path, "write") as park:
+        traps = {
+            kind: armed(tmp_path / kind, f"{kind} > 150ms", park.pid) for kind in ("wait", "hold")
+        }
+        until(lambda: sprung(park, *(tmp_path / kind for kind in traps)), "both spring")
+        for kind, trap in traps.items():
+            _, err = trap.communicate(timeout=60)
+            assert trap.returncode == 0, err
+            (place,) = (tmp_path / kind).iterdir()
+            assert kind in (place / "reason.txt").read_text()
+            before = from_json((place / "before.json").read_text())
+            assert before.profile.locks == "contended"
+            assert park.pid in {row["owner_pid"] for row in before.outputs["stuck"].rows}
+            assert from_json((place / "result.json").read_text()).profile.name == "blame"
+
+
+def armed(folder, limit, pid):
+    return subprocess.Popen(
+        [sys.executable, "-m", "mmaplock_bt", "run", "blame", "-p", str(pid), "-d", "60s",
+         "--locks", "contended", "--trap", limit, "--trap-dir", str(folder),
+         "--capture", "300ms", "--captures", "1"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def sprung(park, *folders):
+    """Holds the lock for a while, with somebody waiting; whether all traps have sprung by then."""
+    with park.held():
+        park.queue()
+        park.pause(400 * MS)
+    park.workers[0].finish()
+    return all(folder.is_dir() and list(folder.glob("*/before.json")) for folder in folders)
