@@ -244,6 +244,32 @@ def test_nothing_is_seen_where_nobody_waits(traced):
     assert not any(output.rows for output in result.outputs.values())
 
 
+def test_a_hold_is_no_longer_for_a_wait_that_began_before_the_window(tmp_path):
+    """Its end is the end of a queue, too: the next hold counts from its own waiters on."""
+    with parked(tmp_path, "write", "write", foreign=1) as park:
+        first, second, reader = park.workers
+        park.take()
+        park.queue(first)
+        runs = opened("blame", "-p", str(park.pid))
+        park.queue(reader)
+        reader.process.kill()
+        reader.process.wait()
+        park.let_go()
+        first.finish()
+        park.pause(100 * MS)
+        with park.held():
+            park.queue(second)
+            park.pause(20 * MS)
+        second.finish()
+        some, every = ended(runs)
+    ours, theirs = (
+        max((r["time_ns"], r["hold_ns"]) for r in rows if r["pid"] == park.holder.pid)[1]
+        for rows in (some.outputs["holds"].rows, every.outputs["holds"].rows)
+    )
+    assert 20 * MS <= ours <= theirs + MS
+    assert balanced(some) and some.books.failed == 1
+
+
 def test_who_holds_up_others_is_told_while_it_lasts_and_who_holds_up_nobody_is_not(tmp_path):
     words = ("--set", "limit=100ms", "--set", "poll=20ms")
     with parked(tmp_path, "write") as park:
