@@ -140,7 +140,7 @@ def assert_alike(some, every, tids):
     ours, theirs = charged(some), charged(every)
     assert ours.keys() == theirs.keys()
     for culprit, ns in theirs.items():
-        assert ours[culprit] == pytest.approx(ns, rel=0.005), culprit
+        assert ours[culprit] == pytest.approx(ns, abs=0.005 * sum(theirs.values())), culprit
 
 
 def charged(result, least=0.01):
