@@ -58,6 +58,7 @@ def analyse(head: Head, stream: Iterable[Record]) -> Result:
         books=kept,
         loss=books.loss(got, head.probes, trailer.ended_by, kept),
         messages=got.messages(head.outputs),
+        cost=got.cost,
     )
     advice.give(result)
     return result

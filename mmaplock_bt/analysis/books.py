@@ -64,7 +64,8 @@ def _residue(count: dict[str, int]) -> int:
 
 def loss(got: Collected, probes: int, ended_by: str, books: Books) -> Loss:
     """Returns what is known to be missing; `probes` is how many the script has."""
-    nothing_missing = not (got.lost or got.map_full or got.stack_errors or got.unparsed)
+    missed = got.cost.missed if got.cost else None
+    nothing_missing = not (got.lost or got.map_full or got.stack_errors or got.unparsed or missed)
     balanced = books.residue == 0  # a probe may miss events without any counter knowing
     drained = got.closed_ns is not None  # printed after everything in the window
     unseen = got.blind or not drained or ended_by == "bpftrace_died"
@@ -77,6 +78,7 @@ def loss(got: Collected, probes: int, ended_by: str, books: Books) -> Loss:
         probes_attached=got.attached,
         complete=nothing_missing and balanced and not unseen and got.attached == probes,
         unseen=unseen,
+        missed_events=missed,
     )
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from mmaplock_bt.judging.series import Series
+from mmaplock_bt.renderers import price
 from mmaplock_bt.renderers.summary import Summary, key_of, summaries
 from mmaplock_bt.renderers.wording import acquisitions, followed, interval, limit
 from mmaplock_bt.result.loss import missing
@@ -18,7 +19,7 @@ _GATES = ("Outcome", "Gate", "Observed", "Limit", "Samples", "Reason")
 _FIELDS = {"count": "Count", "p50": "p50", "p99": "p99", "max": "Max", "sum": "Total"}
 # Nothing in it is Markdown, HTML, a link, a mention or an emoji's name.
 _PLAIN = re.compile(
-    r"(?!.*www\.)(?:[a-z0-9 ,;%()+./–≤≥µ-]|(?<=[a-z])_(?=[a-z])|:(?= |$))*", re.IGNORECASE
+    r"(?!.*www\.)(?:[a-z0-9 ,;%()+./–≤≥µ×-]|(?<=[a-z])_(?=[a-z])|:(?= |$))*", re.IGNORECASE
 )
 _BARS = re.compile(r"(\\*)\|")
 
@@ -26,7 +27,8 @@ _BARS = re.compile(r"(\\*)\|")
 def render(series: Series) -> str:
     """Renders the series as Markdown of at most LIMIT_BYTES."""
     verdicts = gates(series.verdicts, series.how)
-    parts = (_head(series), verdicts, _complete(series.runs), _numbers(series.runs))
+    complete = _complete(series.runs) + _cost(series.runs)
+    parts = (_head(series), verdicts, complete, _numbers(series.runs))
     return shortened("\n\n".join(part for part in parts if part) + "\n", LIMIT_BYTES)
 
 
@@ -131,6 +133,16 @@ def _complete(runs: Sequence[Result]) -> str:
     return (
         "\n".join([f"Incomplete: {len(faults)} of {len(runs)} runs; {head}:", "", *lines]) + notes
     )
+
+
+def _cost(runs: Sequence[Result]) -> str:
+    """In full for a single run, else the dearest one's share."""
+    if len(runs) == 1:
+        said = price.told(runs[0])
+        return f"\n\nCost: {words(said)}." if said else ""
+    dearest = max(runs, key=lambda run: (run.cost and run.cost.ppm) or 0)
+    share = price.share(dearest)
+    return f"\n\nCost: {words(share)} in the dearest run." if share else ""
 
 
 def table(heads: Sequence[str], rows: Iterable[list[str]]) -> str:

@@ -43,7 +43,7 @@ class Gauges(Collector):
 def render(series: Series) -> str:
     """Renders the series' measures and verdicts as OpenMetrics."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Gauges(_measured(series) | _judged(series)))
+    registry.register(Gauges(_measured(series) | _judged(series) | _cost(series)))
     text: bytes = generate_latest(registry)
     return text.decode()
 
@@ -75,6 +75,20 @@ def _judged(series: Series) -> dict[str, Gauge]:
         passed.samples[labels] = min(before, int(said.outcome == "pass"))
     complete = Gauge("whether nothing is missing", samples={(): int(series.is_complete)})
     return {"mmaplock_gate_passed": passed, "mmaplock_complete": complete}
+
+
+def _cost(series: Series) -> dict[str, Gauge]:
+    """Of the dearest run; few lines, since costs differ in every run."""
+    costs = [run.cost for run in series.runs if run.cost and run.cost.ppm is not None]
+    if not costs:
+        return {}
+    dearest = max(costs, key=lambda cost: cost.ppm or 0)
+    told = "CPU time that tracing took, as a share of the machine's, in the dearest run"
+    rate = "runs of the probes' programs a second, in the dearest run"
+    return {
+        "mmaplock_cost_ratio": Gauge(told, "ratio", {(): (dearest.ppm or 0) / 10**6}),
+        "mmaplock_events_per_second": Gauge(rate, "", {(): dearest.events_per_s or 0}),
+    }
 
 
 def label(text: str) -> str:

@@ -1,12 +1,13 @@
 """The terminal report: the worst first, under 100 columns, plain where it is piped."""
 
+import textwrap
 from collections.abc import Sequence
 
 from rich.console import Console, RenderableType
 from rich.text import Text
 
 from mmaplock_bt.judging.series import Series
-from mmaplock_bt.renderers import console
+from mmaplock_bt.renderers import console, price
 from mmaplock_bt.renderers.text.events import events
 from mmaplock_bt.renderers.text.histograms import histograms
 from mmaplock_bt.renderers.text.tables import table
@@ -50,6 +51,8 @@ def _run(result: Result, out: Console) -> None:
     if (percent := int(100 * (result.window.cpu_wait_share or 0))) >= WORTH_TELLING:
         out.print(Text(f"CPU:   for {percent} % of the window some task waited for one"))
     out.print(Text(_loss(result), style="" if result.loss.complete else "bold red"))
+    if told := price.told(result):
+        out.print(Text(textwrap.fill(f"cost:  {told}", console.WIDTH, subsequent_indent=" " * 7)))
 
 
 def _runs(runs: Sequence[Result], out: Console) -> None:
@@ -60,10 +63,12 @@ def _runs(runs: Sequence[Result], out: Console) -> None:
         status = "" if command is None else f", status {command.status}"
         found = missing(result)
         loss = f"INCOMPLETE: {found}" if found else "complete"
+        share = price.share(result)
+        cost = f", cost {share}" if share else ""
         out.print(
             Text(
                 f"  {turn:>3}  {format_ns(result.window.duration_ns)}{status}, "
-                f"{acquisitions([result])}, {loss}"
+                f"{acquisitions([result])}, {loss}{cost}"
             )
         )
 

@@ -11,6 +11,7 @@ def missing(result: Result, *, stacks: bool = True) -> str:
     loss = result.loss
     counts = {
         "lost events": loss.lost_events,
+        "missed events": loss.missed_events or 0,
         "map full": loss.map_full,
         "stack errors": loss.stack_errors if stacks else 0,
         "unparsed lines": loss.unparsed_lines,

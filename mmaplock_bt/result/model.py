@@ -13,6 +13,7 @@ SCHEMA: Literal[2] = 2
 Outcome = Literal["pass", "fail", "undecided", "inconclusive"]
 EndedBy = Literal["duration", "command", "interrupt", "target_exit", "bpftrace_died", "limit"]
 Kind = TypeVar("Kind")
+_Amount = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 def _says(text: str) -> Any:
@@ -168,6 +169,55 @@ class Loss:
     probes_attached: Annotated[int | None, _says("of them, live")]
     complete: Annotated[bool, _says("whether nothing is missing and the books balance")]
     unseen: Annotated[bool, _says("some of the window was not looked at")] = False
+    missed_events: Annotated[
+        int | None, _says("events at which no program ran; null: the kernel does not count them")
+    ] = None
+
+
+@dataclass(frozen=True)
+class ProbeCost:
+    """What a probe's program cost; see `Cost.looked_ns`."""
+
+    probe: Annotated[str, _says("as in the script")]
+    runs: Annotated[_Amount | None, _says("how often it ran")]
+    run_ns: Annotated[_Amount | None, _says("for how long in all, its clock included")]
+    missed: Annotated[
+        _Amount | None, _says("events at which it did not run: another program ran on that CPU")
+    ]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the window cost in CPU time. What may not be measured is null, and `note` says why.
+
+    The kernel's statistics on programs cost something themselves: they are on for a part of the
+    window, and runs and their times are estimates for the whole of it.
+    """
+
+    duration_ns: Annotated[_Amount, _says("the time that all of this is about, about the window")]
+    looked_ns: Annotated[_Amount, _says("of it, with the statistics on; runs and times are scaled")]
+    ppm: Annotated[_Amount | None, _says("all of this in millionths of the CPU time of all CPUs")]
+    events_per_s: Annotated[_Amount | None, _says("runs of all probes' programs a second")]
+    entering_ns: Annotated[_Amount | None, _says("an estimate of what entering the programs took")]
+    bpftrace_ns: Annotated[_Amount | None, _says("bpftrace's CPU time")]
+    own_ns: Annotated[_Amount, _says("this tool's CPU time")]
+    starting_ns: Annotated[
+        _Amount | None, _says("bpftrace's CPU time before: compiling, attaching")
+    ]
+    probes: Annotated[list[ProbeCost], _says("one for each probe of the script")]
+    note: Annotated[str, _says("why something is not told")] = ""
+
+    @property
+    def program_ns(self) -> int | None:
+        """For how long programs ran."""
+        times = [one.run_ns for one in self.probes if one.run_ns is not None]
+        return sum(times) if times else None
+
+    @property
+    def missed(self) -> int | None:
+        """How many events no program saw; None: not counted."""
+        counts = [one.missed for one in self.probes if one.missed is not None]
+        return sum(counts) if counts else None
 
 
 @dataclass(frozen=True)
@@ -210,6 +260,7 @@ class Result:
     messages: Annotated[
         list[str], _says("what bpftrace said and no output holds: print(), errorf(), odd lines")
     ] = field(default_factory=list)
+    cost: Annotated[Cost | None, _says("what tracing cost; null: not told")] = None
 
     def events(self, name: str) -> list[Row]:
         """Returns the rows of an events output. Raises KeyError or TypeError for another."""

@@ -22,7 +22,7 @@ BOOKS = (
 )
 LOSS = (
     *("lost_events", "map_full", "stack_errors"),
-    *("unparsed_lines", "probes_expected", "probes_attached"),
+    *("unparsed_lines", "probes_expected", "probes_attached", "missed_events"),
 )
 _FIELDS = {
     "histogram": ("count", "rate", "sum", "max", *QUANTILES),

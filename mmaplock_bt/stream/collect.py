@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from mmaplock_bt.result.model import Cost
 from mmaplock_bt.spec.outputs import Outputs
 from mmaplock_bt.stream import bpftrace_json, records
 from mmaplock_bt.stream.bpftrace_json import HistDump, MapDump, StatsDump, TextDump
@@ -54,6 +55,7 @@ class Collected:
     acquired: dict[str, str] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
     looked_ns: int = 0  # when the last look was
+    cost: Cost | None = None
 
     def cgroup(self, identity: int) -> str | None:
         """Returns a cgroup's path, 'unknown(ID)' for one that is gone, None for id 0."""
@@ -134,6 +136,8 @@ def _note_own(got: Collected, record: Record) -> None:
             got.user_frames |= {(pid, address): name for address, name in frames.items()}
         case Look():
             _note_look(got, record)
+        case records.Spent(cost=cost):
+            got.cost = cost
         case Trailer():
             got.trailer = record
 

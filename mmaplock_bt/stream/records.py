@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, get_args
 
-from mmaplock_bt.result.model import EndedBy
+from pydantic import TypeAdapter
+
+from mmaplock_bt.result.model import Cost, EndedBy
 from mmaplock_bt.spec.columns import ACTOR_KINDS, MODES, OWNER_KINDS, STANDARD, Column, ColumnType
 from mmaplock_bt.spec.outputs import Outputs
 from mmaplock_bt.stream import bpftrace_json, stacks
@@ -275,6 +277,14 @@ class Look(_Own):
 
 
 @dataclass(frozen=True)
+class Spent(_Own):
+    """What the window cost; it comes at its end."""
+
+    TYPE = "mmaplock-bt-cost"
+    cost: Cost
+
+
+@dataclass(frozen=True)
 class Trailer(_Own):
     """The end of a raw stream.
 
@@ -290,9 +300,9 @@ class Trailer(_Own):
     failure: str | None = None
 
 
-Own = UserFrames | CgroupPaths | Look | Trailer
-OWN = (UserFrames, CgroupPaths, Look, Trailer)
-_OWN: dict[str, type[Own]] = {kind.TYPE: kind for kind in (UserFrames, CgroupPaths, Look, Trailer)}
+Own = UserFrames | CgroupPaths | Look | Spent | Trailer
+OWN = (UserFrames, CgroupPaths, Look, Spent, Trailer)
+_OWN: dict[str, type[Own]] = {kind.TYPE: kind for kind in OWN}
 _MARKS = tuple(f'{{"type": "{kind}"' for kind in _OWN)
 Record = Said | Event | Own | bpftrace_json.Record
 
@@ -332,6 +342,8 @@ def _own(line: str) -> Own | None:
         told = json.loads(line)
         if "spans" in told:
             told["spans"] = tuple(map(Span.read, told["spans"]))
+        if "cost" in told:
+            told["cost"] = TypeAdapter(Cost).validate_json(json.dumps(told["cost"]), strict=True)
         if told.get("ended_by", "duration") not in get_args(EndedBy):
             return None
         return _OWN[told.pop("type")](**told)

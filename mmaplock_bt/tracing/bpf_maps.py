@@ -13,12 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmaplock_bt.errors import BpftraceError
-from mmaplock_bt.machine.bpf_call import bpf
-
-# include/uapi/linux/bpf.h
-_UPDATE, _INFO, _LOOKUP_BATCH = 2, 15, 24
-_PIDFD_GETFD = 438  # the same on every architecture
-_libc = ctypes.CDLL(None, use_errno=True)
+from mmaplock_bt.machine import bpf
 
 
 class Map:
@@ -27,7 +22,7 @@ class Map:
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         information = ctypes.create_string_buffer(88)
-        _call(_INFO, struct.pack("IIQ", descriptor, 88, ctypes.addressof(information)))
+        bpf.call(bpf.INFO, struct.pack("IIQ", descriptor, 88, ctypes.addressof(information)))
         # bpf_map_info: type, id, key size, value size, max_entries, flags, name.
         fields = struct.unpack_from("6I16s", information.raw)
         self.key_bytes, self.value_bytes, self.size = fields[2:5]
@@ -49,7 +44,7 @@ class Map:
                 ctypes.addressof(values), self.size, self.descriptor, 0, 0,
             )  # fmt: skip
             with _not_preempted():
-                _, said, failed = bpf(_LOOKUP_BATCH, attributes)
+                _, said, failed = bpf.attempt(bpf.LOOKUP_BATCH, attributes)
             count = struct.unpack_from("I", said, 32)[0]
             words = self.key_bytes // 8
             for at in range(count):
@@ -67,7 +62,7 @@ class Map:
         """Adds or replaces one entry. Raises OSError."""
         pair = ctypes.create_string_buffer(struct.pack("QQ", key, value), 16)
         where = ctypes.addressof(pair)
-        _call(_UPDATE, struct.pack("I4xQQQ", self.descriptor, where, where + 8, 0))
+        bpf.call(bpf.UPDATE, struct.pack("I4xQQQ", self.descriptor, where, where + 8, 0))
 
 
 def of_process(pid: int) -> dict[str, Map]:
@@ -83,7 +78,7 @@ def of_process(pid: int) -> dict[str, Map]:
     try:
         for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
             if "map_type:\t1\n" in entry.read_text():  # BPF_MAP_TYPE_HASH
-                one = Map(_duplicate(process, int(entry.name)))
+                one = Map(bpf.duplicate(process, int(entry.name)))
                 # The kernel takes no @ in a map's name (bpf_obj_name_cpy): it is AT_ or left out.
                 found[one.name.removeprefix("AT_").removeprefix("@")] = one
     except OSError as error:
@@ -97,19 +92,6 @@ def close(found: dict[str, Map]) -> None:
     """Closes the maps' descriptors."""
     for one in found.values():
         os.close(one.descriptor)
-
-
-def _duplicate(process: int, descriptor: int) -> int:
-    made = int(_libc.syscall(_PIDFD_GETFD, process, descriptor, 0))
-    if made < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return made
-
-
-def _call(command: int, attributes: bytes) -> None:
-    _, _, failed = bpf(command, attributes)
-    if failed:
-        raise OSError(failed, f"bpf({command}): {os.strerror(failed)}")
 
 
 @contextmanager

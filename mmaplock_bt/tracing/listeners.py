@@ -11,6 +11,7 @@ from mmaplock_bt.tracing import terminal
 from mmaplock_bt.tracing.bpftrace import Tracer
 from mmaplock_bt.tracing.cgroup_paths import CgroupNames
 from mmaplock_bt.tracing.open_spans import OpenSpans
+from mmaplock_bt.tracing.price import Price
 from mmaplock_bt.tracing.user_frames import UserFrames
 
 
@@ -24,6 +25,7 @@ class Listeners:
         named = declared if is_ours and facts.get("lockless_maps") else {}
         self.frames = UserFrames.for_outputs(named)
         self.cgroups = CgroupNames.for_outputs(declared)
+        self.price = Price()
         self.open = [
             OpenSpans(
                 chosen.params[one.open.older],
@@ -39,6 +41,7 @@ class Listeners:
     def __enter__(self) -> "Listeners":
         self._closing = ExitStack()
         self._closing.callback(self.frames.close)
+        self._closing.callback(self.price.close)
         for one in self.open:
             self._closing.callback(one.close)
         return self
@@ -56,8 +59,9 @@ class Listeners:
                 yield from one.hear(record)
 
     def look(self, tracer: Tracer, *, last: bool = False) -> Iterator[Record]:
-        """Yields a Look at what is open, where it is time for one."""
+        """Yields a Look at what is open, where it is time for one; the cost, if it is `last`."""
         if tracer.alive:
+            yield from self.price.look(tracer, last=last)
             for one in self.open:
                 yield from one.look(tracer.pid, last=last)
 

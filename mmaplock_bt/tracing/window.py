@@ -124,6 +124,7 @@ class Window:
 
     def _begin(self, opened_ns: int) -> None:
         """Everything is live: whoever waits for that may go on."""
+        self._listeners.price.begin(self._tracer)
         _tell_ready(self._options.ready_fd)
         if self._chosen.duration_ns is not None:
             self._stop.deadline_ns = opened_ns + self._chosen.duration_ns
@@ -137,7 +138,8 @@ class Window:
             self._progress(terminal.remaining(stop.deadline_ns, opened_ns))
             if stop.command is not None:
                 self._listeners.frames.remember(stop.command.pid)
-            yield from self._told(tracer.read(stop.patience_s(), stop.descriptors()))
+            patience_s = min(stop.patience_s(), self._listeners.price.patience_s())
+            yield from self._told(tracer.read(patience_s, stop.descriptors()))
             yield from self._kept(self._listeners.look(tracer))
         return reason
 

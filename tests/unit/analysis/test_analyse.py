@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,8 +13,9 @@ from mmaplock_bt.analysis import analyse
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.result.saved import from_json, to_json
-from mmaplock_bt.stream.records import CgroupPaths
+from mmaplock_bt.stream.records import CgroupPaths, Spent
 from tests.builders import (
+    COST,
     DIALECTS,
     JSON,
     KINDS,
@@ -176,3 +178,21 @@ def test_a_stream_without_an_end_is_of_a_bpftrace_that_died():
     assert len(cut) == len(lines) - 1
     result = analyse.analyse_lines(cut)
     assert result.window.ended_by == "bpftrace_died" and not result.loss.complete
+
+
+def test_the_cost_of_a_stream_is_the_results():
+    result = analysed({"kind": "counter"}, Spent(COST).line())
+    assert result.cost == COST and result.loss.missed_events == 0
+    assert analysed({"kind": "counter"}).cost is None
+    assert analysed({"kind": "counter"}).loss.missed_events is None
+
+
+def test_events_that_no_program_saw_are_loss():
+    """As where another tool's program runs on the CPU; until now no counter told of them."""
+    whole = captured()
+    missed = replace(COST, probes=[replace(COST.probes[0], missed=3), COST.probes[1]])
+    lines = [*STREAM.read_text().splitlines()[:-1], Spent(missed).line()]
+    result = analyse.analyse_lines([*lines, STREAM.read_text().splitlines()[-1]])
+    assert whole.loss.complete and not result.loss.complete
+    assert result.loss.missed_events == 3
+    assert "INCOMPLETE: missed events 3" in shown_as_table(result)

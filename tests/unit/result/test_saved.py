@@ -22,9 +22,9 @@ from mmaplock_bt.result.saved import from_json, to_json
 from mmaplock_bt.spec import gates
 from mmaplock_bt.spec.outputs import Events
 from tests import story
-from tests.builders import EMPTY, FULL, JSON, SAID, STREAMS, captured, made, shown_as_table
+from tests.builders import COST, EMPTY, FULL, JSON, SAID, STREAMS, captured, made, shown_as_table
 
-FULL_RESULT = replace(made(FULL), verdicts=list(SAID), messages=["printf: x"])
+FULL_RESULT = replace(made(FULL), verdicts=list(SAID), messages=["printf: x"], cost=COST)
 DROP = object()
 # What schema 1 kept: no declarations, and every output in one shape.
 BOOKS_1 = {"starts": 5, "acquires": 5, "failed": 0, "releases": 5, "downgrades": 0,

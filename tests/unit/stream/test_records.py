@@ -21,13 +21,16 @@ from mmaplock_bt.stream.records import (
     Look,
     Named,
     Span,
+    Spent,
     Trailer,
     UserFrames,
 )
 from tests.builders import (
+    COST,
     HOSTILE,
     STREAMS,
     analysed,
+    costs,
     declared,
     escaped,
     printed,
@@ -225,10 +228,11 @@ ONE_OF_EACH = [
     CgroupPaths({"7": HOSTILE}),
     Look(5, True, (Span("wait", 1, "0x0000000000000001", "read", 2, 3, HOSTILE),), {"1": ["f"]}),
     Trailer("command", 5, 0, 7, HOSTILE),
+    Spent(COST),
 ]
 
 
-@given(OWN)
+@given(OWN | st.builds(Spent, costs()))
 def test_our_own_lines_come_back(record):
     line = record.line()
     assert "\n" not in line and line.isascii()
@@ -247,6 +251,17 @@ def test_a_cut_line_of_our_own_is_counted(record):
         assert decoded(line[:end]) == [Unparsed(line[:end])]
     result = analysed({"kind": "counter"}, printed("open|5"), line[:-1])
     assert result.loss.unparsed_lines == 1 and not result.loss.complete
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [5, {}, {"ppm": "1"}, {"ppm": -1}, {"ppm": 2**63}, {"own_ns": None}, {"probes": [{}]}],
+)
+def test_a_cost_that_is_none_is_counted(wrong):
+    told = json.loads(Spent(COST).line())
+    told["cost"] = told["cost"] | wrong if isinstance(wrong, dict) and wrong else wrong
+    line = json.dumps(told)
+    assert decoded(line) == [Unparsed(line)]
 
 
 @pytest.mark.parametrize("record", ONE_OF_EACH, ids=lambda record: record.TYPE)
