@@ -1,0 +1,174 @@
+"""What a run says it cost, against what is known: calls that were counted, books, processes.
+
+Calls of sched_rr_get_interval(2) are counted, which nobody else makes.
+"""
+
+import functools
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from mmaplock_bt import workload
+from mmaplock_bt.commands.tracing import trace
+from mmaplock_bt.spec import profile
+from mmaplock_bt.tracing import bpf_programs, listeners
+from mmaplock_bt.tracing.bpf_programs import Programs
+from mmaplock_bt.tracing.ending import Options
+from mmaplock_bt.tracing.price import Price
+from tests.kernel.processes import bpftrace_of
+
+pytestmark = pytest.mark.kernel
+CALLS = 1009
+PROBE = "tracepoint:syscalls:sys_enter_sched_rr_get_interval"
+SCRIPT = f"{PROBE} {{ @n = count(); }}\n"
+TIMEOUT_S = 60
+# The tool, with its statistics on as long as its window is open.
+WHOLE = """
+import functools
+from mmaplock_bt import cli
+from mmaplock_bt.tracing import listeners
+listeners.Price = functools.partial(listeners.Price, whole=True)
+cli.run_main()
+"""
+
+
+def call(times=CALLS):
+    for _ in range(times):
+        os.sched_rr_get_interval(0)
+
+
+def rises(programs):
+    """Whether the kernel counts runs now."""
+    (before,) = programs.figures().values()
+    call()
+    (now,) = programs.figures().values()
+    assert now.runs - before.runs in (0, CALLS)
+    return now.runs > before.runs
+
+
+@pytest.fixture
+def watched(kernel, tmp_path) -> Iterator[tuple[subprocess.Popen[str], Programs]]:
+    """A bpftrace that counts the calls, and its one program."""
+    if not Path("/sys/kernel/tracing/events/syscalls").exists():
+        pytest.skip("this kernel has no tracepoints of system calls")
+    (tmp_path / "calls.bt").write_text(SCRIPT)
+    command = [kernel.path, "-f", "json", str(tmp_path / "calls.bt")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as it:
+        try:
+            yield it, attached(it)
+        finally:
+            it.kill()
+
+
+def attached(running):
+    statistics = bpf_programs.switch_statistics_on()
+    deadline = time.monotonic() + TIMEOUT_S
+    try:
+        while time.monotonic() < deadline and running.poll() is None:
+            programs = Programs(running.pid)
+            if PROBE in programs.probes(SCRIPT).values() and rises(programs):
+                return programs
+    finally:
+        os.close(statistics)
+    raise AssertionError("the probe was not live in time")
+
+
+def test_runs_are_the_calls_that_were_made(watched, kernel):
+    running, _ = watched
+    script = SimpleNamespace(text=SCRIPT)
+    tracer = SimpleNamespace(pid=running.pid, script=script, machine=kernel)
+    one = Price(whole=True)
+    one.begin(tracer)
+    call()
+    (spent,) = one.look(tracer, last=True)
+    (probe,) = spent.cost.probes
+    assert (probe.probe, probe.runs, probe.missed) == (PROBE, CALLS, 0)
+    assert spent.cost.program_ns >= CALLS and spent.cost.bpftrace_ns is not None
+    running.send_signal(signal.SIGINT)
+    out, _ = running.communicate(timeout=TIMEOUT_S)
+    maps = [json.loads(line)["data"] for line in out.splitlines() if '"map"' in line]
+    (counted,) = (found["@n"] for found in maps)
+    assert counted % CALLS == 0 and counted >= 2 * CALLS  # with those of `attached`
+
+
+@pytest.fixture
+def whole(monkeypatch):
+    monkeypatch.setattr(listeners, "Price", functools.partial(Price, whole=True))
+
+
+def test_runs_of_the_lock_probes_are_what_the_books_say(kernel, whole):
+    """Never fewer; more by what the filter leaves out, which is the tool's and bpftrace's own."""
+    command = workload.command("munmaps", 10_007)
+    chosen = profile.load("hold-times")
+    result = trace(chosen, kernel, Options(command, system_wide=True, quiet=True))
+    books = result.books
+    runs = {one.probe.rpartition(":")[2]: one.runs for one in result.cost.probes}
+    told = {name.partition("mmap_lock_")[2]: count for name, count in runs.items() if count}
+    assert result.loss.complete and result.loss.missed_events == 0
+    assert books.downgrades >= 10_007 and not result.cost.note
+    for name, count in (
+        ("start_locking", books.starts),
+        ("acquire_returned", books.acquires + books.failed),
+        ("released", books.releases + books.orphan_releases),
+    ):
+        assert count <= told[name] <= 1.05 * count + 1000
+
+
+def test_a_look_now_and_then_comes_near(kernel):
+    """To what the books say, from a small part of the window."""
+    command = workload.command("mincores", 200_000)
+    result = trace(
+        profile.load("hold-times"), kernel, Options(command, system_wide=True, quiet=True)
+    )
+    if 2 * result.cost.looked_ns > result.cost.duration_ns:
+        pytest.skip("kernel.bpf_stats_enabled is set: all of the window was looked at")
+    (told,) = (one for one in result.cost.probes if one.probe.endswith("start_locking"))
+    assert 0.6 < told.runs / result.books.starts < 1.6
+
+
+def killed(run):
+    pidfd = os.pidfd_open(bpftrace_of(run))
+    run.kill()
+    assert select.select([pidfd], [], [], TIMEOUT_S)[0], "bpftrace outlived the tool"
+    os.close(pidfd)
+
+
+def interrupted(run):
+    run.send_signal(signal.SIGINT)
+
+
+def ended(run):
+    run.stdin.close()
+    run.stdin = None
+
+
+@pytest.mark.parametrize("end", [ended, interrupted, killed])
+def test_statistics_are_off_again_however_a_run_ends(watched, end):
+    if bpf_programs.are_statistics_on():
+        pytest.skip("kernel.bpf_stats_enabled is set")
+    _, programs = watched
+    words = ["run", "hold-times", "-q", "--", "sh", "-c", "echo go >&2; read -r line"]
+    with subprocess.Popen(
+        [sys.executable, "-c", WHOLE, *words],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as run:  # fmt: skip
+        line = run.stderr.readline()
+        while line != "go\n":
+            assert line, "the run ended before its command began"
+            line = run.stderr.readline()
+        assert rises(programs)
+        end(run)
+        run.communicate(timeout=TIMEOUT_S)
+    # Another run on this machine may look at its own programs for a moment.
+    deadline = time.monotonic() + TIMEOUT_S
+    while rises(programs):
+        assert time.monotonic() < deadline, "the kernel goes on counting"
