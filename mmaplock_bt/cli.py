@@ -168,6 +168,11 @@ def _parser() -> argparse.ArgumentParser:
     made["run"].add_argument(
         "--ready-fd", type=int, metavar="FD", help="write a line there when the window is open"
     )
+    made["run"].add_argument(
+        "--max-overhead", metavar="SHARE",
+        help="share of the machine's CPU time, like 2%%: looks for a second what tracing costs, "
+        "then traces, follows a sample, or refuses",
+    )  # fmt: skip
     _add_trap(made["run"])
     made["run"].add_argument("-q", "--quiet", action="store_true", help="no countdown")
     for name in ("selftest", "doctor"):

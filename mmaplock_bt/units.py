@@ -16,6 +16,7 @@ NS = {
 }
 BYTES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 SAMPLE_MAX = 1 << 20
+_SHARE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*%", re.ASCII)
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-zµ]*)")
 
 
@@ -38,6 +39,19 @@ def parse_sample(text: str) -> int:
     if match is None or not 1 <= int(match[1]) <= SAMPLE_MAX:
         raise UsageError(f"'{text}' is no share 1/N, like 1/16, with N from 1 to {SAMPLE_MAX:,}")
     return int(match[1])
+
+
+def parse_share(text: str) -> int:
+    """Reads a share above 0 and up to 100 %, like '2%', as millionths. Raises UsageError."""
+    match = _SHARE.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"'{text}' is not a share with its %, like 2% or 0.5%")
+    ppm = Decimal(match[1]) * 10**4
+    if not 0 < ppm <= 10**6:
+        raise UsageError(f"'{text}' is not above 0 % and at most 100 %")
+    if ppm != int(ppm):
+        raise UsageError(f"'{text}' is finer than 0.0001 %")
+    return int(ppm)
 
 
 def _parse(text: str, units: dict[str, int], wanted: str) -> int:

@@ -25,6 +25,7 @@ from mmaplock_bt.result.model import (
     ProbeCost,
     ProfileInfo,
     Result,
+    Step,
     TableData,
     TargetInfo,
     Tool,
@@ -225,7 +226,8 @@ def costs() -> st.SearchStrategy[Cost]:
     probe = st.builds(ProbeCost, st.text() | st.just(HOSTILE), some, some, some)
     return st.builds(
         Cost, amount, amount, some, some, some, some, amount, some, st.lists(probe, max_size=3),
-        st.text() | st.just(HOSTILE),
+        st.text() | st.just(HOSTILE), some,
+        st.lists(st.builds(Step, amount, st.integers(1, 2**63 - 1), some), max_size=6),
     )  # fmt: skip
 
 

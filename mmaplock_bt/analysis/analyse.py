@@ -1,6 +1,7 @@
 """Makes a result of a window's records: every output's rows, the books, the loss."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from mmaplock_bt.analysis import advice, blame, books, convoys, grouping, rows, spans
@@ -50,7 +51,7 @@ def analyse(head: Head, stream: Iterable[Record]) -> Result:
     result = Result(
         schema=SCHEMA,
         tool=head.tool,
-        profile=head.profile,
+        profile=replace(head.profile, sample=max(head.profile.sample, _rarest(got))),
         target=head.target,
         window=_window(head, got, trailer),
         declarations=head.outputs,
@@ -62,6 +63,11 @@ def analyse(head: Head, stream: Iterable[Record]) -> Result:
     )
     advice.give(result)
     return result
+
+
+def _rarest(got: Collected) -> int:
+    """Of how many locks one was followed at times, where the script weighed what it counted."""
+    return max((step.sample for step in got.cost.steps), default=1) if got.cost else 1
 
 
 def _window(head: Head, got: Collected, trailer: Trailer) -> Window:
@@ -82,11 +88,11 @@ def _duration_ns(got: Collected, trailer: Trailer) -> int:
     return trailer.duration_ns
 
 
-def _estimate(data: OutputData, sample: int) -> None:
+def _estimate(data: OutputData, sample: int, times: int) -> None:
     """Scales rows up from one lock in `sample`; events stay those that were seen."""
     if isinstance(data, EventsData):
         return
-    rows: list[Any] = [estimates.scaled(row, sample) for row in data.rows]
+    rows: list[Any] = [estimates.scaled(row, sample, times) for row in data.rows]
     if isinstance(data, HistogramData):
         rows = [r | merged([r], r["key"], sample) for r in rows]  # its quantiles have an error now
     data.rows[:] = rows
@@ -97,9 +103,9 @@ def _outputs(declared: dict[str, Output], got: Collected, sample: int) -> dict[s
     made: dict[str, OutputData] = {}
     for name, output in declared.items():
         made[name] = _output(name, output, got, made, declared)
-    if sample > 1:
+    if (rarest := max(sample, _rarest(got))) > 1:
         for data in made.values():
-            _estimate(data, sample)
+            _estimate(data, rarest, sample)
     for name, output in declared.items():
         if isinstance(output, Events) and output.behind is not None:
             blame.join(_events(made[name]), _events(made[output.behind]))
@@ -133,13 +139,26 @@ def _rows(
 ) -> list[Any]:
     match output:
         case Group():
-            return grouping.group(output, made[output.of].rows)
+            return grouping.group(output, made[output.of].rows, _weigher(got))
         case OpenSpans():
             return spans.rows_of(output, got)
         case Derived():
             return _derived(output, made)
         case _:
             return rows.printed(name, output, got, declared) if output.is_printed else []
+
+
+def _weigher(got: Collected) -> Callable[[Row], int]:
+    """How many an event stands for, by when it began; rows of tables are weighed already."""
+    steps = got.cost.steps if got.cost else []
+
+    def weight(row: Row) -> int:
+        lasted_ns = column(row, "hold_ns") or column(row, "wait_ns") or 0
+        began_ns = (column(row, "time_ns") or 0) - lasted_ns
+        begun = [step.sample for step in steps if step.since_ns <= began_ns]
+        return begun[-1] if begun and "time_ns" in row else 1
+
+    return weight
 
 
 def _derived(output: Derived, made: dict[str, OutputData]) -> list[Row]:

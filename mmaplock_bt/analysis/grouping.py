@@ -1,7 +1,7 @@
 """Groups rows into a table: counts, sums, distinct values, the worst row, the period."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -15,8 +15,13 @@ STEADY = 0.1  # how far an interval may be from the usual one, as a share of it
 BURST = 2  # what is closer together than the widest gap / BURST is one occurrence
 
 
-def group(output: Group, rows: Sequence[AnyRow]) -> list[TableRow]:
-    """Groups another output's rows by keys; the largest `rank` comes first."""
+def group(
+    output: Group, rows: Sequence[AnyRow], weigh: Callable[[Any], int] = lambda _: 1
+) -> list[TableRow]:
+    """Groups another output's rows by keys; the largest `rank` comes first.
+
+    `weigh` tells how many a row stands for beside what `output.weight` says.
+    """
     flat = [_flat(row) for row in rows]
     flat = [row for row in flat if all(row.get(k) == v for k, v in output.where.items())]
     members: dict[str, list[Flat]] = {}
@@ -24,7 +29,7 @@ def group(output: Group, rows: Sequence[AnyRow]) -> list[TableRow]:
     for row in flat:
         key = {name: row.get(name) for name in names}
         members.setdefault(json.dumps(key), []).append(row)
-    grouped = [_summary(output, json.loads(key), found) for key, found in members.items()]
+    grouped = [_summary(output, json.loads(key), found, weigh) for key, found in members.items()]
     return sorted(grouped, key=lambda row: -int(column(row, output.rank or "sum") or 0))
 
 
@@ -33,13 +38,14 @@ def _flat(row: Any) -> Flat:
     return {**row, **row.get("key", {})}
 
 
-def _summary(output: Group, key: Any, rows: list[Flat]) -> TableRow:
+def _summary(output: Group, key: Any, rows: list[Flat], weigh: Callable[[Any], int]) -> TableRow:
     value = output.value
+    times = [_times(output, row) * weigh(row) for row in rows]
     worst = max(rows, key=lambda row: int(row.get("max", row[value]) or 0))
     row: Any = {
         "key": key,
-        "count": sum(_times(output, r) * int(r.get("count", 1)) for r in rows),
-        "sum": sum(_times(output, r) * int(r[value] or 0) for r in rows),
+        "count": sum(n * int(r.get("count", 1)) for n, r in zip(times, rows, strict=True)),
+        "sum": sum(n * int(r[value] or 0) for n, r in zip(times, rows, strict=True)),
         "max": int(worst.get("max", worst[value]) or 0),
     }
     row |= {name: sum(int(r[name] or 0) for r in rows) for name in output.sums}

@@ -24,7 +24,7 @@ from mmaplock_bt.result.model import Result
 from mmaplock_bt.spec import located_yaml, profile
 from mmaplock_bt.spec.profile import Filter, Profile, Side
 from mmaplock_bt.tracing.ending import Options
-from mmaplock_bt.units import parse_duration, parse_sample
+from mmaplock_bt.units import parse_duration, parse_sample, parse_share
 
 DEFAULT = "overview"
 RUNS = "mmaplock-bt-runs"
@@ -35,6 +35,8 @@ def main(arguments: argparse.Namespace) -> int:
     outputs = output.wanted(arguments, folders_allowed=1)
     arguments.profile = arguments.profile or DEFAULT
     chosen = chosen_profile(arguments)
+    if arguments.max_overhead is not None:
+        chosen = replace(chosen, max_overhead_ppm=_max_overhead(arguments.max_overhead))
     if arguments.trap:
         from mmaplock_bt.commands import trap  # noqa: PLC0415  (a run waits for its imports)
 
@@ -149,6 +151,13 @@ def chosen_profile(arguments: argparse.Namespace) -> Profile:
         sample=parse_sample(arguments.sample) if arguments.sample else chosen.sample,
     )
     return profile.with_gates(chosen)
+
+
+def _max_overhead(text: str) -> int:
+    try:
+        return parse_share(text)
+    except UsageError as error:
+        raise UsageError(f"--max-overhead: {error}") from error
 
 
 def _filter(arguments: argparse.Namespace, base: Filter) -> Filter:

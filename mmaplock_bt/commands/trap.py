@@ -32,7 +32,7 @@ NEAR = 10  # kept are holds and waits of at least a tenth of what springs the tr
 IDENTITIES = 16384  # how many records about threads and owners are kept
 SELECTION = (
     *("pid", "actor_pid", "comm", "owner_comm", "cgroup", "actor_cgroup", "mode", "bpftrace"),
-    *("locks", "sample"),
+    *("locks", "sample", "max_overhead"),
 )
 _LIMIT = re.compile(r"\s*(hold|wait)\s*>=?\s*(\S.*?)\s*")
 _ENDED = {"holds": ("hold", "hold_ns"), "waits": ("wait", "wait_ns")}  # of templates/_trap.bt.j2

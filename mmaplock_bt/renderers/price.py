@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
-from mmaplock_bt.result.model import Cost, ProbeCost, Result
+from mmaplock_bt.result.model import Cost, ProbeCost, Result, Step
 from mmaplock_bt.units import format_ns, safe
 
 PROBES = 4  # named with their figures: those that took the most
+STEPS = 4  # the latest
 WORTH_NAMING = 50  # and at least one WORTH_NAMING-th of all programs' time
 
 
@@ -20,7 +21,8 @@ def told(result: Result) -> str:
     cpus = f"{result.target.cpus:,} CPU{'s' * (result.target.cpus != 1)}"
     spent = f"{', '.join(_parts(cost))} of CPU in {format_ns(cost.duration_ns)} on {cpus}"
     head = f"{share(result)}: " if share(result) else ""
-    return safe(f"{head}{spent}{_rate(cost)}{f'; {cost.note}' if cost.note else ''}")
+    note = f"; {cost.note}" if cost.note else ""
+    return safe(f"{head}{spent}{_rate(cost)}{_limit(cost)}{note}")
 
 
 def share(result: Result) -> str:
@@ -71,6 +73,20 @@ def _rate(cost: Cost) -> str:
     if cost.events_per_s is None:
         return ""
     return f"; {_number(cost.events_per_s, cost)} events/s"
+
+
+def _limit(cost: Cost) -> str:
+    """What was done to keep the limit; a few of many steps."""
+    if cost.limit_ppm is None:
+        return ""
+    steps = cost.steps[-STEPS:] if cost.steps else [Step(0, 1, None)]
+    said = [f"{_one_in(step.sample)} from {format_ns(step.since_ns)} on" for step in steps[1:]]
+    first = _one_in(steps[0].sample)
+    return f"; at most {percent(cost.limit_ppm)}: {', '.join([first, *said])} followed"
+
+
+def _one_in(sample: int) -> str:
+    return "every lock" if sample == 1 else f"1 lock in {sample:,}"
 
 
 def _number(value: int, cost: Cost) -> str:

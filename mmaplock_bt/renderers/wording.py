@@ -20,9 +20,10 @@ def followed(result: Result) -> list[str]:
             "its wait, at most as long as the hold, is in no sum."
         )
     if result.profile.sample > 1:
+        times = "At times only one" if result.cost and result.cost.has_changed else "One"
         found.append(
-            f"One lock in {result.profile.sample} was followed: counts and sums are estimates "
-            "(± as given, 19 times in 20), and a longer one may have been passed over."
+            f"{times} lock in {result.profile.sample:,} was followed: counts and sums are "
+            "estimates (± as given, 19 times in 20), and a longer one may have been passed over."
         )
     return found
 

@@ -39,21 +39,24 @@ def _estimated(
     key: Row, buckets: list[Bucket], total: int | None, top: int | None, sample: int
 ) -> HistogramRow:
     count = sum(bucket.n for bucket in buckets)
-    followed = [Bucket(low, high, n // sample) for low, high, n in buckets]
     row: HistogramRow = {
         "key": key,
         "count": count,
         "sum": total,
         "max": top,
         "buckets": buckets,
-        "quantiles": {q: _between(followed, count, sample, *QUANTILES[q]) for q in QUANTILES},
+        "quantiles": {q: _between(buckets, count, sample, *QUANTILES[q]) for q in QUANTILES},
     }
     return row
 
 
 def _between(buckets: list[Bucket], count: int, sample: int, over: int, under: int) -> Interval:
-    """From the bucket of the lower rank to that of the upper; open above the last one."""
-    first, last = estimates.ranks(count, sample, over, under)
+    """From the bucket of the lower rank to that of the upper; open above the last one.
+
+    A followed one has `sample` ranks among all.
+    """
+    lower, last = (rank * sample for rank in estimates.ranks(count, sample, over, under))
+    first = lower - sample + 1
     seen, low, high = 0, None, None
     for bucket in buckets:
         if seen < first <= seen + bucket.n:

@@ -13,17 +13,19 @@ from mmaplock_bt.result.rows import Bucket
 NONE_SEEN = 3  # with this many times N true ones, none is followed once in 20 times
 
 
-def scaled(row: Any, n: int) -> Any:
+def scaled(row: Any, n: int, times: int | None = None) -> Any:
     """Returns a counted row as an estimate of all, with `count_error` and `sum_error`.
 
-    The maximum stays that of the followed ones: a larger one may have been among the others.
+    The maximum stays that of the followed ones: a larger one may have been among the others. Where
+    each was counted with its own weight, `n` at most, `times` is 1: nothing is scaled once more.
     """
+    times = n if times is None else times
     made = dict(row)
     for name in ("count", "sum", "read_ns", "write_ns"):
         if made.get(name) is not None:
-            made[name] *= n
+            made[name] *= times
     if "buckets" in made:
-        made["buckets"] = [Bucket(low, high, count * n) for low, high, count in made["buckets"]]
+        made["buckets"] = [Bucket(low, high, count * times) for low, high, count in made["buckets"]]
     made["count_error"] = count_error(made["count"], n)
     if made.get("sum") is not None:
         made["sum_error"] = _sum_error(made, n)

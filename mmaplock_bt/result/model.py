@@ -13,6 +13,7 @@ SCHEMA: Literal[2] = 2
 Outcome = Literal["pass", "fail", "undecided", "inconclusive"]
 EndedBy = Literal["duration", "command", "interrupt", "target_exit", "bpftrace_died", "limit"]
 Kind = TypeVar("Kind")
+_OF_EVERY_LOCK = ("contention_begin", "contention_end", "contended_release")
 _Amount = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -187,6 +188,15 @@ class ProbeCost:
 
 
 @dataclass(frozen=True)
+class Step:
+    """From some moment on one lock in `sample` was followed."""
+
+    since_ns: Annotated[_Amount, _says("after the window's opening")]
+    sample: Annotated[int, Field(ge=1, lt=2**63), _says("1: every lock")]
+    ppm: Annotated[_Amount | None, _says("what was seen before, as in cost.ppm")]
+
+
+@dataclass(frozen=True)
 class Cost:
     """What the window cost in CPU time. What may not be measured is null, and `note` says why.
 
@@ -206,6 +216,13 @@ class Cost:
     ]
     probes: Annotated[list[ProbeCost], _says("one for each probe of the script")]
     note: Annotated[str, _says("why something is not told")] = ""
+    limit_ppm: Annotated[_Amount | None, _says("what it was to keep below, null: anything")] = None
+    steps: Annotated[list[Step], _says("what was done for that")] = field(default_factory=list)
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether the window had fewer locks followed at times than at others."""
+        return len({step.sample for step in self.steps}) > 1
 
     @property
     def program_ns(self) -> int | None:
@@ -215,8 +232,13 @@ class Cost:
 
     @property
     def missed(self) -> int | None:
-        """How many events no program saw; None: not counted."""
-        counts = [one.missed for one in self.probes if one.missed is not None]
+        """How many events no program saw; None: not counted.
+
+        Without those of every lock: a program that waits for a map's own spinlock meets them, and
+        cannot run inside itself. The books tell whether one was of mmap_lock.
+        """
+        ours = [one for one in self.probes if one.probe.rpartition(":")[2] not in _OF_EVERY_LOCK]
+        counts = [one.missed for one in ours if one.missed is not None]
         return sum(counts) if counts else None
 
 

@@ -65,6 +65,10 @@ def _estimate(metric: Metric, output: OutputData, found: list[Any], result: Resu
     count = sum(_count(row) for row in found) * each
     if metric.field in ("count", "rate"):
         span_ns = 10**9 if metric.field == "count" else result.window.duration_ns
+        if each > 1 and result.cost is not None and result.cost.has_changed:
+            most = count + estimates.count_error(count, n)  # as if all had been the rarest ones
+            scale = Fraction(10**9, span_ns)
+            return Reading(count // n * scale, most * scale, seen)
         return _spread(count, estimates.count_error(count, n), seen, Fraction(10**9, span_ns))
     if isinstance(output, HistogramData) and metric.field in QUANTILES:
         return _quantile(metric.field, found, count // n, n) if count else Reading(None, None, 0)

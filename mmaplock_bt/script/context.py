@@ -11,7 +11,16 @@ from mmaplock_bt.spec.columns import Column
 from mmaplock_bt.spec.declaration import Template
 from mmaplock_bt.spec.outputs import Counted, Histogram, OpenSpans, Output, Outputs
 from mmaplock_bt.spec.profile import Profile
-from mmaplock_bt.stream.records import BITS, FORMATS, KINDS, LINES, layouts
+from mmaplock_bt.stream.records import (
+    BITS,
+    EVERY,
+    FORMATS,
+    KINDS,
+    LINES,
+    every,
+    layouts,
+    power_of_two,
+)
 
 TRACER_FRAMES = 4  # frames on top of a stack that belong to the tracing itself
 RUNNING_FRAMES = 24  # of a sampled holder
@@ -45,6 +54,7 @@ def given(
         "printed": _finder(outputs, printed),
         "lines": _lines(outputs, printed, by_hand=by_hand),
         "BITS": BITS,
+        "EVERY": EVERY,
         "KINDS": KINDS,
         "SUB_BUCKET_BITS": SUB_BUCKET_BITS,
         "TRACER_FRAMES": TRACER_FRAMES,
@@ -60,6 +70,8 @@ def given(
         "asks_actor_kind": _asks_actor_kind(profile.template, printed),
         "locks": profile.locks,
         "sample": profile.sample,
+        "first_every": every(0, *[power_of_two(profile.sample)] * 2),
+        "live": profile.keeps_overhead and profile.locks == "all" and not by_hand,
         "every": {o.every for o in outputs.values() if isinstance(o, Counted)},
         "remembers_owners": any(o["remembers_owner"] for o in printed.values()),
         "names": not by_hand and _keyed_by(printed, "pid", "owner_pid"),

@@ -95,7 +95,8 @@ def render(
     probes = sum(line.startswith(_PROBES) for line in text.splitlines())
     outputs = profile.template.declaration.outputs
     locks = profile.locks or "all"
-    return Script(text, outputs, probes, profile.map_keys, locks, profile.sample)
+    sample = 1 if given["live"] else profile.sample  # live, the script itself weighs what it counts
+    return Script(text, outputs, probes, profile.map_keys, locks, sample)
 
 
 def followed(profile: Profile, facts: dict[str, bool | str]) -> Locks:

@@ -15,7 +15,7 @@ from mmaplock_bt.spec.declaration import Locks, Template
 from mmaplock_bt.spec.gates import Gate
 from mmaplock_bt.spec.located_yaml import Faults, read
 from mmaplock_bt.spec.outputs import Strict, with_keys
-from mmaplock_bt.units import parse_duration, parse_sample
+from mmaplock_bt.units import parse_duration, parse_sample, parse_share
 
 SUFFIX = ".yaml"
 Mode = Literal["read", "write"]
@@ -85,6 +85,15 @@ class ProfileFile(Strict):
         None, description="which are followed: all, or only those that somebody waits for"
     )
     sample: str | None = Field(None, description="follow one lock in N, written 1/N")
+    max_overhead: str | None = Field(
+        None, description="the share of the machine's CPU time that tracing may take, like 2%"
+    )
+
+    @field_validator("max_overhead", mode="before")
+    @classmethod
+    def _share(cls, value: Any) -> Any:
+        """A number without its % gets the sentence of one."""
+        return str(value) if isinstance(value, int | float) else value
 
     @field_validator("map_keys")
     @classmethod
@@ -112,6 +121,12 @@ class Profile:
     map_keys: int = MAP_KEYS
     locks: Locks | None = None
     sample: int = 1
+    max_overhead_ppm: int | None = None
+
+    @property
+    def keeps_overhead(self) -> bool:
+        """Whether the script is to follow as many locks as its limit allows."""
+        return self.max_overhead_ppm is not None and self.template.declaration.samples
 
 
 def names() -> list[str]:
@@ -182,6 +197,7 @@ def _resolve(name: str, text: str, folder: Path | None, seen: tuple[str, ...]) -
         map_keys=file.map_keys or base.map_keys,
         locks=file.locks or base.locks,
         sample=_sample(file, source) or base.sample,
+        max_overhead_ppm=_max_overhead(file, source) or base.max_overhead_ppm,
     )
     source.raise_faults()
     return profile
@@ -218,6 +234,7 @@ def _base(
 def _check_without_base(file: ProfileFile, source: located_yaml.Document) -> None:
     """Notes the faults that can be told where `extends` or `template` is wrong."""
     _duration(file, source)
+    _max_overhead(file, source)
     budget.check_syntax(file.gates, source)
 
 
@@ -236,6 +253,16 @@ def _sample(file: ProfileFile, source: located_yaml.Document) -> int | None:
         return None if file.sample is None else parse_sample(file.sample)
     except UsageError as error:
         source.fault(("sample",), str(error))
+        return None
+
+
+def _max_overhead(file: ProfileFile, source: located_yaml.Document) -> int | None:
+    if file.max_overhead is None:
+        return None
+    try:
+        return parse_share(file.max_overhead)
+    except UsageError as error:
+        source.fault(("max_overhead",), str(error))
         return None
 
 

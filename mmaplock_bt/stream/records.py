@@ -37,6 +37,9 @@ BITS = {
     "HOLD_TIME": 4,
     "WAIT_TIME": 1,
 }
+# The value of @every: since << SINCE | log2 of before << BEFORE | log2 of now. One lock in `now` is
+# followed; what began earlier than `since` (ns) was one in `before`.
+EVERY = {"SINCE": 10, "BEFORE": 5, "log2": 31}
 KINDS = {
     "mode": {label: number for number, label in enumerate(MODES)},
     "owner": {label: number for number, label in enumerate(OWNER_KINDS)},
@@ -54,6 +57,17 @@ def held(value: int) -> tuple[int, str, bool]:
 def waited(value: int) -> tuple[int, str]:
     """Reads a value of @waiting: (begin in ns, mode)."""
     return value >> BITS["WAIT_TIME"], MODES[value & BITS["write"]]
+
+
+def every(since_ns: int, before: int, now: int) -> int:
+    """Returns the value of @every; `before` and `now` are powers of two."""
+    since = since_ns >> EVERY["SINCE"] << EVERY["SINCE"]
+    return since | (before.bit_length() - 1) << EVERY["BEFORE"] | (now.bit_length() - 1)
+
+
+def power_of_two(sample: int) -> int:
+    """Returns the first power of two that is not below."""
+    return 1 << (sample - 1).bit_length()
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,7 @@ class Programs:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._descriptors = list(_of_kind("bpf-prog", pid))
+        self._probes: dict[int, str] | None = None
 
     def figures(self) -> dict[int, Figures]:
         """Returns what the kernel counted of each program, by id. Raises OSError."""
@@ -71,7 +72,9 @@ class Programs:
 
     def probes(self, script: str) -> dict[int, str]:
         """Returns the probes of the script by the ids of their programs. Raises OSError."""
-        return named(probes_of(script), self._programs())
+        if self._probes is None:
+            self._probes = named(probes_of(script), self._programs())
+        return self._probes
 
     def _programs(self) -> Iterator[Program]:
         links = [_info(self.pid, descriptor) for descriptor in _of_kind("bpf_link", self.pid)]

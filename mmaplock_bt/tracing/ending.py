@@ -13,6 +13,7 @@ from mmaplock_bt.result.model import EndedBy
 from mmaplock_bt.tracing.bpftrace import Tracer
 from mmaplock_bt.tracing.head_start import HeadStart
 from mmaplock_bt.tracing.held_command import HeldCommand
+from mmaplock_bt.tracing.overhead import Overhead
 
 LIMIT_BYTES = 512 << 20
 TICK_S = 0.1
@@ -41,6 +42,7 @@ class Stop:
     pidfd: int | None = None
     command: HeldCommand | None = None
     limit_bytes: int | None = LIMIT_BYTES
+    overhead: Overhead | None = None
     interrupts: int = 0
 
     def reason(self, tracer: Tracer) -> EndedBy | None:
@@ -54,9 +56,13 @@ class Stop:
             return "target_exit"
         if self.deadline_ns is not None and time.monotonic_ns() >= self.deadline_ns:
             return "duration"
-        if self.limit_bytes is not None and tracer.received_bytes > self.limit_bytes:
+        if self._is_beyond_a_limit(tracer):
             return "limit"
         return None if tracer.alive else "bpftrace_died"
+
+    def _is_beyond_a_limit(self, tracer: Tracer) -> bool:
+        too_much = self.limit_bytes is not None and tracer.received_bytes > self.limit_bytes
+        return too_much or (self.overhead is not None and self.overhead.is_exceeded)
 
     def patience_s(self) -> float:
         """Returns how long one read may wait, in s: short near the deadline or with a command."""

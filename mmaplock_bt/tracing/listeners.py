@@ -6,11 +6,12 @@ from contextlib import ExitStack
 from mmaplock_bt.script.render import Script
 from mmaplock_bt.spec import outputs
 from mmaplock_bt.spec.profile import Profile
-from mmaplock_bt.stream.records import Record
+from mmaplock_bt.stream.records import Record, Spent
 from mmaplock_bt.tracing import terminal
 from mmaplock_bt.tracing.bpftrace import Tracer
 from mmaplock_bt.tracing.cgroup_paths import CgroupNames
 from mmaplock_bt.tracing.open_spans import OpenSpans
+from mmaplock_bt.tracing.overhead import Overhead
 from mmaplock_bt.tracing.price import Price
 from mmaplock_bt.tracing.user_frames import UserFrames
 
@@ -26,6 +27,7 @@ class Listeners:
         self.frames = UserFrames.for_outputs(named)
         self.cgroups = CgroupNames.for_outputs(declared)
         self.price = Price()
+        self.overhead = Overhead(chosen.max_overhead_ppm, chosen.sample, terminal.say)
         self.open = [
             OpenSpans(
                 chosen.params[one.open.older],
@@ -42,6 +44,7 @@ class Listeners:
         self._closing = ExitStack()
         self._closing.callback(self.frames.close)
         self._closing.callback(self.price.close)
+        self._closing.callback(self.overhead.close)
         for one in self.open:
             self._closing.callback(one.close)
         return self
@@ -61,7 +64,9 @@ class Listeners:
     def look(self, tracer: Tracer, *, last: bool = False) -> Iterator[Record]:
         """Yields a Look at what is open, where it is time for one; the cost, if it is `last`."""
         if tracer.alive:
-            yield from self.price.look(tracer, last=last)
+            for spent in self.price.look(tracer, last=last):
+                yield Spent(self.overhead.noted(spent.cost))
+            self.overhead.watch(tracer)
             for one in self.open:
                 yield from one.look(tracer.pid, last=last)
 

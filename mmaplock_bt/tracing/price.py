@@ -76,10 +76,10 @@ class Price:
     With `whole`, or where kernel.bpf_stats_enabled is set already, it looks all the time.
     """
 
-    def __init__(self, *, whole: bool = False) -> None:
+    def __init__(self, programs: Programs | None = None, *, whole: bool = False) -> None:
         self._whole = whole
         self._estimate = Estimate()
-        self._programs: Programs | None = None
+        self._programs = programs
         self._first: dict[int, Figures] = {}
         self._statistics: int | None = None
         self._turn_ns: int | None = None  # when statistics are switched next; None: never
@@ -90,7 +90,7 @@ class Price:
         self._begun_ns, self._own_ns = time.monotonic_ns(), time.process_time_ns()
         self._bpftrace_ns = cpu_ns(tracer.pid)
         try:
-            self._programs = Programs(tracer.pid)
+            self._programs = self._programs or Programs(tracer.pid)
             self._first = self._programs.figures()
             self._switch_on(FIRST_NS)
         except OSError as error:

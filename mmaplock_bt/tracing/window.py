@@ -18,9 +18,9 @@ from mmaplock_bt.result.model import EndedBy, ProfileInfo, TargetInfo, Tool
 from mmaplock_bt.script.render import Script, render
 from mmaplock_bt.spec.profile import Profile, merge
 from mmaplock_bt.stream.recording import Head
-from mmaplock_bt.stream.records import OWN, Decoder, Record, Trailer
+from mmaplock_bt.stream.records import OWN, Decoder, Opened, Record, Trailer
 from mmaplock_bt.tracing import descendants, terminal
-from mmaplock_bt.tracing.bpftrace import Tracer
+from mmaplock_bt.tracing.bpftrace import POLL_S, Tracer
 from mmaplock_bt.tracing.ending import Options, Stop
 from mmaplock_bt.tracing.held_command import HeldCommand
 from mmaplock_bt.tracing.listeners import Listeners
@@ -57,8 +57,12 @@ class Window:
         # Only now: the map exists once bpftrace runs, and the fork probe must be live before /proc
         # is read.
         descendants.add_descendants(_roots(self._chosen), self._tracer)
-        yield from self._told(self._first)
-        self._begin(opened_ns)
+        for record in self._told(self._first):
+            if isinstance(record, Opened):
+                self._listeners.overhead.opened_ns = record.time_ns
+            yield record
+        yield from self._settled()
+        self._begin(opened_ns if self._chosen.max_overhead_ppm is None else time.monotonic_ns())
         reason = yield from self._watched(opened_ns)
         duration_ns, cpu_wait_ns = time.monotonic_ns() - opened_ns, cpu_pressure.since(waited_ns)
         self._progress("")
@@ -84,6 +88,7 @@ class Window:
         self._decoder = Decoder(self._script.outputs)
         listeners = Listeners(chosen, self._script, self._machine.facts)
         self._listeners = stack.enter_context(listeners)
+        self._stop.overhead = listeners.overhead
 
     def _held(self, argv: list[str]) -> HeldCommand:
         head = self._options.head_start
@@ -121,6 +126,13 @@ class Window:
             if head is not None and not self._machine.facts.get("pid_namespace"):
                 head.remember(tracer.order)
             stack.push(own.pop_all())
+
+    def _settled(self) -> Iterator[Record]:
+        """With a limit on what tracing may cost: looks, and chooses. Raises TargetError."""
+        for _ in self._listeners.overhead.settle(self._tracer):
+            yield from self._told(self._tracer.read(POLL_S))
+            if self._stop.interrupts or not self._tracer.alive:
+                return
 
     def _begin(self, opened_ns: int) -> None:
         """Everything is live: whoever waits for that may go on."""

@@ -5,6 +5,7 @@ Calls of sched_rr_get_interval(2) are counted, which nobody else makes.
 
 import functools
 import json
+import math
 import os
 import select
 import signal
@@ -19,6 +20,7 @@ import pytest
 
 from mmaplock_bt import workload
 from mmaplock_bt.commands.tracing import trace
+from mmaplock_bt.result.saved import from_json
 from mmaplock_bt.spec import profile
 from mmaplock_bt.tracing import bpf_programs, listeners
 from mmaplock_bt.tracing.bpf_programs import Programs
@@ -106,7 +108,8 @@ def whole(monkeypatch):
 
 
 def test_runs_of_the_lock_probes_are_what_the_books_say(kernel, whole):
-    """Never fewer; more by what the filter leaves out, which is the tool's and bpftrace's own."""
+    """Near enough: the filter leaves out the tool's and bpftrace's own, and the window is open a
+    little longer than it is looked at."""
     command = workload.command("munmaps", 10_007)
     chosen = profile.load("hold-times")
     result = trace(chosen, kernel, Options(command, system_wide=True, quiet=True))
@@ -116,11 +119,10 @@ def test_runs_of_the_lock_probes_are_what_the_books_say(kernel, whole):
     assert result.loss.complete and result.loss.missed_events == 0
     assert books.downgrades >= 10_007 and not result.cost.note
     for name, count in (
-        ("start_locking", books.starts),
-        ("acquire_returned", books.acquires + books.failed),
-        ("released", books.releases + books.orphan_releases),
+        ("acquire_returned", books.acquires),
+        ("released", books.releases),
     ):
-        assert count <= told[name] <= 1.05 * count + 1000
+        assert 0.95 * count - 1000 <= told[name] <= 1.05 * count + 1000
 
 
 def test_a_look_now_and_then_comes_near(kernel):
@@ -131,8 +133,8 @@ def test_a_look_now_and_then_comes_near(kernel):
     )
     if 2 * result.cost.looked_ns > result.cost.duration_ns:
         pytest.skip("kernel.bpf_stats_enabled is set: all of the window was looked at")
-    (told,) = (one for one in result.cost.probes if one.probe.endswith("start_locking"))
-    assert 0.6 < told.runs / result.books.starts < 1.6
+    (told,) = (one for one in result.cost.probes if one.probe.endswith("mmap_lock_released"))
+    assert 0.6 < told.runs / result.books.releases < 1.6
 
 
 def killed(run):
@@ -172,3 +174,44 @@ def test_statistics_are_off_again_however_a_run_ends(watched, end):
     deadline = time.monotonic() + TIMEOUT_S
     while rises(programs):
         assert time.monotonic() < deadline, "the kernel goes on counting"
+
+
+LOCKS = 300_000
+
+
+def test_a_limit_is_kept_by_following_fewer_locks_or_nothing_is_traced(cli, kernel, tmp_path):
+    """The command's lock calls alone are many times dearer than the limit. What is estimated of
+    them lies within six standard errors of what is known."""
+    saved = tmp_path / "r.json"
+    done = cli("run", "hold-times", "--max-overhead", "5%", "-o", str(saved), "--mode", "read",
+               "--", *workload.command("mincores", LOCKS))  # fmt: skip
+    if done.returncode == 3:  # this machine is too busy for that limit
+        assert "of the machine's CPU time" in done.stderr and "--max-overhead" in done.stderr
+        assert not saved.exists() and "mincores" not in done.stdout + done.stderr
+        return
+    assert done.returncode == 0, done.stderr
+    result = from_json(saved.read_text())
+    rarest = max(step.sample for step in result.cost.steps)
+    assert rarest > 1 and result.books.residue == 0 and result.cost.limit_ppm == 50_000
+    if result.window.ended_by == "command":
+        counted = sum(row["count"] for row in result.histogram("hold"))
+        assert abs(counted - LOCKS) < 6 * math.sqrt(rarest * LOCKS) + 0.01 * LOCKS
+
+
+def test_a_profile_that_cannot_be_sampled_is_refused_above_its_limit(cli, kernel):
+    done = cli("run", "blame", "-d", "1s", "--max-overhead", "0.0001%")
+    assert done.returncode == 3 and done.stdout == ""
+    (line,) = [line for line in done.stderr.splitlines() if "mmaplock-bt: " in line]
+    assert "this profile cannot follow a sample" in line
+
+
+def test_an_ample_limit_traces_every_lock(cli, kernel, tmp_path):
+    saved = tmp_path / "r.json"
+    done = cli("run", "hold-times", "--max-overhead", "100%", "-o", str(saved), "--",
+               *workload.command("munmaps", CALLS))  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = from_json(saved.read_text())
+    assert [step.sample for step in result.cost.steps] == [1]
+    assert result.books.downgrades >= CALLS
+    counted = sum(row["count"] for row in result.histogram("hold"))
+    assert counted == result.books.releases + result.books.downgrades

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmaplock_bt.errors import UsageError
-from mmaplock_bt.units import format_ns, parse_duration
+from mmaplock_bt.units import format_ns, parse_duration, parse_share
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,28 @@ def test_wrong_durations(text):
 @given(st.integers(0, 10**15))
 def test_formatted_times_are_short(ns):
     assert len(format_ns(ns)) <= 12
+
+
+@given(st.integers(1, 10**6), st.sampled_from(["%", " %"]))
+def test_shares(ppm, sign):
+    assert parse_share(f"{ppm // 10**4}.{ppm % 10**4:04}{sign}") == ppm
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("2", "with its %"), ("", "with its %"), ("x%", "with its %"), ("-1%", "with its %"),
+     ("1e1%", "with its %"), ("%", "with its %"), ("٢%", "with its %"), ("0%", "above 0 %"),
+     ("100.0001%", "at most 100 %"), ("101%", "at most 100 %"), ("999999999%", "at most 100 %"),
+     ("0.00001%", "finer than")],
+)  # fmt: skip
+def test_wrong_shares(text, says):
+    with pytest.raises(UsageError, match=says):
+        parse_share(text)
+
+
+@given(st.text())
+def test_any_text_is_a_share_or_a_sentence(text):
+    try:
+        assert 0 < parse_share(text) <= 10**6
+    except UsageError as error:
+        assert str(error)

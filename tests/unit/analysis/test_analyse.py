@@ -12,8 +12,12 @@ from mmaplock_bt import renderers
 from mmaplock_bt.analysis import analyse
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.judging.series import Series
+from mmaplock_bt.result import estimates
+from mmaplock_bt.result.model import Step
+from mmaplock_bt.result.observe import observe
 from mmaplock_bt.result.saved import from_json, to_json
-from mmaplock_bt.stream.records import CgroupPaths, Spent
+from mmaplock_bt.spec import gates
+from mmaplock_bt.stream.records import CgroupPaths, Spent, Trailer
 from tests.builders import (
     COST,
     DIALECTS,
@@ -23,6 +27,8 @@ from tests.builders import (
     STREAMS,
     analysed,
     captured,
+    declared,
+    head,
     map_line,
     printed,
     shown_as_table,
@@ -187,6 +193,16 @@ def test_the_cost_of_a_stream_is_the_results():
     assert analysed({"kind": "counter"}).loss.missed_events is None
 
 
+@pytest.mark.parametrize(
+    "probe", ["tracepoint:lock:contention_begin", "rawtracepoint:contention_end"]
+)
+def test_missed_events_of_other_locks_are_no_loss(probe):
+    """Of a map's spinlock, say, for which another CPU's program waits."""
+    missed = replace(COST, probes=[replace(COST.probes[0], probe=probe, missed=3), COST.probes[1]])
+    result = analysed({"kind": "counter"}, Spent(missed).line())
+    assert result.loss.missed_events == 0
+
+
 def test_events_that_no_program_saw_are_loss():
     """As where another tool's program runs on the CPU; until now no counter told of them."""
     whole = captured()
@@ -196,3 +212,39 @@ def test_events_that_no_program_saw_are_loss():
     assert whole.loss.complete and not result.loss.complete
     assert result.loss.missed_events == 3
     assert "INCOMPLETE: missed events 3" in shown_as_table(result)
+
+
+STEPS = [Step(0, 1, None), Step(1000, 32, 40_000), Step(2000, 4, 40_000)]
+WEIGHED = Spent(replace(COST, limit_ppm=20_000, steps=STEPS)).line()
+
+
+def test_what_the_script_weighed_is_an_estimate_and_is_not_scaled_again():
+    """With --max-overhead a lock counts as many as it stood for when it began."""
+    output = {"kind": "histogram", "unit": "ns", "keys": ["mode"]}
+    lines = [map_line("x", {"0,8": 400, "0,16": 32}), map_line("x_sum", {"0": 4000}),
+             map_line("x_max", {"0": 17})]  # fmt: skip
+    plain, weighed = analysed(output, *lines), analysed(output, *lines, WEIGHED)
+    (exact,), (row,) = plain.histogram("x"), weighed.histogram("x")
+    assert plain.profile.sample == 1 and "count_error" not in exact
+    assert weighed.profile.sample == 32
+    assert (row["count"], row["sum"], row["buckets"]) == (432, 4000, exact["buckets"])
+    assert row["count_error"] == estimates.count_error(432, 32) and row["sum_error"] > 0
+    assert row["quantiles"]["p50"].low == 8
+    assert "At times only one lock in 32 was followed" in shown_as_table(weighed)
+
+
+def test_events_stand_for_as_many_as_were_followed_of_when_they_began():
+    """Ends at 500, 1500, 2500, 2500; the last one began 2000 ns before."""
+    outputs = declared(
+        x={"kind": "events", "unit": "ns", "fields": ["time_ns", "hold_ns", "mode"]},
+        t={"kind": "table", "unit": "ns", "keys": ["mode"], "of": "x", "value": "hold_ns"},
+    )
+    told = ("500|100|0", "1500|100|0", "2500|100|0", "2500|2000|0")
+    lines = [printed("open|7"), *(printed(f"x|{7 + int(t.split('|')[0])}|{t.partition('|')[2]}")
+                                  for t in told), WEIGHED]  # fmt: skip
+    result = analyse.analyse_lines([head(outputs).line(), *lines, Trailer("duration", 1).line()])
+    (row,) = result.table("t")
+    assert row["count"] == 1 + 32 + 4 + 1 and row["sum"] == 100 + 3200 + 400 + 2000
+    assert len(result.events("x")) == 4
+    reading = observe(gates.metric("x.count", outputs), result)
+    assert reading.low == 4 and reading.high == 4 * 32 + estimates.count_error(4 * 32, 32)

@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from mmaplock_bt import renderers
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers import price
+from mmaplock_bt.result.model import Step
 from tests.builders import COST, costs, run, shown_as_table
 
 NOTE = "the kernel's statistics may not be switched on"
@@ -82,6 +83,7 @@ def test_openmetrics():
     assert "cost" not in renderers.rendered(Series([of(None)], []), "openmetrics")
 
 
+@settings(deadline=None)
 @given(costs())
 def test_any_cost_is_said_in_every_format(cost):
     """A saved result comes from elsewhere: names of probes and the note are text from outside."""
@@ -89,3 +91,19 @@ def test_any_cost_is_said_in_every_format(cost):
     assert told.isprintable()
     for name in renderers.FORMATS:
         assert "\x1b" not in renderers.rendered(Series([of(cost)], []), name)
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ([], "every lock followed"),
+        ([Step(0, 1, None)], "every lock followed"),
+        (
+            [Step(0, 1, None), Step(500_000_000, 32, 9), Step(1_100_000_000, 1024, 9)],
+            "every lock, 1 lock in 32 from 500 ms on, 1 lock in 1,024 from 1.10 s on followed",
+        ),
+    ],
+)
+def test_what_was_done_for_a_limit(steps, said):
+    told = price.told(of(replace(COST, limit_ppm=20_000, steps=steps, note=NOTE)))
+    assert told.endswith(f" events/s; at most 2.0 %: {said}; {NOTE}")

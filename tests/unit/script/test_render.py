@@ -13,6 +13,7 @@ from mmaplock_bt.machine import inventory
 from mmaplock_bt.machine.inventory import Machine
 from mmaplock_bt.script import context, header, render
 from mmaplock_bt.spec import declaration, gates, profile
+from mmaplock_bt.stream import records
 
 FACTS: dict[str, bool | str] = {
     "memcg_field": "memcg_id",
@@ -32,6 +33,9 @@ class BpftraceSnapshot(SingleFileSnapshotExtension):
 
 CONTENDED = replace(FIXED, facts={**FACTS, "contention": True, "mmap_lock_offset": "184"})
 RELEASES = replace(CONTENDED, facts={**CONTENDED.facts, "contended_release": True})
+
+
+LIMITED = {"max_overhead_ppm": 20_000}
 
 
 @pytest.mark.parametrize(
@@ -98,6 +102,37 @@ def test_one_lock_in_n_is_chosen_where_it_begins(name):
     probe = text[text.index(f"mmap_lock_{first}\n") :]
     assert probe.index("rand % 16 == 0") < probe.index("@on == 1")
     assert "rand" not in render.render(profile.load(name), FIXED).text
+
+
+@pytest.mark.parametrize("name", ["hold-times", "wait-times", "long-holds"])
+def test_with_a_limit_on_the_overhead_the_tool_says_how_many(name, snapshot, monkeypatch):
+    """And the script weighs what it counts: no sum is scaled once more."""
+    monkeypatch.setattr(header, "__version__", "VERSION")
+    limited = replace(profile.load(name), **LIMITED)
+    found = render.render(limited, FIXED)
+    assert found.text == snapshot(extension_class=BpftraceSnapshot)
+    assert "= count();" not in re.sub(r"@book_\w+ = count\(\);", "", found.text)
+    assert found.sample == 1 and render.render(replace(limited, sample=10), FIXED).sample == 1
+    assert "@every" not in render.render(limited, FIXED, by_hand=True).text
+
+
+def test_what_cannot_be_sampled_follows_every_lock_whatever_the_limit():
+    for name in ("blame", "overview"):
+        plain = profile.load(name)
+        limited = render.render(replace(plain, **LIMITED), FIXED)
+        assert limited == render.render(plain, FIXED)
+
+
+@given(st.integers(0, 20), st.integers(0, 20), st.integers(1024, 2**60), st.integers(0, 2**60))
+def test_what_every_holds_is_read_as_the_script_reads_it(before, now, since_ns, began_ns):
+    """The arithmetic of `weigh` and `is_followed`; the time is cut to 1,024 ns."""
+    value = records.every(since_ns, 1 << before, 1 << now)
+    assert value < 2**64 and 1 << (value & records.EVERY["log2"]) == 1 << now
+    read = value
+    if began_ns < value >> records.EVERY["SINCE"] << records.EVERY["SINCE"]:
+        read = value >> records.EVERY["BEFORE"]
+    weight = 1 << (read & records.EVERY["log2"])
+    assert weight == (1 << before if began_ns < since_ns >> 10 << 10 else 1 << now)
 
 
 @pytest.mark.parametrize(

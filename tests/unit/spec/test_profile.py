@@ -115,3 +115,20 @@ def test_wrong_map_keys(tmp_path, keys):
     (tmp_path / "own.yaml").write_text(f"extends: hold-times\nmap_keys: {keys}\n")
     with pytest.raises(UsageError, match=r"own.yaml:2:1: map_keys"):
         profile.load(str(tmp_path / "own.yaml"))
+
+
+def test_a_limit_on_the_overhead_is_inherited(tmp_path):
+    (tmp_path / "base.yaml").write_text("extends: hold-times\nmax_overhead: 2%\n")
+    for own, ppm in (("", 20_000), ("max_overhead: 0.5 %\n", 5_000)):
+        (tmp_path / "own.yaml").write_text(f"extends: ./base.yaml\n{own}")
+        found = profile.load(str(tmp_path / "own.yaml"))
+        assert found.max_overhead_ppm == ppm and found.keeps_overhead
+    assert profile.load("hold-times").max_overhead_ppm is None
+
+
+@pytest.mark.parametrize("share", ["2", "2.5", "101%", "0%", "'2'", "[2%]", "true", "much"])
+def test_wrong_limits_on_the_overhead(tmp_path, share):
+    (tmp_path / "own.yaml").write_text(f"extends: hold-times\nmax_overhead: {share}\n")
+    with pytest.raises(UsageError, match=r"own.yaml:2:1: max_overhead") as caught:
+        profile.load(str(tmp_path / "own.yaml"))
+    assert len(str(caught.value).splitlines()) == 1
