@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmaplock_bt.errors import BpftraceError
-from mmaplock_bt.machine import bpf
+from mmaplock_bt.machine import bpf_call
 
 
 class Map:
@@ -22,7 +22,9 @@ class Map:
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         information = ctypes.create_string_buffer(88)
-        bpf.call(bpf.INFO, struct.pack("IIQ", descriptor, 88, ctypes.addressof(information)))
+        bpf_call.call(
+            bpf_call.INFO, struct.pack("IIQ", descriptor, 88, ctypes.addressof(information))
+        )
         # bpf_map_info: type, id, key size, value size, max_entries, flags, name.
         fields = struct.unpack_from("6I16s", information.raw)
         self.key_bytes, self.value_bytes, self.size = fields[2:5]
@@ -44,7 +46,7 @@ class Map:
                 ctypes.addressof(values), self.size, self.descriptor, 0, 0,
             )  # fmt: skip
             with _not_preempted():
-                _, said, failed = bpf.attempt(bpf.LOOKUP_BATCH, attributes)
+                _, said, failed = bpf_call.bpf(bpf_call.LOOKUP_BATCH, attributes)
             count = struct.unpack_from("I", said, 32)[0]
             words = self.key_bytes // 8
             for at in range(count):
@@ -62,7 +64,7 @@ class Map:
         """Adds or replaces one entry. Raises OSError."""
         pair = ctypes.create_string_buffer(struct.pack("QQ", key, value), 16)
         where = ctypes.addressof(pair)
-        bpf.call(bpf.UPDATE, struct.pack("I4xQQQ", self.descriptor, where, where + 8, 0))
+        bpf_call.call(bpf_call.UPDATE, struct.pack("I4xQQQ", self.descriptor, where, where + 8, 0))
 
 
 def of_process(pid: int) -> dict[str, Map]:
@@ -78,7 +80,7 @@ def of_process(pid: int) -> dict[str, Map]:
     try:
         for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
             if "map_type:\t1\n" in entry.read_text():  # BPF_MAP_TYPE_HASH
-                one = Map(bpf.duplicate(process, int(entry.name)))
+                one = Map(bpf_call.duplicate(process, int(entry.name)))
                 # The kernel takes no @ in a map's name (bpf_obj_name_cpy): it is AT_ or left out.
                 found[one.name.removeprefix("AT_").removeprefix("@")] = one
     except OSError as error:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmaplock_bt.machine import bpf
+from mmaplock_bt.machine import bpf_call
 
 NAME_BYTES = 15  # BPF_OBJ_NAME_LEN less its NUL
 PROC = Path("/proc")
@@ -46,7 +46,7 @@ def switch_statistics_on() -> int:
     The kernel counts such descriptors, and closes this one however this process ends. Raises
     OSError, without CAP_SYS_ADMIN above all.
     """
-    return bpf.call(bpf.ENABLE_STATS, struct.pack("I", 0))  # BPF_STATS_RUN_TIME
+    return bpf_call.call(bpf_call.ENABLE_STATS, struct.pack("I", 0))  # BPF_STATS_RUN_TIME
 
 
 def are_statistics_on() -> bool:
@@ -121,12 +121,12 @@ def _fits(probe: str, program: Program) -> bool:
 def _name(process: int, descriptor: int) -> str:
     """Empty where a security module lets nobody have another process's descriptors."""
     try:
-        ours = bpf.duplicate(process, descriptor)
+        ours = bpf_call.duplicate(process, descriptor)
     except OSError:
         return ""
     try:
         found = ctypes.create_string_buffer(_INFO.size)
-        bpf.call(bpf.INFO, struct.pack("IIQ", ours, _INFO.size, ctypes.addressof(found)))
+        bpf_call.call(bpf_call.INFO, struct.pack("IIQ", ours, _INFO.size, ctypes.addressof(found)))
         return str(_INFO.unpack(found.raw)[0].split(b"\0")[0].decode(errors="replace"))
     finally:
         os.close(ours)

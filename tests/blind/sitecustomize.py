@@ -1,10 +1,10 @@
 """In front of everything: a kernel that refuses pidfd_getfd(2)."""
 
-from mmaplock_bt.tracing import bpf_maps
+from mmaplock_bt.machine import bpf_call
 
 
 def refused(_process: int, _descriptor: int) -> int:
     raise PermissionError(1, "Operation not permitted")
 
 
-bpf_maps._duplicate = refused
+bpf_call.duplicate = refused
