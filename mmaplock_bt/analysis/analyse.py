@@ -67,7 +67,7 @@ def analyse(head: Head, stream: Iterable[Record]) -> Result:
 
 def _rarest(got: Collected) -> int:
     """Of how many locks one was followed at times, where the script weighed what it counted."""
-    return max((step.sample for step in got.cost.steps), default=1) if got.cost else 1
+    return max((step.sample for step in got.steps), default=1)
 
 
 def _window(head: Head, got: Collected, trailer: Trailer) -> Window:
@@ -150,12 +150,11 @@ def _rows(
 
 def _weigher(got: Collected) -> Callable[[Row], int]:
     """How many an event stands for, by when it began; rows of tables are weighed already."""
-    steps = got.cost.steps if got.cost else []
 
     def weight(row: Row) -> int:
         lasted_ns = column(row, "hold_ns") or column(row, "wait_ns") or 0
         began_ns = (column(row, "time_ns") or 0) - lasted_ns
-        begun = [step.sample for step in steps if step.since_ns <= began_ns]
+        begun = [step.sample for step in got.steps if step.since_ns <= began_ns]
         return begun[-1] if begun and "time_ns" in row else 1
 
     return weight

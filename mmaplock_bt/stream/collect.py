@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mmaplock_bt.result.model import Cost
+from mmaplock_bt.result.model import Cost, Step
 from mmaplock_bt.spec.outputs import Outputs
 from mmaplock_bt.stream import bpftrace_json, records
 from mmaplock_bt.stream.bpftrace_json import HistDump, MapDump, StatsDump, TextDump
@@ -56,6 +56,7 @@ class Collected:
     seen: list[Seen] = field(default_factory=list)
     looked_ns: int = 0  # when the last look was
     cost: Cost | None = None
+    steps: list[Step] = field(default_factory=list)  # of how many locks one was followed, and when
 
     def cgroup(self, identity: int) -> str | None:
         """Returns a cgroup's path, 'unknown(ID)' for one that is gone, None for id 0."""
@@ -136,10 +137,18 @@ def _note_own(got: Collected, record: Record) -> None:
             got.user_frames |= {(pid, address): name for address, name in frames.items()}
         case Look():
             _note_look(got, record)
-        case records.Spent(cost=cost):
-            got.cost = cost
         case Trailer():
             got.trailer = record
+        case _:
+            _note_price(got, record)
+
+
+def _note_price(got: Collected, record: Record) -> None:
+    match record:
+        case records.Followed():
+            got.steps.append(Step(record.since_ns, record.sample, record.ppm))
+        case records.Spent(cost=cost):
+            got.cost = cost
 
 
 def _keep(got: Collected, dump: bpftrace_json.Dump) -> None:

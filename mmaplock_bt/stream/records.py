@@ -12,7 +12,7 @@ from typing import Any, ClassVar, get_args
 
 from pydantic import TypeAdapter
 
-from mmaplock_bt.result.model import Cost, EndedBy
+from mmaplock_bt.result.model import Cost, EndedBy, Step
 from mmaplock_bt.spec.columns import ACTOR_KINDS, MODES, OWNER_KINDS, STANDARD, Column, ColumnType
 from mmaplock_bt.spec.outputs import Outputs
 from mmaplock_bt.stream import bpftrace_json, stacks
@@ -291,6 +291,19 @@ class Look(_Own):
 
 
 @dataclass(frozen=True)
+class Followed(_Own):
+    """From `since_ns` after the window's opening on one lock in `sample` was followed.
+
+    It comes before what began later. `ppm` is what had been seen before, as in a Cost.
+    """
+
+    TYPE = "mmaplock-bt-sample"
+    since_ns: int
+    sample: int
+    ppm: int | None
+
+
+@dataclass(frozen=True)
 class Spent(_Own):
     """What the window cost; it comes at its end."""
 
@@ -314,8 +327,8 @@ class Trailer(_Own):
     failure: str | None = None
 
 
-Own = UserFrames | CgroupPaths | Look | Spent | Trailer
-OWN = (UserFrames, CgroupPaths, Look, Spent, Trailer)
+Own = UserFrames | CgroupPaths | Look | Followed | Spent | Trailer
+OWN = (UserFrames, CgroupPaths, Look, Followed, Spent, Trailer)
 _OWN: dict[str, type[Own]] = {kind.TYPE: kind for kind in OWN}
 _MARKS = tuple(f'{{"type": "{kind}"' for kind in _OWN)
 Record = Said | Event | Own | bpftrace_json.Record
@@ -356,6 +369,9 @@ def _own(line: str) -> Own | None:
         told = json.loads(line)
         if "spans" in told:
             told["spans"] = tuple(map(Span.read, told["spans"]))
+        if "sample" in told:
+            step = {name: told[name] for name in ("since_ns", "sample", "ppm")}
+            TypeAdapter(Step).validate_json(json.dumps(step), strict=True)
         if "cost" in told:
             told["cost"] = TypeAdapter(Cost).validate_json(json.dumps(told["cost"]), strict=True)
         if told.get("ended_by", "duration") not in get_args(EndedBy):

@@ -67,6 +67,7 @@ class Listeners:
             for spent in self.price.look(tracer, last=last):
                 yield Spent(self.overhead.noted(spent.cost))
             self.overhead.watch(tracer)
+            yield from self.overhead.news()
             for one in self.open:
                 yield from one.look(tracer.pid, last=last)
 

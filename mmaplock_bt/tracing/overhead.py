@@ -6,12 +6,13 @@ be changed while the window is open.
 """
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 
 from mmaplock_bt.errors import TargetError
 from mmaplock_bt.result.model import Cost, Step
 from mmaplock_bt.stream import records
+from mmaplock_bt.stream.records import Followed
 from mmaplock_bt.tracing import bpf_maps
 from mmaplock_bt.tracing.bpf_programs import Programs
 from mmaplock_bt.tracing.bpftrace import Tracer
@@ -22,6 +23,7 @@ RAREST = 1024
 TRIAL = 32  # by so much fewer are followed in the second look: enough to tell, and no more errors
 FIRST_NS = 500 * 10**6  # each of the two looks before anything else begins
 AGAIN_NS, EACH_NS = 100 * 10**6, 2 * 10**9  # later ones: how long, and how often
+SOON_NS = 300 * 10**6  # the one after a change
 PATIENCE = 3  # too dear in so many looks in a row, and nothing left to step back to
 EXCEEDED = (
     "the window ended early: it took more than its limit, and no fewer locks could be followed"
@@ -68,6 +70,7 @@ class Overhead:
         self._look: _Look | None = None
         self._next_ns = 0
         self._dear = 0
+        self._told = 0  # so many of the steps
 
     def settle(self, tracer: Tracer) -> Generator[None, None, None]:
         """Looks and chooses; yields while it looks, so that bpftrace's lines can be read.
@@ -97,8 +100,16 @@ class Overhead:
         cost = self._look.cost() if self._look else None
         if cost is not None:
             self.close_look()
-            self._next_ns = time.monotonic_ns() + EACH_NS
+            known = len(self.steps)
             self._judge(cost, self.limit_ppm)
+            wait_ns = SOON_NS if len(self.steps) > known else EACH_NS
+            self._next_ns = time.monotonic_ns() + wait_ns
+
+    def news(self) -> Iterator[Followed]:
+        """Yields the choices that were made since it was asked last."""
+        for step in self.steps[self._told :]:
+            self._told += 1
+            yield Followed(step.since_ns, step.sample, step.ppm)
 
     def noted(self, cost: Cost) -> Cost:
         """Returns the window's cost with the limit and what was done for it."""

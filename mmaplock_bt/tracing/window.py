@@ -129,10 +129,13 @@ class Window:
 
     def _settled(self) -> Iterator[Record]:
         """With a limit on what tracing may cost: looks, and chooses. Raises TargetError."""
-        for _ in self._listeners.overhead.settle(self._tracer):
+        overhead = self._listeners.overhead
+        for _ in overhead.settle(self._tracer):
+            yield from self._kept(overhead.news())
             yield from self._told(self._tracer.read(POLL_S))
             if self._stop.interrupts or not self._tracer.alive:
-                return
+                break
+        yield from self._kept(overhead.news())
 
     def _begin(self, opened_ns: int) -> None:
         """Everything is live: whoever waits for that may go on."""

@@ -17,7 +17,7 @@ from mmaplock_bt.result.model import Step
 from mmaplock_bt.result.observe import observe
 from mmaplock_bt.result.saved import from_json, to_json
 from mmaplock_bt.spec import gates
-from mmaplock_bt.stream.records import CgroupPaths, Spent, Trailer
+from mmaplock_bt.stream.records import CgroupPaths, Followed, Spent, Trailer
 from tests.builders import (
     COST,
     DIALECTS,
@@ -215,7 +215,10 @@ def test_events_that_no_program_saw_are_loss():
 
 
 STEPS = [Step(0, 1, None), Step(1000, 32, 40_000), Step(2000, 4, 40_000)]
-WEIGHED = Spent(replace(COST, limit_ppm=20_000, steps=STEPS)).line()
+WEIGHED = [
+    *(Followed(**vars(step)).line() for step in STEPS),
+    Spent(replace(COST, limit_ppm=20_000, steps=STEPS)).line(),
+]
 
 
 def test_what_the_script_weighed_is_an_estimate_and_is_not_scaled_again():
@@ -223,7 +226,7 @@ def test_what_the_script_weighed_is_an_estimate_and_is_not_scaled_again():
     output = {"kind": "histogram", "unit": "ns", "keys": ["mode"]}
     lines = [map_line("x", {"0,8": 400, "0,16": 32}), map_line("x_sum", {"0": 4000}),
              map_line("x_max", {"0": 17})]  # fmt: skip
-    plain, weighed = analysed(output, *lines), analysed(output, *lines, WEIGHED)
+    plain, weighed = analysed(output, *lines), analysed(output, *lines, *WEIGHED)
     (exact,), (row,) = plain.histogram("x"), weighed.histogram("x")
     assert plain.profile.sample == 1 and "count_error" not in exact
     assert weighed.profile.sample == 32
@@ -239,9 +242,9 @@ def test_events_stand_for_as_many_as_were_followed_of_when_they_began():
         x={"kind": "events", "unit": "ns", "fields": ["time_ns", "hold_ns", "mode"]},
         t={"kind": "table", "unit": "ns", "keys": ["mode"], "of": "x", "value": "hold_ns"},
     )
-    told = ("500|100|0", "1500|100|0", "2500|100|0", "2500|2000|0")
-    lines = [printed("open|7"), *(printed(f"x|{7 + int(t.split('|')[0])}|{t.partition('|')[2]}")
-                                  for t in told), WEIGHED]  # fmt: skip
+    told = ((500, 100), (1500, 100), (2500, 100), (2500, 2000))
+    events = (printed(f"x|{7 + ended}|{lasted}|0") for ended, lasted in told)
+    lines = [printed("open|7"), *WEIGHED, *events]
     result = analyse.analyse_lines([head(outputs).line(), *lines, Trailer("duration", 1).line()])
     (row,) = result.table("t")
     assert row["count"] == 1 + 32 + 4 + 1 and row["sum"] == 100 + 3200 + 400 + 2000

@@ -18,6 +18,7 @@ from mmaplock_bt.stream.records import (
     CgroupPaths,
     Decoder,
     Event,
+    Followed,
     Look,
     Named,
     Span,
@@ -229,10 +230,16 @@ ONE_OF_EACH = [
     Look(5, True, (Span("wait", 1, "0x0000000000000001", "read", 2, 3, HOSTILE),), {"1": ["f"]}),
     Trailer("command", 5, 0, 7, HOSTILE),
     Spent(COST),
+    Followed(5, 32, None),
 ]
 
 
-@given(OWN | st.builds(Spent, costs()))
+STEPS = st.builds(
+    Followed, st.integers(0, 2**63 - 1), st.integers(1, 2**63 - 1), st.none() | st.just(0)
+)
+
+
+@given(OWN | STEPS | st.builds(Spent, costs()))
 def test_our_own_lines_come_back(record):
     line = record.line()
     assert "\n" not in line and line.isascii()
@@ -251,6 +258,12 @@ def test_a_cut_line_of_our_own_is_counted(record):
         assert decoded(line[:end]) == [Unparsed(line[:end])]
     result = analysed({"kind": "counter"}, printed("open|5"), line[:-1])
     assert result.loss.unparsed_lines == 1 and not result.loss.complete
+
+
+@pytest.mark.parametrize("wrong", [{"sample": 0}, {"since_ns": "1"}, {"ppm": -1}, {"x": 1}])
+def test_a_step_that_is_none_is_counted(wrong):
+    line = json.dumps(json.loads(Followed(5, 32, None).line()) | wrong)
+    assert decoded(line) == [Unparsed(line)]
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,7 @@ def limited(monkeypatch):
         monkeypatch.setattr(overhead, "Programs", lambda _pid: None)
         monkeypatch.setattr(overhead, "_map_of", lambda _: every if samples else None)
         monkeypatch.setattr(overhead, "EACH_NS", 0)
+        monkeypatch.setattr(overhead, "SOON_NS", 0)
         one = Overhead(LIMIT, sample, said.append)
         assert list(one.settle(SimpleNamespace(pid=1))) == []
         return one
