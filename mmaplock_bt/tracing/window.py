@@ -20,7 +20,7 @@ from mmaplock_bt.spec.profile import Profile, merge
 from mmaplock_bt.stream.recording import Head
 from mmaplock_bt.stream.records import OWN, Decoder, Opened, Record, Trailer
 from mmaplock_bt.tracing import descendants, terminal
-from mmaplock_bt.tracing.bpftrace import POLL_S, Tracer
+from mmaplock_bt.tracing.bpftrace import ASK_S, Tracer
 from mmaplock_bt.tracing.ending import Options, Stop
 from mmaplock_bt.tracing.held_command import HeldCommand
 from mmaplock_bt.tracing.listeners import Listeners
@@ -132,7 +132,7 @@ class Window:
         overhead = self._listeners.overhead
         for _ in overhead.settle(self._tracer):
             yield from self._kept(overhead.news())
-            yield from self._told(self._tracer.read(POLL_S))
+            yield from self._told(self._tracer.read(ASK_S))
             if self._stop.interrupts or not self._tracer.alive:
                 break
         yield from self._kept(overhead.news())
