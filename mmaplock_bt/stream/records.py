@@ -6,9 +6,9 @@ decoder reads by the same table. Our own lines are JSON objects that bpftrace ne
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, NamedTuple, get_args
 
 from pydantic import TypeAdapter
 
@@ -17,6 +17,8 @@ from mmaplock_bt.spec.columns import ACTOR_KINDS, MODES, OWNER_KINDS, STANDARD, 
 from mmaplock_bt.spec.outputs import Outputs
 from mmaplock_bt.stream import bpftrace_json, stacks
 from mmaplock_bt.stream.bpftrace_json import Printed, Unparsed
+from mmaplock_bt.stream.printed_lines import Line, PrintedLines, Row, Taker, Values
+from mmaplock_bt.stream.stacks import Stack
 
 FORMATS: dict[ColumnType, str] = {
     "int": "%llu",
@@ -91,6 +93,10 @@ class Layout:
             for column, part in zip(self.columns, parts, strict=True)
         }
 
+    def line(self, make: Callable[[Row], Any]) -> Line:
+        """Returns how such a line is read part by part; `make` gets the values."""
+        return Line(self.columns, tuple(map(_reader, self.columns)), make)
+
 
 def text(escaped: str) -> str:
     r"""Reads printf's %rx of 16 bytes, '\x61\x22\x00…', as text up to the NUL: 'a"'.
@@ -114,14 +120,19 @@ def hexadecimal(number: int) -> str:
 
 
 _READERS: dict[ColumnType, Callable[[str, Column], Any]] = {
-    "int": lambda part, _: int(part, 0),
-    "cgroup": lambda part, _: int(part, 0),
+    "int": lambda part, _: int(part),
+    "cgroup": lambda part, _: int(part),
     "hex": lambda part, _: hexadecimal(int(part, 16)),
     "enum": lambda part, column: label(int(part), column),
     "text": lambda part, _: text(part),
     "kernel_stack": lambda part, _: stacks.frames(part),
-    "user_stack": lambda part, _: [f"0x{address:x}" for address in stacks.addresses(part)],
+    "user_stack": lambda part, _: Stack(f"0x{one:x}" for one in stacks.addresses(part)),
 }
+
+
+def _reader(column: Column) -> Callable[[str], Any]:
+    read = _READERS[column.type]
+    return lambda part: read(part, column)
 
 
 @dataclass(frozen=True)
@@ -209,12 +220,11 @@ LINES = {
 }
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """A row of an events output: values by column, cgroups as ids, user frames as addresses."""
 
     output: str
-    values: dict[str, Any]
+    values: Mapping[str, Any]
 
 
 def layouts(outputs: Outputs) -> dict[str, Layout]:
@@ -335,19 +345,39 @@ Record = Said | Event | Own | bpftrace_json.Record
 
 
 class Decoder:
-    """Reads lines as records, each line once."""
+    """Reads lines as records, each line once; `takers` get the rows of events, by output."""
 
-    def __init__(self, outputs: Outputs) -> None:
+    def __init__(self, outputs: Outputs, takers: Mapping[str, Taker] | None = None) -> None:
         self._events = layouts(outputs)
+        known = {name: layout.line(_maker(_CLASSES[name])) for name, layout in LINES.items()}
+        for name, one in self._events.items():
+            known[name] = one.line(takers[name] if takers else _event_of(one))
+        self._printed = PrintedLines(known)
 
     def decode(self, lines: Iterable[str]) -> Iterator[Record]:
-        """Yields at least one record for each line that is not blank. Never raises."""
+        """Yields at least one record for each line that is not blank. Never raises.
+
+        None for an event that was taken.
+        """
+        read = self._printed.read
         for line in lines:
-            if line.startswith(_MARKS) and (own := _own(line)) is not None:
-                yield own
-                continue
-            for record in bpftrace_json.parse([line]):
-                yield self._read(record) if isinstance(record, Printed) else record
+            record = read(line)
+            if record:
+                yield record
+            elif record is None:
+                yield from self.parsed(line)
+
+    def reads(self, line: str) -> bool:
+        """Tells whether a line is read part by part, without the parser."""
+        return self._printed.read(line) is not None
+
+    def parsed(self, line: str) -> Iterator[Record]:
+        """Yields a line's records as the parser reads them, whatever the line is."""
+        if line.startswith(_MARKS) and (own := _own(line)) is not None:
+            yield own
+            return
+        for record in bpftrace_json.parse([line]):
+            yield self._read(record) if isinstance(record, Printed) else record
 
     def _read(self, printed: Printed) -> Record:
         name, rest = printed.name, printed.rest
@@ -355,12 +385,21 @@ class Decoder:
             rest = rest.replace("|", "|0|")  # streams from before the cgroup was told
         try:
             if name in self._events:
-                return Event(name, self._events[name].read(rest))
+                return Event(name, Values.of(self._events[name].read(rest)))
             if name in LINES:
                 return _CLASSES[name](**LINES[name].read(rest))
         except ValueError:
             return Unparsed(f"{name}|{rest}")
         return bpftrace_json.Said("printf", f"{name}|{rest}" if rest else name)
+
+
+def _maker(kind: type[Said]) -> Callable[[Row], Said]:
+    return lambda row: kind(*row)
+
+
+def _event_of(layout: Layout) -> Callable[[Row], Event]:
+    name, names = layout.name, tuple(column.name for column in layout.columns)
+    return lambda row: Event(name, Values(names, row))
 
 
 def _own(line: str) -> Own | None:

@@ -1,6 +1,7 @@
 """Reads stacks as printed by any release: frames, innermost first."""
 
 import re
+import sys
 from contextlib import suppress
 
 _TRACER_FRAME = re.compile(
@@ -9,14 +10,28 @@ _TRACER_FRAME = re.compile(
 )
 
 
-def frames(text: str) -> list[str]:
+class Stack(list[str]):
+    """Frames, innermost first; may be a key. One object is shared by many rows: never changed."""
+
+    __slots__ = ("_hash",)
+    _hash: int
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        try:
+            return self._hash
+        except AttributeError:
+            self._hash = hash(repr(self))
+            return self._hash
+
+
+def frames(text: str) -> Stack:
     """Returns the frames of a printed kernel stack, innermost first, without the tracer's own."""
     found = [line.strip() for line in text.split("\n")]
-    kept = [line for line in found if line]
+    kept = [sys.intern(line) for line in found if line]
     # On top only: further down such a frame is another tracer's, which did take the time.
     while kept and _TRACER_FRAME.match(kept[0]):
         kept.pop(0)
-    return kept
+    return Stack(kept)
 
 
 def addresses(text: str) -> list[int]:
