@@ -5,9 +5,11 @@ from typing import Any
 
 from mmaplock_bt.analysis.overlaps import Holds, Span, holds_of, waits_of
 from mmaplock_bt.result.rows import Behind, Row, column
+from mmaplock_bt.stream.stacks import Stack
 
 SHOWN = 5
 EXPLAINS = 0.5  # the share of a wait from which one cause is named for it
+_WHOSE = ("owner_pid", "owner_comm", "owner_kind", "mm")
 _CHARGED_TO = (
     *("pid", "tid", "comm", "actor_kind", "owner_pid", "owner_comm", "owner_kind", "cgroup", "mm"),
     *("mode", "hold_ns", "cause", "kernel_stack"),
@@ -42,8 +44,8 @@ def label(wait: Row) -> str:
     return "unexplained"
 
 
-def charges(waits: list[Row], holds: list[Row]) -> list[Row]:
-    """Returns rows that charge every ns of every wait to a hold, or to none.
+def charges(waits: list[Row], holds: list[Row]) -> Iterator[Row]:
+    """Yields rows that charge every ns of every wait to a hold, or to none.
 
     Where several held at once, each is charged an equal part; what no recorded hold covers is a row
     of its own, 'unexplained'. The rows' `charged_ns` add up to the waits exactly.
@@ -51,16 +53,14 @@ def charges(waits: list[Row], holds: list[Row]) -> list[Row]:
     spans = holds_of(holds)
     known = Holds.index(spans)
     numbers = {hold: number for number, hold in enumerate(spans)}
-    rows = []
     for wait in waits_of(waits):
         rest = wait.ns
         for hold, ns in _shares(wait, known.over(wait)).items():
             rest -= ns
             if ns:
-                rows.append(_charge(wait, ns, hold.row, numbers[hold]))
+                yield _charge(wait, ns, hold.row, numbers[hold])
         if rest:
-            rows.append(_unexplained(wait, rest))
-    return rows
+            yield _unexplained(wait, rest)
 
 
 def _behind(wait: Span, hold: Span) -> Behind:
@@ -74,16 +74,20 @@ def _behind(wait: Span, hold: Span) -> Behind:
 
 def _unexplained(wait: Span, ns: int) -> Row:
     """Of the address space that was waited for; without an actor."""
-    row: Any = {"cause": "unexplained", "kernel_stack": []}
-    for name in ("owner_pid", "owner_comm", "owner_kind", "mm"):
-        row[name] = column(wait.row, name)
-    return _charge(wait, ns, row, None)
+    row: Any = {name: wait.row.get(name) for name in _WHOSE}
+    row |= {"cause": "unexplained", "kernel_stack": Stack()}
+    return _charged(row, wait, ns, None)
 
 
-def _charge(wait: Span, ns: int, to: Row, number: int | None) -> Row:
-    by_mode: dict[str, int] = {"read_ns": 0, "write_ns": 0} | {f"{wait.row['mode']}_ns": ns}
-    row: Any = {name: column(to, name) for name in _CHARGED_TO}
-    row |= by_mode | {
+def _charge(wait: Span, ns: int, to: Row, number: int) -> Row:
+    return _charged({name: to.get(name) for name in _CHARGED_TO}, wait, ns, number)
+
+
+def _charged(row: Any, wait: Span, ns: int, number: int | None) -> Row:
+    """A column that the row lacks is None."""
+    row["read_ns"] = row["write_ns"] = 0
+    row[f"{wait.row['mode']}_ns"] = ns
+    row |= {
         "time_ns": wait.ended_ns, "charged_ns": ns, "victim_tid": wait.tid, "hold": number,
         "charged": "unexplained" if number is None else "charged",
     }  # fmt: skip

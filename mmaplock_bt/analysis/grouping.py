@@ -1,66 +1,175 @@
 """Groups rows into a table: counts, sums, distinct values, the worst row, the period."""
 
 import json
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from operator import itemgetter
 from statistics import median
 from typing import Any
 
+from mmaplock_bt.analysis.kept import Raw
+from mmaplock_bt.analysis.naming import Reads, View, nothing, reader
+from mmaplock_bt.analysis.weights import Weights
 from mmaplock_bt.result.rows import AnyRow, TableRow, column
 from mmaplock_bt.spec.outputs import Group
+from mmaplock_bt.stream.stacks import Stack
 
-Flat = dict[str, Any]
 REPEATS = 3  # intervals from which a rhythm is called one
 STEADY = 0.1  # how far an interval may be from the usual one, as a share of it
 BURST = 2  # what is closer together than the widest gap / BURST is one occurrence
+MOST = 20_000  # groups of a table
+STARTS = 200_000  # rows from which the rhythms of a table's groups are told
 
 
-def group(
-    output: Group, rows: Sequence[AnyRow], weigh: Callable[[Any], int] = lambda _: 1
-) -> list[TableRow]:
-    """Groups another output's rows by keys; the largest `rank` comes first.
-
-    `weigh` tells how many a row stands for beside what `output.weight` says.
-    """
+def group(output: Group, rows: Sequence[AnyRow]) -> list[TableRow]:
+    """Groups another output's rows by keys; the largest `rank` comes first."""
     flat = [_flat(row) for row in rows]
-    flat = [row for row in flat if all(row.get(k) == v for k, v in output.where.items())]
-    members: dict[str, list[Flat]] = {}
-    names = [column.name for column in output.columns]
-    for row in flat:
-        key = {name: row.get(name) for name in names}
-        members.setdefault(json.dumps(key), []).append(row)
-    grouped = [_summary(output, json.loads(key), found, weigh) for key, found in members.items()]
-    return sorted(grouped, key=lambda row: -int(column(row, output.rank or "sum") or 0))
+    names = tuple(dict.fromkeys(name for row in flat for name in row))
+    found = Grouping(output, names, math.inf)
+    found.add(
+        [tuple(Stack(v) if type(v) is list else v for v in map(row.get, names)) for row in flat]
+    )
+    return found.table({name: itemgetter(at) for at, name in enumerate(names)})
 
 
-def _flat(row: Any) -> Flat:
+class Member:
+    """A group: its figures so far, the first and the worst of its rows."""
+
+    __slots__ = ("count", "distinct", "first", "starts", "sums", "top", "total", "worst")
+
+    def __init__(self, row: Raw, top: int, output: Group) -> None:
+        self.first = self.worst = row
+        self.count = self.total = 0
+        self.top = top
+        self.sums = [0] * len(output.sums)
+        self.distinct: list[dict[Any, Raw]] = [{} for _ in output.distinct]
+        self.starts: list[int] = []
+
+    def join(self, other: "Member") -> None:
+        """Takes the figures of a later group that turns out to have the same name."""
+        self.count += other.count
+        self.total += other.total
+        if other.top > self.top:
+            self.top, self.worst = other.top, other.worst
+        self.sums = [a + b for a, b in zip(self.sums, other.sums, strict=True)]
+        for mine, others in zip(self.distinct, other.distinct, strict=True):
+            mine.update(others)
+        self.starts += other.starts
+
+
+class Grouping:
+    """A table in the making: rows are counted as they pass, and not kept.
+
+    `names` are the rows' columns. Rows are told apart by what they hold; what that is called may
+    not be known before the end. Groups beyond `most` (MOST) are left out, with `left` rows.
+    """
+
+    def __init__(
+        self,
+        output: Group,
+        names: tuple[str, ...],
+        most: float | None = None,
+        weights: Weights | None = None,
+    ) -> None:
+        told = [*(one.name for one in output.columns), *output.where]
+        if "user_stack" in told:
+            told.append("pid")  # in whose memory the addresses are
+        self._output = output
+        self._most = MOST if most is None else most
+        self._members: dict[Any, Member] = {}
+        self._rest = Member((), 0, output)
+        self._key = _key(names, told)
+        self._value = reader(names, output.value)
+        self._top = reader(names, "max") if "max" in names else self._value
+        self._weight = reader(names, output.weight) if output.weight else None
+        self._times = reader(names, "count") if "count" in names else None
+        self._sums = [reader(names, name) for name in output.sums]
+        self._distinct = [reader(names, source) for source in output.distinct.values()]
+        self._time = reader(names, "time_ns")
+        self._starts = STARTS if output.period else 0
+        more = (self._weight, self._times, self._sums, self._distinct, output.period)
+        self._is_plain = not any(more)
+        self._weights = weights if "time_ns" in names else None
+
+    @property
+    def left(self) -> int:
+        """How many rows are in no group."""
+        return self._rest.count
+
+    def add(self, rows: Iterable[Raw]) -> None:
+        """Counts rows."""
+        members, key_of, value_of, top_of = self._members, self._key, self._value, self._top
+        is_plain = self._is_plain and (self._weights is None or self._weights.are_even)
+        for row in rows:
+            key = key_of(row)
+            value, top = value_of(row) or 0, top_of(row) or 0
+            member = members.get(key) or self._new(key, row, top)
+            if top > member.top:
+                member.top, member.worst = top, row
+            if is_plain:
+                member.count += 1
+                member.total += value
+            else:
+                self._count(member, row, value)
+
+    def table(self, reads: Reads) -> list[TableRow]:
+        """Returns the groups by name; `reads` tell what a row's columns are called by now."""
+        named: dict[str, tuple[dict[str, Any], Member]] = {}
+        for member in self._members.values():
+            first = View(member.first, reads)
+            if any(first.get(name) != value for name, value in self._output.where.items()):
+                continue
+            key = {one.name: first.get(one.name) for one in self._output.columns}
+            _, known = named.setdefault(json.dumps(key), (key, member))
+            if known is not member:
+                known.join(member)
+        found = [self._summary(key, member, reads) for key, member in named.values()]
+        return sorted(found, key=lambda row: -int(column(row, self._output.rank or "sum") or 0))
+
+    def _new(self, key: Any, row: Raw, top: int) -> Member:
+        if len(self._members) >= self._most:
+            return self._rest
+        member = self._members[key] = Member(row, top, self._output)
+        return member
+
+    def _count(self, member: Member, row: Raw, value: int) -> None:
+        # How many a row stands for: more than one where it is a sample, or counts others itself.
+        weight = int(self._weight(row)) if self._weight else 1
+        if self._weights is not None:
+            weight *= self._weights.of(self._time(row) - value)
+        member.count += weight * (int(self._times(row)) if self._times else 1)
+        member.total += weight * value
+        for at, read in enumerate(self._sums):
+            member.sums[at] += int(read(row) or 0)
+        for seen, read in zip(member.distinct, self._distinct, strict=True):
+            seen.setdefault(read(row), row)
+        if self._output.period and self._starts:
+            self._starts -= 1
+            member.starts.append(self._time(row) - value)
+
+    def _summary(self, key: dict[str, Any], member: Member, reads: Reads) -> TableRow:
+        output, worst = self._output, View(member.worst, reads)
+        row: Any = {"key": key, "count": member.count, "sum": member.total, "max": member.top}
+        row |= dict(zip(output.sums, member.sums, strict=True))
+        for (name, source), seen in zip(output.distinct.items(), member.distinct, strict=True):
+            row[name] = len({reads[source](one) for one in seen.values()} - {None})
+        row |= {name: worst.get(name) for name in output.worst}
+        if output.period:
+            told = sorted(member.starts) if self._starts else []  # else some are missing
+            row["period_ns"], row["period_error_ns"] = period(told)
+        return row  # type: ignore[no-any-return]
+
+
+def _flat(row: Any) -> dict[str, Any]:
     """Rows of tables have their key below 'key', events do not."""
     return {**row, **row.get("key", {})}
 
 
-def _summary(output: Group, key: Any, rows: list[Flat], weigh: Callable[[Any], int]) -> TableRow:
-    value = output.value
-    times = [_times(output, row) * weigh(row) for row in rows]
-    worst = max(rows, key=lambda row: int(row.get("max", row[value]) or 0))
-    row: Any = {
-        "key": key,
-        "count": sum(n * int(r.get("count", 1)) for n, r in zip(times, rows, strict=True)),
-        "sum": sum(n * int(r[value] or 0) for n, r in zip(times, rows, strict=True)),
-        "max": int(worst.get("max", worst[value]) or 0),
-    }
-    row |= {name: sum(int(r[name] or 0) for r in rows) for name in output.sums}
-    for name, source in output.distinct.items():
-        row[name] = len({r[source] for r in rows if r[source] is not None})
-    row |= {name: worst.get(name) for name in output.worst}
-    if output.period:
-        starts = sorted(int(r["time_ns"]) - int(r[value] or 0) for r in rows)
-        row["period_ns"], row["period_error_ns"] = period(starts)
-    return row  # type: ignore[no-any-return]
-
-
-def _times(output: Group, row: Flat) -> int:
-    """How many a row stands for: more than one where it is a sample."""
-    return int(row[output.weight]) if output.weight else 1
+def _key(names: tuple[str, ...], told: Sequence[str]) -> Callable[[Raw], Any]:
+    """What tells rows apart; a column that they lack does not."""
+    places = [names.index(name) for name in dict.fromkeys(told) if name in names]
+    return itemgetter(*places) if places else nothing
 
 
 def period(starts: Sequence[int]) -> tuple[int | None, int | None]:

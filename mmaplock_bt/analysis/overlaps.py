@@ -9,7 +9,7 @@ from typing import Literal
 from mmaplock_bt.result.rows import Row
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Span:
     """A wait or hold, with its row; times are ns since the window's start."""
 

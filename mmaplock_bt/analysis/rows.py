@@ -1,9 +1,8 @@
-"""Makes the rows of the outputs that the script printed."""
+"""Makes the rows of the outputs that the script counted."""
 
 from collections import defaultdict
 from typing import Any
 
-from mmaplock_bt.analysis import causes
 from mmaplock_bt.result.buckets import histogram_row, upper
 from mmaplock_bt.result.rows import Bucket, HistogramRow, Row, column
 from mmaplock_bt.spec.columns import Column
@@ -13,10 +12,8 @@ from mmaplock_bt.stream.bpftrace_json import HistDump
 from mmaplock_bt.stream.collect import Collected
 
 
-def printed(name: str, output: Output, got: Collected, outputs: Outputs) -> list[Any]:
+def counted(name: str, output: Output, got: Collected, outputs: Outputs) -> list[Any]:
     """Returns an output's rows, unsorted. What cannot be read is counted as unparsed."""
-    if output.kind == "events":
-        return [_event(values, output, got) for values in got.events[name]]
     if output.kind == "histogram":
         return _histogram(name, output, got, outputs)
     return _table(name, output, got)
@@ -26,31 +23,6 @@ def with_columns(row: Any, output: Output) -> Row:
     """Returns a row in the declared order; a column that it lacks is None."""
     found: Any = {one.name: column(row, one.name) for one in output.columns}
     return found  # type: ignore[no-any-return]
-
-
-def _event(values: dict[str, Any], output: Output, got: Collected) -> Row:
-    row: Any = dict(values)
-    if "time_ns" in row:
-        # CPUs' records race with the opening: one may carry an earlier time.
-        row["time_ns"] = max(0, row["time_ns"] - (got.opened_ns or 0))
-    if "cgroup" in row:
-        row["cgroup"] = got.cgroup(row["cgroup"])
-    _name_owner(row, got)
-    if row.get("user_stack"):
-        pid, named = row.get("pid") or 0, got.user_frames
-        row["user_stack"] = [named.get((pid, frame), frame) for frame in row["user_stack"]]
-    row["cause"] = causes.classify(row.get("kernel_stack") or [])
-    return with_columns(row, output)
-
-
-def _name_owner(row: Row, got: Collected) -> None:
-    """A torn-down address space has no owner any more; the exiting process itself is known."""
-    if row.get("owner_pid") == 0:
-        row["owner_pid"] = None
-    if row.get("owner_comm") == "":
-        owner = row.get("owner_pid")
-        own = owner is not None and owner == row.get("pid")
-        row["owner_comm"] = row.get("comm") if own else got.comm(owner or 0)
 
 
 def _histogram(name: str, output: Output, got: Collected, outputs: Outputs) -> list[HistogramRow]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mmaplock_bt.analysis import causes, rows
+from mmaplock_bt.analysis import causes, naming, rows
 from mmaplock_bt.result.rows import Row
 from mmaplock_bt.spec.outputs import OpenSpans
 from mmaplock_bt.stream import bpftrace_json, records, stacks
@@ -44,7 +44,7 @@ def _row(seen: Seen, got: Collected, before: Row) -> Row:
         "pid": span.pid,
         "comm": span.comm,
         "mm": span.mm,
-        "time_ns": max(0, look.now_ns - (got.opened_ns or 0)),
+        "time_ns": naming.since(look.now_ns, got),
         "age_ns": look.now_ns - span.since_ns,
         **_parties(seen, got),
         "current_stack": stack,

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from mmaplock_bt.analysis.analyse import analyse_lines
 from mmaplock_bt.errors import UsageError
@@ -71,15 +72,21 @@ def load(path: str) -> list[Result]:
 def load_run(path: str) -> Result:
     """Reads a result file or a raw stream; their first lines differ. Raises UsageError."""
     try:
-        text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+        with Path(path).open(encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+            return _read(file)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    try:
-        if text.startswith(recording.MARK):
-            return analyse_lines(text.split("\n"))  # not splitlines(), which cuts at U+2028 too
-        return from_json(text)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
+
+
+def _read(file: TextIO) -> Result:
+    """Reads a raw stream line by line: it may be larger than the memory."""
+    start = file.read(len(recording.MARK))
+    if start != recording.MARK:
+        return from_json(start + file.read())
+    lines = recording.lines(file)
+    return analyse_lines(itertools.chain([start + next(lines, "")], lines))
 
 
 def gates_in(result: Result) -> list[Gate]:

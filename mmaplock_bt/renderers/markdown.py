@@ -7,7 +7,7 @@ from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers import price
 from mmaplock_bt.renderers.summary import Summary, key_of, summaries
 from mmaplock_bt.renderers.wording import acquisitions, followed, interval, limit
-from mmaplock_bt.result.loss import missing
+from mmaplock_bt.result.loss import left_out, missing
 from mmaplock_bt.result.model import Result, Verdict
 from mmaplock_bt.units import format_ns, format_value, safe
 
@@ -28,7 +28,7 @@ def render(series: Series) -> str:
     """Renders the series as Markdown of at most LIMIT_BYTES."""
     verdicts = gates(series.verdicts, series.how)
     complete = _complete(series.runs) + _cost(series.runs)
-    parts = (_head(series), verdicts, complete, _numbers(series.runs))
+    parts = (_head(series), verdicts, complete, _numbers(series.runs), _left_out(series.runs))
     return shortened("\n\n".join(part for part in parts if part) + "\n", LIMIT_BYTES)
 
 
@@ -143,6 +143,16 @@ def _cost(runs: Sequence[Result]) -> str:
     dearest = max(runs, key=lambda run: (run.cost and run.cost.ppm) or 0)
     share = price.share(dearest)
     return f"\n\nCost: {words(share)} in the dearest run." if share else ""
+
+
+def _left_out(runs: Sequence[Result]) -> str:
+    """A line for each output of a run that is not made of all; the numbers above count all."""
+    return "\n".join(
+        f"- run {turn}, {words(name)}: {words(found)}"
+        for turn, run in enumerate(runs, 1)
+        for name, output in run.outputs.items()
+        if not output.hidden and (found := left_out(output))
+    )
 
 
 def table(heads: Sequence[str], rows: Iterable[list[str]]) -> str:

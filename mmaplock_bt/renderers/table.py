@@ -12,7 +12,7 @@ from mmaplock_bt.renderers.text.events import events
 from mmaplock_bt.renderers.text.histograms import histograms
 from mmaplock_bt.renderers.text.tables import table
 from mmaplock_bt.renderers.wording import acquisitions, followed
-from mmaplock_bt.result.loss import missing
+from mmaplock_bt.result.loss import left_out, missing
 from mmaplock_bt.result.model import Books, EventsData, HistogramData, Result
 from mmaplock_bt.units import format_ns, safe
 
@@ -42,6 +42,8 @@ def _run(result: Result, out: Console) -> None:
             out.print()
             out.print(Text(f"{output.title} ({name})", style="bold"))
             out.print(_body(name, result), no_wrap=True, overflow="ellipsis")
+            if found := left_out(output):
+                out.print(Text(f"  {safe(found)}", style="bold yellow"), soft_wrap=False)
     out.print()
     for sentence in followed(result):
         out.print(Text(sentence, style="dim"))
@@ -100,7 +102,7 @@ def _body(name: str, result: Result) -> RenderableType:
         case HistogramData():
             return histograms(output, result.window.duration_ns)
         case EventsData():
-            return events(output.rows, declared)
+            return events(output, declared)
         case _:
             return table(output, declared)
 

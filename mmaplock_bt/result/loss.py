@@ -1,6 +1,6 @@
-"""Loss in words: for reports, and as a verdict's reason."""
+"""Loss in words: for reports, and as a verdict's reason. And what an output leaves out."""
 
-from mmaplock_bt.result.model import Result
+from mmaplock_bt.result.model import EventsData, OutputData, Result
 
 
 def missing(result: Result, *, stacks: bool = True) -> str:
@@ -28,3 +28,15 @@ def missing(result: Result, *, stacks: bool = True) -> str:
     if loss.unseen or died or untold:
         found.append("bpftrace did not see the window through")
     return ", ".join(found)
+
+
+def left_out(output: OutputData) -> str:
+    """Returns what an output's rows leave out, like '20,000 of 1,000,000 events kept: ...'.
+
+    Empty where nothing is.
+    """
+    found = [output.lacks] if output.lacks else []
+    if isinstance(output, EventsData) and output.total is not None:
+        kept = f"{len(output.rows):,} of {output.total:,} events kept"
+        found.insert(0, f"{kept}: the first {output.first:,} and a sample of the rest")
+    return "; ".join(found)

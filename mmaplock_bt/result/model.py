@@ -93,6 +93,7 @@ class _OutputData:
     unit: Annotated[Unit, _says("of its values, sums and maxima")]
     keys: Annotated[list[str], _says("the columns of its keys, or of its events")]
     hidden: Annotated[bool, _says("material for other outputs, not shown itself")] = False
+    lacks: Annotated[str, _says("what its rows leave out, where they are not made of all")] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,9 +122,16 @@ class CounterData(_OutputData):
 
 @dataclass(frozen=True, kw_only=True)
 class EventsData(_OutputData):
-    """Single events."""
+    """Single events; of many the first by rank and a sample."""
 
-    rows: Annotated[list[Row], _says("one for each event")]
+    rows: Annotated[list[Row], _says("one for each event, or for each that was kept")]
+    total: Annotated[
+        int | None, _says("how many events there were; null: as many as there are rows")
+    ] = None
+    first: Annotated[int, _says("so many rows come first of all; behind them is a sample")] = 0
+    counts: Annotated[
+        list[CounterRow], _says("all events counted by labels and cause, where not all are rows")
+    ] = field(default_factory=list)
     kind: Annotated[Literal["events"], _says("what its rows look like")] = "events"
 
 

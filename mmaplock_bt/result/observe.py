@@ -42,9 +42,69 @@ def observe(metric: Metric, result: Result) -> Reading:
     if metric.output not in result.outputs:
         return Reading(None, None, 0)
     output = result.outputs[metric.output]
-    found: list[Any] = [row for row in output.rows if _matches(row, metric.where)]
+    if output.lacks and _rests_on_others(metric, result):  # they are not all there
+        return Reading(None, None, len(output.rows))
+    found = _found(output, metric.where)
+    if isinstance(output, EventsData) and output.total is not None:
+        return _of_many(metric, output, found, result)
     read = _estimate if result.profile.sample > 1 else _exact
     return read(metric, output, found, result)
+
+
+def _rests_on_others(metric: Metric, result: Result) -> bool:
+    """Of events that the script printed only the label does."""
+    is_printed = result.declarations[metric.output].is_printed
+    return not is_printed or any(name == "label" for name, _ in metric.where)
+
+
+def _of_many(metric: Metric, output: EventsData, found: list[Any], result: Result) -> Reading:
+    """Of events of which not all are rows: their number lies between ends, so may a maximum."""
+    n = result.profile.sample
+    unseen, is_exact = _unseen(metric.where, output)
+    if metric.field in ("count", "rate"):
+        least = (len(found) + unseen * is_exact) * n
+        return _between(metric.field, least, (len(found) + unseen) * n, result)
+    seen = _extreme(metric.field, found, len(found))
+    if n > 1:
+        return Reading(seen.low, None, seen.samples, seen.low)
+    return _below(seen, metric, output, result) if unseen else seen
+
+
+def _between(field: str, least: int, most: int, result: Result) -> Reading:
+    """A number of events, or of those in a second of the window."""
+    n, seen, span_ns = result.profile.sample, result.books.acquires or 0, result.window.duration_ns
+    if field == "rate" and span_ns <= 0:
+        return Reading(None, None, seen)
+    scale = 1 if field == "count" else Fraction(10**9, span_ns)
+    if n == 1:
+        return Reading(least * scale, most * scale, seen)
+    low = max(0, least - estimates.count_error(least, n))
+    high = most + estimates.count_error(most, n)
+    return Reading(low * scale, high * scale, seen, least * scale if least == most else None)
+
+
+def _below(seen: Reading, metric: Metric, output: EventsData, result: Result) -> Reading:
+    """A maximum of the rows, where there are events beside them that may be larger.
+
+    By the column of the rank all of them are below the last of the first.
+    """
+    rank = getattr(result.declarations[metric.output], "rank", None) or "time_ns"
+    if rank == "time_ns" or metric.field != f"max({rank})":
+        return Reading(seen.low, None, seen.samples)
+    least = column(output.rows[output.first - 1], rank)
+    return Reading(seen.low, max(least, seen.low or 0), seen.samples)
+
+
+def _unseen(where: Where, output: EventsData) -> tuple[int, bool]:
+    """How many events that are no rows may match, and whether it is certain that they do."""
+    known = set(output.counts[0]["key"]) if output.counts else set()
+    told = tuple((name, value) for name, value in where if name in known)
+    counted = sum(row["count"] for row in output.counts if _matches(row, told))
+    return counted - len(_found(output, told)), len(told) == len(where)
+
+
+def _found(output: OutputData, where: Where) -> list[Any]:
+    return [row for row in output.rows if _matches(row, where)]
 
 
 def _exact(metric: Metric, output: OutputData, found: list[Any], result: Result) -> Reading:

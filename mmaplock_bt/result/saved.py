@@ -9,25 +9,46 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from mmaplock_bt.errors import UsageError
-from mmaplock_bt.result.model import SCHEMA, OutputData, Result
+from mmaplock_bt.result.model import SCHEMA, EventsData, OutputData, Result
 from mmaplock_bt.result.rows import column
 from mmaplock_bt.spec.columns import LEARNT, STANDARD, Column
 from mmaplock_bt.spec.gates import QUANTILES
 from mmaplock_bt.spec.outputs import KEY_TYPES, Group, Output, Outputs
 from mmaplock_bt.units import plain
 
+ROWS = 3  # how deep in a result file rows are: outputs, its name, rows
+_OF_SOME = ("lacks", "total", "first", "counts")
 _TYPES: dict[str, type] = {"int": int, "list": list, "stack": list}
 _TYPES |= {"kernel_stack": list, "user_stack": list}  # all others are text
 
 
 def to_json(result: Result) -> str:
-    """Returns the text of a result file."""
-    bare = asdict(replace(result, declarations={}))  # asdict would copy each of them deeply
-    whole = bare | {"declarations": declared(result.declarations)}
-    text = json.dumps(whole, indent=1)
+    """Returns the text of a result file, with a line for each row of an output."""
+    bare = asdict(replace(result, declarations={}, outputs={}))  # asdict would copy each row deeply
+    outputs = {name: _told(output) for name, output in result.outputs.items()}
+    whole = bare | {"declarations": declared(result.declarations), "outputs": outputs}
+    text = _spread(whole)
     if "\\ud" in text:  # perhaps a lone surrogate, which no reader of JSON need take
-        text = json.dumps(_plain(whole), indent=1)
+        text = _spread(_plain(whole))
     return text + "\n"
+
+
+def _told(output: OutputData) -> dict[str, Any]:
+    """Without what is only told of outputs that leave something out."""
+    return {n: v for n, v in vars(output).items() if v or n not in _OF_SOME}
+
+
+def _spread(value: Any, depth: int = 0) -> str:
+    """JSON with a line for each entry down to ROWS; with an indent, json is many times slower."""
+    if depth > ROWS or not value or not isinstance(value, dict | list):
+        return json.dumps(value)
+    if isinstance(value, dict):
+        found = [f"{json.dumps(key)}: {_spread(one, depth + 1)}" for key, one in value.items()]
+    else:
+        found = [_spread(one, depth + 1) for one in value]
+    first, last = "{}" if isinstance(value, dict) else "[]"
+    end = "\n" + " " * depth
+    return f"{first}{end} {f',{end} '.join(found)}{end}{last}"
 
 
 def from_json(text: str) -> Result:
@@ -88,9 +109,20 @@ def _faults(result: Result) -> Iterator[str]:
         if output.kind != declaration.kind:
             yield f"outputs.{name}.kind: {output.kind}, but declared {declaration.kind}"
             return
+        yield from (f"outputs.{name}.{fault}" for fault in _wrong_numbers(output))
         for turn, row in enumerate(output.rows):
             for fault in _row_faults(row, output, declaration):
                 yield f"outputs.{name}.rows.{turn}.{fault}"
+
+
+def _wrong_numbers(output: OutputData) -> Iterator[str]:
+    """Of events of which not all are rows."""
+    if not isinstance(output, EventsData) or output.total is None:
+        return
+    if not 0 < output.first <= len(output.rows):
+        yield "first: not as many rows"
+    if output.total < len(output.rows) or output.total != sum(r["count"] for r in output.counts):
+        yield "total: neither rows nor counts agree with it"
 
 
 def _row_faults(row: Any, output: OutputData, declaration: Output) -> Iterator[str]:

@@ -1,15 +1,15 @@
 """Collects all that a window's stream says, before the analysis puts it in order."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from mmaplock_bt.result.model import Cost, Step
 from mmaplock_bt.spec.outputs import Outputs
 from mmaplock_bt.stream import bpftrace_json, records
 from mmaplock_bt.stream.bpftrace_json import HistDump, MapDump, StatsDump, TextDump
 from mmaplock_bt.stream.identities import Identities
+from mmaplock_bt.stream.printed_lines import Taker
 from mmaplock_bt.stream.records import Look, Record, Thread, Trailer, Whose
 from mmaplock_bt.units import plain
 
@@ -32,9 +32,8 @@ class Seen:
 
 @dataclass
 class Collected:
-    """All that a stream said, before it is put in order."""
+    """All that a stream said but its events, before it is put in order."""
 
-    events: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     maps: dict[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
     hists: dict[str, HistDump] = field(default_factory=dict)
     stats: dict[str, StatsDump] = field(default_factory=dict)
@@ -90,11 +89,18 @@ class Collected:
         return found
 
 
-def collect(stream: Iterable[Record]) -> Collected:
-    """Reads a stream's records to the end."""
-    got = Collected()
+def collect(
+    stream: Iterable[Record], takers: Mapping[str, Taker], got: Collected | None = None
+) -> Collected:
+    """Reads a stream's records to the end; each event goes to its output's taker as it comes.
+
+    What else is said is in `got` as soon as it came.
+    """
+    got = got or Collected()
     for record in stream:
-        if not got.identities.note(record) and not _note_bpftrace(got, record):
+        if type(record) is records.Event:
+            takers[record.output](tuple(record.values.values()))
+        elif not got.identities.note(record) and not _note_bpftrace(got, record):
             _note_own(got, record)
     return got
 
@@ -122,8 +128,6 @@ def _note_bpftrace(got: Collected, record: Record) -> bool:
 def _note_own(got: Collected, record: Record) -> None:
     """Notes a record of our scripts or listeners."""
     match record:
-        case records.Event(output=name, values=values):
-            got.events[name].append(values)
         case records.Named():
             got.names[record.pid] = record
         case records.Opened(time_ns=now):

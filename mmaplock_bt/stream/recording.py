@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -11,10 +11,11 @@ from mmaplock_bt.errors import UsageError
 from mmaplock_bt.result.model import SCHEMA, ProfileInfo, TargetInfo, Tool
 from mmaplock_bt.result.saved import declared
 from mmaplock_bt.spec.outputs import Outputs
-from mmaplock_bt.stream.records import Decoder, Record
 
 TYPE = "mmaplock-bt"
 MARK = f'{{"type": "{TYPE}"'
+READ = 1 << 20  # characters at a time
+LONGEST = 64 << 20  # no line of bpftrace's is: its maps are bounded
 _NO_STREAM = "no raw stream of mmaplock-bt: the first line is no header"
 
 
@@ -56,11 +57,26 @@ class Head:
             raise UsageError(_NO_STREAM) from error
 
 
-def read(lines: Iterable[str]) -> tuple[Head, Iterator[Record]]:
-    """Reads a raw stream: its header, and an iterator of its records. Raises UsageError."""
+def lines(file: TextIO) -> Iterator[str]:
+    """Yields a file's lines without their ends; one that is longer than LONGEST comes in pieces.
+
+    Only at \\n, where splitlines() cuts at U+2028 too.
+    """
+    rest = ""
+    while text := file.read(READ):
+        *whole, rest = (rest + text).split("\n")
+        yield from whole
+        if len(rest) > LONGEST:
+            yield rest
+            rest = ""
+    if rest:
+        yield rest
+
+
+def read(lines: Iterable[str]) -> tuple[Head, Iterator[str]]:
+    """Reads a raw stream's header; returns it and the lines behind it. Raises UsageError."""
     stream = iter(lines)
-    head = Head.parse(next(stream, ""))
-    return head, Decoder(head.outputs).decode(stream)
+    return Head.parse(next(stream, "")), stream
 
 
 def _without_defaults(output: dict[str, Any]) -> dict[str, Any]:

@@ -96,10 +96,10 @@ def frames(row: Row, indent: int = 6) -> list[Text]:
     return lines
 
 
-def more(rows: list[Any]) -> list[Text]:
+def more(rows: list[Any], *, are_all: bool = True) -> list[Text]:
     """Returns a line that says how many rows are not shown, or none."""
     left = len(rows) - SHOWN
-    text = f"  … and {left:,} more (all are in -o FILE.json)"
+    text = f"  … and {left:,} more ({'all' if are_all else 'these'} are in -o FILE.json)"
     return [Text(text, style="dim")] if left > 0 else []
 
 

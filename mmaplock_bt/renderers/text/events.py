@@ -13,6 +13,7 @@ from mmaplock_bt.renderers.text.cells import (
     parties,
     who,
 )
+from mmaplock_bt.result.model import EventsData
 from mmaplock_bt.result.rows import Row, column
 from mmaplock_bt.spec.columns import Column
 from mmaplock_bt.spec.outputs import Advice, Output
@@ -26,12 +27,12 @@ _WRITER = ("writer_tid", "writer_pid", "writer_comm", "writer_wait_ns")
 _ELSEWHERE = {*_HEADLINE, *PARTIES, *STACKS, *_LISTS, *_WRITER}
 
 
-def events(rows: list[Row], declared: Output) -> RenderableType:
+def events(output: EventsData, declared: Output) -> RenderableType:
     """Returns the first rows of an events output, written by its declaration."""
     parts: list[RenderableType] = []
-    for row in rows[:SHOWN]:
+    for row in output.rows[:SHOWN]:
         parts += _advice(row) if isinstance(declared, Advice) else _event(row, declared)
-    return Group(*parts, *more(rows))
+    return Group(*parts, *more(output.rows, are_all=output.total is None))
 
 
 def _advice(row: Row) -> list[Text]:

@@ -22,7 +22,7 @@ def spans(draw, kind):
 
 @given(spans("wait"), spans("hold"))
 def test_charged_and_unexplained_are_the_waits_to_the_ns(waits, holds):
-    rows = blame.charges(waits, holds)
+    rows = list(blame.charges(waits, holds))
     assert sum(row["charged_ns"] for row in rows) == sum(wait["wait_ns"] for wait in waits)
     assert all(row["charged_ns"] > 0 for row in rows)
     assert all(row["read_ns"] + row["write_ns"] == row["charged_ns"] for row in rows)
@@ -38,7 +38,7 @@ def test_nobody_is_charged_outside_a_hold(waits, holds):
             any(h["time_ns"] - h["hold_ns"] <= ns < h["time_ns"] for h in others)
             for ns in range(began, wait["time_ns"])
         )
-        rows = blame.charges([wait], holds)
+        rows = list(blame.charges([wait], holds))
         charged = sum(row["charged_ns"] for row in rows if row["charged"] == "charged")
         assert charged == covered
 
@@ -46,7 +46,7 @@ def test_nobody_is_charged_outside_a_hold(waits, holds):
 def test_many_victims_of_a_short_hold_outrank_a_long_one_without_any():
     holds = [span("hold", 0, 2000, tid=1, mm="lonely"), span("hold", 100, 105, tid=2)]
     waits = [span("wait", 100, 105, tid) for tid in range(10, 210)]
-    rows = blame.charges(waits, holds)
+    rows = list(blame.charges(waits, holds))
     assert {row["tid"] for row in rows} == {2}
     assert sum(row["charged_ns"] for row in rows) == 200 * 5
 

@@ -259,6 +259,35 @@ def test_schema_1_with_a_label_is_of_write_waits():
     assert "  8.00 ms write wait: one long hold  at +9 ns" in text.split("\n")
 
 
+def test_rows_have_lines_of_their_own():
+    _, _, outputs = to_json(FULL_RESULT).partition('\n "outputs": {\n')
+    lines = outputs.splitlines()
+    rows = [line for line in lines if line.startswith("    {")]
+    assert len(rows) == sum(len(output.rows) for output in FULL_RESULT.outputs.values())
+    assert all(json.loads(line.rstrip(",")) for line in rows)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"total": 5, "first": 1, "counts": [{"key": {}, "count": 5}]}, "total: neither"),
+        ({"total": 99, "first": 1, "counts": [{"key": {}, "count": 98}]}, "total: neither"),
+        ({"total": 99, "first": 1}, "total: neither"),
+        ({"total": 99, "first": 0, "counts": [{"key": {}, "count": 99}]}, "first: not as many"),
+        ({"total": 99, "first": 13, "counts": [{"key": {}, "count": 99}]}, "first: not as many"),
+        ({"total": "many"}, "integer"),
+        ({"counts": [{"count": 1}]}, "required"),
+    ],
+)
+def test_numbers_of_events_that_are_no_rows_are_checked(changes, said):
+    whole = json.loads(to_json(FULL_RESULT))
+    whole["outputs"]["e"] |= {"total": 99, "first": 2, "counts": [{"key": {}, "count": 99}]}
+    assert from_json(json.dumps(whole)).outputs["e"].total == 99
+    whole["outputs"]["e"] |= {"counts": []} | changes
+    with pytest.raises(UsageError, match=said):
+        from_json(json.dumps(whole))
+
+
 def changed(path: str, value: Any, text: str | None = None) -> str:
     """The full result's file with another value (or none) at a place."""
     whole = json.loads(text or to_json(FULL_RESULT))

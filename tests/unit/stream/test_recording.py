@@ -1,10 +1,14 @@
 """A raw stream's header."""
 
+import io
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mmaplock_bt.errors import UsageError
+from mmaplock_bt.judging import series
 from mmaplock_bt.spec import profile
 from mmaplock_bt.stream import recording
 from mmaplock_bt.stream.recording import Head
@@ -60,3 +64,33 @@ def test_what_is_no_header_is_one_sentence(line):
 def test_an_empty_stream_is_none():
     with pytest.raises(UsageError, match="no raw stream"):
         recording.read([])
+
+
+@given(st.lists(st.text("ab\r\u2028é\udcff", max_size=9), max_size=9), st.integers(1, 5))
+def test_a_file_is_read_in_pieces(lines, size):
+    text = "".join(f"{line}\n" for line in lines)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(recording, "READ", size)
+        assert list(recording.lines(io.StringIO(text))) == lines
+        assert list(recording.lines(io.StringIO(f"{text}x"))) == [*lines, "x"]
+
+
+def test_a_file_without_an_end_of_line_does_not_fill_the_memory(monkeypatch):
+    monkeypatch.setattr(recording, "READ", 4)
+    monkeypatch.setattr(recording, "LONGEST", 10)
+    found = list(recording.lines(io.StringIO("x" * 100)))
+    assert "".join(found) == "x" * 100 and max(map(len, found)) <= 14
+
+
+@pytest.mark.parametrize("text", ["", "{", "x", '{"type": "mmaplock-bt"', "\n", "{}\n"])
+def test_what_is_no_file_of_ours_is_one_sentence(text, tmp_path):
+    path = tmp_path / "file"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=str(path)):
+        series.load_run(str(path))
+
+
+def test_a_raw_stream_is_read_from_its_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("\n".join(story.lines("blame", "hostile")) + "\n", errors="surrogateescape")
+    assert series.load_run(str(path)) == story.result_of("blame", "hostile")

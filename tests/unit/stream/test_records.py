@@ -301,8 +301,8 @@ def test_spans_of_schema_1_have_addresses_that_are_numbers():
 
 @pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.stem)
 def test_raw_streams_of_schema_1_are_read(path):
-    head, stream = recording.read(path.read_text().split("\n"))
-    found = list(stream)
+    head, lines = recording.read(path.read_text().split("\n"))
+    found = list(Decoder(head.outputs).decode(lines))
     assert json.loads(path.read_text().split("\n")[0])["schema"] == 1
     assert not [record for record in found if isinstance(record, Unparsed | Said)]
     kinds = Counter(type(record) for record in found)

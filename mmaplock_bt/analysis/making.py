@@ -1,0 +1,225 @@
+"""Makes a window's outputs: what passes is tallied, the rest is made when the stream has ended."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from mmaplock_bt.analysis import (
+    blame,
+    convoys,
+    grouping,
+    kept,
+    naming,
+    printed_events,
+    rows,
+    spans,
+)
+from mmaplock_bt.analysis.kept import Raw
+from mmaplock_bt.analysis.naming import Reads, View
+from mmaplock_bt.analysis.printed_events import BATCH, PrintedEvents
+from mmaplock_bt.analysis.tally import Tally, rank_of
+from mmaplock_bt.analysis.weights import Weights
+from mmaplock_bt.result import estimates
+from mmaplock_bt.result.buckets import merged
+from mmaplock_bt.result.model import CounterData, EventsData, HistogramData, OutputData, TableData
+from mmaplock_bt.result.rows import Row, column
+from mmaplock_bt.spec.outputs import Derived, Events, Group, OpenSpans, Output, Outputs, Table
+from mmaplock_bt.stream.collect import Collected
+from mmaplock_bt.stream.printed_lines import Taker
+from mmaplock_bt.stream.stacks import Stack
+
+SPANS = 100_000  # waits, and holds, of which blame and convoys are made: the longest
+DERIVATIONS: dict[str, Callable[[list[Row], list[Row]], Iterable[Row]]] = {
+    "charges": blame.charges,
+    "convoys": convoys.find,
+}
+_DATA: dict[str, Callable[..., OutputData]] = {
+    "histogram": HistogramData,
+    "table": TableData,
+    "counter": CounterData,
+    "events": EventsData,
+}
+
+
+class Making:
+    """A window's outputs in the making; `takers` take each event's row as it comes."""
+
+    def __init__(self, declared: Outputs) -> None:
+        self.got = Collected()  # what the stream says beside
+        self._declared = declared
+        self._tallies: dict[str, Tally] = {}
+        self._reads: dict[str, Reads] = {}
+        self._made: dict[str, OutputData] = {}
+        feeding = {name for output in declared.values() for name in _spans_of(output)}
+        self._printed: dict[str, PrintedEvents] = {}
+        for name, output in declared.items():
+            if output.kind == "events" and output.is_printed:
+                names = printed_events.names_of(output)
+                tally = self._tally(name, names, SPANS if name in feeding else kept.FIRST)
+                self._printed[name] = PrintedEvents(output, tally)
+        self.takers: dict[str, Taker] = {n: one.take for n, one in self._printed.items()}
+
+    @property
+    def rarest(self) -> int:
+        """Of how many locks one was followed at times, where the script weighed its counts."""
+        return max((step.sample for step in self.got.steps), default=1)
+
+    def made(self, sample: int = 1) -> dict[str, OutputData]:
+        """Returns the outputs in the declared order; what joins two comes when all are there.
+
+        Of `sample` locks one was followed.
+        """
+        got, rarest = self.got, max(sample, self.rarest)
+        for name, one in self._printed.items():
+            one.flush()
+            tally = self._tallies[name]
+            self._reads[name] = naming.reads(self._declared[name], tally.names, got)
+        for name, output in self._declared.items():
+            self._made[name] = self._output(name, output, got)
+        for data in self._made.values() if rarest > 1 else ():
+            _estimate(data, rarest, sample)
+        for name, output in self._declared.items():
+            if isinstance(output, Events) and output.behind is not None:
+                self._join(name, output.behind)
+            if isinstance(output, Table) and output.share_of is not None:
+                grouping.add_shares(self._made[name].rows, self._made[output.share_of].rows)
+        return self._made
+
+    def _tally(self, name: str, names: tuple[str, ...], first: int) -> Tally:
+        groups = {
+            other: output
+            for other, output in self._declared.items()
+            if isinstance(output, Group) and output.of == name
+        }
+        declared = self._declared[name]
+        weights = Weights(self.got) if declared.is_printed else None
+        self._tallies[name] = Tally(declared, names, groups, first, weights)
+        return self._tallies[name]
+
+    def _output(self, name: str, output: Output, got: Collected) -> OutputData:
+        match output:
+            case Group():
+                return self._group(name, output)
+            case Derived():
+                lacks = self._derive(name, output)
+                return replace(self._kept(name, output), lacks=lacks)
+            case Events():
+                return self._kept(name, output)
+            case OpenSpans():
+                return _data(output, _sorted(output, spans.rows_of(output, got)))
+            case _:
+                found = rows.counted(name, output, got, self._declared) if output.is_printed else []
+                return _data(output, _sorted(output, found))
+
+    def _kept(self, name: str, output: Output) -> EventsData:
+        tally, reads = self._tallies[name], self._reads[name]
+        found = [naming.row(raw, reads) for raw in tally.kept.rows()]
+        data = _data(output, _sorted(output, found))
+        assert isinstance(data, EventsData)
+        total = tally.kept.total
+        if len(found) == total:
+            return data
+        return replace(data, total=total, first=kept.FIRST, counts=tally.counts())
+
+    def _group(self, name: str, output: Group) -> OutputData:
+        source = self._made[output.of]
+        if output.of not in self._tallies:
+            return _data(output, grouping.group(output, source.rows), source.lacks)
+        found = self._tallies[output.of].groups[name]
+        lacks = [source.lacks] if source.lacks else []
+        if found.left:
+            lacks.append(f"more than {grouping.MOST:,} groups: {found.left:,} events are in none")
+        return _data(output, found.table(self._reads[output.of]), "; ".join(lacks))
+
+    def _derive(self, name: str, output: Derived) -> str:
+        """Tallies what is derived; returns what it lacks."""
+        names = tuple(one.name for one in output.columns)
+        tally = self._tally(name, names, kept.FIRST)
+        self._reads[name] = {one: naming.reader(names, one) for one in names}
+        derive = output.derive
+        waits, holds = self._spans(derive.waits), self._spans(derive.holds)
+        for span in self._made[derive.open].rows if derive.open else ():
+            _add_open(span, waits, holds)
+        derived = DERIVATIONS[derive.by](waits, holds)
+        for batch in _batches(_raw(row, names) for row in derived):
+            tally.add(batch)
+        return self._lacking((derive.waits, derive.holds))
+
+    def _spans(self, name: str) -> list[Row]:
+        """The waits or holds of an output, in its order, as far as they were kept."""
+        if name not in self._tallies:
+            return list(self._made[name].rows)  # type: ignore[arg-type]
+        found: list[Any] = [
+            View(raw, self._reads[name]) for raw in self._tallies[name].kept.leading()
+        ]
+        return _sorted(self._declared[name], found)
+
+    def _lacking(self, names: Iterable[str]) -> str:
+        dropped = [n for n in names if n in self._tallies and not self._tallies[n].kept.is_whole]
+        told = (f"{SPANS:,} of {self._tallies[name].kept.total:,} {name}" for name in dropped)
+        return f"made of the longest: {', '.join(told)}" if dropped else ""
+
+    def _join(self, name: str, behind: str) -> None:
+        data = self._made[name]
+        assert isinstance(data, EventsData)
+        blame.join(data.rows, self._spans(behind))
+        self._made[name] = replace(data, lacks=self._lacking([behind]))
+
+
+def _estimate(data: OutputData, sample: int, times: int) -> None:
+    """Scales rows up from one lock in `sample`; events stay those that were seen.
+
+    Counts are multiplied by `times`: 1 where the script has weighed them.
+    """
+    if isinstance(data, EventsData):
+        return
+    found: list[Any] = [estimates.scaled(row, sample, times) for row in data.rows]
+    if isinstance(data, HistogramData):  # its quantiles have an error now
+        found = [r | merged([r], r["key"], sample) for r in found]
+    data.rows[:] = found
+
+
+def _spans_of(output: Output) -> list[str]:
+    """The outputs whose rows are waits and holds for this one."""
+    if isinstance(output, Derived):
+        return [output.derive.waits, output.derive.holds]
+    return [output.behind] if isinstance(output, Events) and output.behind else []
+
+
+def _add_open(span: Any, waits: list[Any], holds: list[Any]) -> None:
+    """A span that the window's end cut off counts as a wait or hold of its age."""
+    if span["ended"] != "no":
+        return
+    if span["state"] == "wait":
+        waits.append({**span, "wait_ns": span["age_ns"]})
+    else:
+        holds.append({**span, "hold_ns": span["age_ns"]})
+
+
+def _raw(row: Any, names: tuple[str, ...]) -> Raw:
+    return tuple([Stack(one) if type(one) is list else one for one in map(row.get, names)])
+
+
+def _batches(found: Iterator[Raw]) -> Iterator[list[Raw]]:
+    return iter(lambda: list(islice(found, BATCH)), [])
+
+
+def _data(output: Output, found: list[Any], lacks: str = "") -> OutputData:
+    return _DATA[output.kind](
+        title=output.title,
+        unit=output.unit,
+        keys=[column.name for column in output.columns],
+        rows=found,
+        hidden=output.hidden,
+        lacks=lacks,
+    )
+
+
+def _sorted(output: Output, found: list[Any]) -> list[Any]:
+    """Largest rank first; events without a rank by time."""
+    if output.kind == "histogram":
+        return found
+    rank = rank_of(output)
+    sign = 1 if rank == "time_ns" else -1
+    return sorted(found, key=lambda row: sign * int(column(row, rank) or 0))

@@ -1,0 +1,87 @@
+"""Names what rows hold as numbers: known only when the stream has ended."""
+
+from collections.abc import Callable, Iterator, Mapping
+from operator import itemgetter
+from typing import Any
+
+from mmaplock_bt.analysis.kept import Raw
+from mmaplock_bt.result.rows import Row
+from mmaplock_bt.spec.outputs import Output
+from mmaplock_bt.stream.collect import Collected
+
+Read = Callable[[Raw], Any]
+Reads = Mapping[str, Read]
+
+
+class View(Mapping[str, Any]):
+    """A raw row that reads like a row, and takes less room than one."""
+
+    __slots__ = ("_raw", "_reads")
+
+    def __init__(self, raw: Raw, reads: Reads) -> None:
+        self._raw = raw
+        self._reads = reads
+
+    def __getitem__(self, name: str) -> Any:
+        return self._reads[name](self._raw)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Returns a column's value, or the default; Mapping's own is slower."""
+        return self._reads[name](self._raw) if name in self._reads else default
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._reads)
+
+    def __len__(self) -> int:
+        return len(self._reads)
+
+
+def row(raw: Raw, reads: Reads) -> Row:
+    """Returns a raw row as a row."""
+    found: Any = {name: read(raw) for name, read in reads.items()}
+    return found  # type: ignore[no-any-return]
+
+
+def nothing(_raw: Raw) -> None:
+    """Reads a column that rows lack."""
+
+
+def reader(names: tuple[str, ...], name: str) -> Read:
+    """Returns what reads a column as it is in raw rows of these columns."""
+    return itemgetter(names.index(name)) if name in names else nothing
+
+
+def reads(output: Output, names: tuple[str, ...], got: Collected) -> Reads:
+    """Returns what reads each declared column of raw rows as it is in the result.
+
+    In a raw row a time is the script's, a cgroup is its id, a user frame an address, and an owner's
+    name may be the pid of the process whose name it is.
+    """
+    told = {
+        "time_ns": lambda time_ns: since(time_ns, got),
+        "cgroup": got.cgroup,
+        "owner_comm": lambda comm: got.comm(comm) if isinstance(comm, int) else comm,
+    }
+    found = {one.name: reader(names, one.name) for one in output.columns}
+    found |= {n: _then(found[n], told[n]) for n in told if n in found and n in names}
+    if "user_stack" in found and "user_stack" in names:
+        found["user_stack"] = _frames(reader(names, "pid"), found["user_stack"], got)
+    return found
+
+
+def since(time_ns: int, got: Collected) -> int:
+    """Returns a time of the script's since the window's start."""
+    # CPUs' records race with the opening: one may carry an earlier time.
+    return max(0, time_ns - (got.opened_ns or 0))
+
+
+def _then(read: Read, name: Callable[[Any], Any]) -> Read:
+    return lambda raw: name(read(raw))
+
+
+def _frames(pid_of: Read, stack_of: Read, got: Collected) -> Read:
+    def named(raw: Raw) -> list[str]:
+        pid = pid_of(raw) or 0
+        return [got.user_frames.get((pid, frame), frame) for frame in stack_of(raw)]
+
+    return named

@@ -1,0 +1,167 @@
+"""The short way through a printf's line comes to what the parser comes to, or to nothing."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmaplock_bt.spec import profile
+from mmaplock_bt.spec.outputs import Outputs
+from mmaplock_bt.stream import recording
+from mmaplock_bt.stream.memo import LONGEST, Memo
+from mmaplock_bt.stream.printed_lines import HEAD, TAIL
+from mmaplock_bt.stream.records import Decoder, Event, Record
+from mmaplock_bt.stream.stacks import Stack, frames
+from tests import story
+from tests.builders import DIALECTS, STREAMS, declared, escaped, printed, stack_text
+
+OWN = {"name": "own", "expression": "$x"}
+OUTPUTS: Outputs = declared(
+    flat={"kind": "events", "fields": ["time_ns", "mode", "comm"]},
+    one={"kind": "events", "fields": ["time_ns", "hold_ns", "mode", "comm", "kernel_stack"]},
+    two={"kind": "events", "fields": ["wait_ns", "mm", "cgroup", "kernel_stack", "user_stack"]},
+    bare={"kind": "events", "fields": ["kernel_stack"]},
+    mixed={"kind": "events", "fields": ["time_ns", "tid", OWN, "mode", "user_stack"]},
+    numbers={"kind": "events", "fields": ["time_ns", "hold_ns"]},
+)
+# What bpftrace prints, and what a part may hold that means something to JSON, int() or split().
+PARTS = st.one_of(
+    st.integers(0, 2**64 - 1).map(str),
+    st.sampled_from(["0", "1", "ffff8881", stack_text(["a+1", "b|c"]), "\n", "\n\n", ""]),
+    st.binary(max_size=5).map(escaped),
+    st.sampled_from(["007", " 5", "5\t", "\x1c5", "1_0", "²", "٣", "-1", "0x1", '"', "\\", "\\n"]),
+    st.text(st.characters(exclude_categories=()), max_size=4),
+)
+LINES = st.tuples(
+    st.sampled_from([*OUTPUTS, "open", "thread", "name", "holder", "running", "other"]),
+    st.lists(PARTS, max_size=7),
+)
+
+
+def parsed(decoder: Decoder, line: str) -> list[Record]:
+    return list(decoder.parsed(line)) if line.strip() else []
+
+
+def same(lines: list[str], outputs: Outputs = OUTPUTS) -> int:
+    """Reads all lines both ways; returns how many took the short one."""
+    decoder = Decoder(outputs)
+    short = 0
+    for line in lines * 2:  # a second time from memory
+        assert list(decoder.decode([line])) == parsed(decoder, line), line
+        short += decoder.reads(line)
+    return short
+
+
+@given(st.lists(LINES, max_size=5))
+def test_a_line_as_bpftrace_prints_it(drawn):
+    same([printed("|".join([name, *parts])) for name, parts in drawn])
+
+
+@given(st.lists(st.tuples(LINES, st.integers(0, 60), st.text(max_size=2)), max_size=3))
+def test_a_line_that_was_changed(drawn):
+    """Any character put anywhere, unescaped: most are no JSON any more."""
+    lines = [printed("|".join([name, *parts])) for (name, parts), _, _ in drawn]
+    same([f"{line[:at]}{new}{line[at:]}" for line, (_, at, new) in zip(lines, drawn, strict=True)])
+
+
+@given(
+    st.sampled_from([*OUTPUTS]),
+    st.lists(st.sampled_from([*'|"\\/ ntux07c', "\\u007c", "\\u0022", "\\n", "\\\\", "|1|", "\x01",
+                              "\\uffffffc3", "\\uffffffa9", "\ud800", "é"]), max_size=12),
+)  # fmt: skip
+def test_a_line_of_any_escapes(name, pieces):
+    for text in ("".join(pieces), f"1|2|{''.join(pieces)}", f"1|2|1|{''.join(pieces)}|\\n a\\n"):
+        same([f"{HEAD}{name}|{text}{TAIL}"])
+
+
+NUMBERS = ["5\t", "\t5", "\x1c5", "5\x1f", " 5", "5 ", "1_0", "007", "0", "00", "²", "٣", "-5",
+           "+5", "0x5", "", "5\\n", "5\\u0030", '5"', "5\\"]  # fmt: skip
+FRAMES = ["a\\u007cb", "a|b", "a\\u0022b", 'a"b', "a\tb", "a\\tb", "a\\b", "a\\\\", "a\\",
+          "\\uffffffc3\\uffffffa9", "\\ud800", "\\x61", "\ud800", "\\/", "|\\n", ""]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_numbers_that_int_or_json_take_for_something_else(number):
+    same([f"{HEAD}{text}{TAIL}" for text in (
+        f"numbers|{number}|6", f"numbers|6|{number}", f"mixed|5|{number}|7|1|\\n a\\n",
+        f"open|{number}",
+        f"flat|5|{number}|\\\\x61", f"two|5|f|{number}|\\n a\\n|\\n 5\\n",
+    )])  # fmt: skip
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_frames_that_json_reads_otherwise_than_split_does(frame):
+    same([f"{HEAD}{text}{TAIL}" for text in (
+        f"two|5|f|7|\\n {frame}\\n|\\n 0x5\\n", f"two|5|f|7|\\n a\\n|\\n {frame}\\n",
+        f"one|5|6|1|\\\\x61|\\n {frame}\\n", f"one|5|6|1|{frame}|\\n a\\n", f"bare|{frame}",
+        f"bare|\\n {frame}\\n", f"running|5|f|7|\\n {frame}\\n",
+    )])  # fmt: skip
+
+
+def test_what_scripts_print_takes_the_short_way():
+    stack = stack_text(["a+1", "b+2"])
+    lines = [
+        printed(f"flat|5|1|{escaped(b'x')}"),
+        printed(f"one|5|6|1|{escaped(b'x')}|{stack}"),
+        printed(f"two|5|f|7|{stack}|{stack_text(['0x5', '0x6|'])}"),
+        printed(f"mixed|5|6|7|1|{stack}"),
+        printed("numbers|5|6"),
+        printed("open|5"),
+        printed(f"thread|5|6|0|{escaped(b'x')}"),
+    ]
+    assert same(lines) == 2 * len(lines)
+
+
+@pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.stem)
+def test_captured_streams(path):
+    head, rest = recording.read(path.read_text().split("\n"))
+    lines = list(rest)
+    events = sum(HEAD in line for line in lines)
+    # A name's line of schema 1 lacks the cgroup.
+    assert same(lines, head.outputs) == 2 * (events - sum('"name|' in line for line in lines))
+
+
+@pytest.mark.parametrize("path", sorted(DIALECTS.glob("*/*.stdout")), ids=str)
+def test_captured_dialects(path):
+    same(path.read_text(encoding="utf-8", errors="surrogateescape").split("\n"))
+
+
+@pytest.mark.parametrize("name", profile.names())
+@pytest.mark.parametrize("flavour", ["full", "hostile", "lossy"])
+def test_told_streams(name, flavour):
+    head, rest = recording.read(story.lines(name, flavour))
+    same(list(rest), head.outputs)
+
+
+def test_rows_are_taken_as_they_come():
+    rows = []
+
+    def take(row):
+        rows.append(row)
+        return ()
+
+    decoder = Decoder({"flat": OUTPUTS["flat"]}, {"flat": take})
+    lines = [printed(f"flat|{n}|1|{escaped(b'x')}") for n in range(3)]
+    assert list(decoder.decode(lines)) == [] and rows == [(n, "write", "x") for n in range(3)]
+    found = list(decoder.decode([json.dumps(json.loads(lines[0]), indent=1).replace("\n", "")]))
+    assert found == [Event("flat", {"time_ns": 0, "mode": "write", "comm": "x"})]
+
+
+def test_values_are_a_mapping():
+    (event,) = Decoder(OUTPUTS).decode([printed("numbers|5|6")])
+    assert dict(event.values) == {"time_ns": 5, "hold_ns": 6} and event.values["hold_ns"] == 6
+    assert event.values.get("tid") is None and "tid" not in event.values
+
+
+def test_a_memory_is_bounded():
+    calls = []
+    memo = Memo[str, int](lambda key: calls.append(key) or len(key), room=2)
+    assert [memo[key] for key in ("a", "bb", "a", "ccc", "a")] == [1, 2, 1, 3, 1]
+    assert calls == ["a", "bb", "ccc", "a"] and len(memo) <= 2
+    assert memo["x" * (LONGEST + 1)] == LONGEST + 1 and len(memo) <= 2
+
+
+def test_equal_stacks_are_one_key():
+    one, other = frames("a+1\n b+2\n"), Stack(["a+1", "b+2"])
+    assert {one: 1}[other] == 1 and one == ["a+1", "b+2"] and one is not other
