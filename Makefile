@@ -8,7 +8,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 SUITES ?= bullseye bookworm trixie sid
 KERNELS ?= bullseye bookworm trixie sid
 
-.PHONY: alarms docs overhead startup demo test unit test-matrix test-kernels captures matrix-tools kernels-tools lint system clean
+.PHONY: alarms docs overhead startup demo test unit test-matrix test-kernels captures matrix-tools kernels-tools lint system throughput clean
 
 demo: system $(VENV)/.installed
 	$(SUDO) $(BIN)/mmaplock-bt run blame -- \
@@ -61,6 +61,10 @@ startup: system $(VENV)/.dev
 # How often `compare` is wrong on this machine; half an hour.
 alarms: system $(VENV)/.dev
 	$(SUDO) $(abspath $(BIN))/python tools/alarms.py
+
+# How fast `report` reads a raw stream again, and in how much memory.
+throughput: $(VENV)/.dev
+	$(BIN)/python tools/throughput.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
