@@ -107,9 +107,12 @@ def _become(words: list[str], environment: Mapping[str, str], reader: int) -> No
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         # A shell's background job ignores SIGINT; bpftrace would inherit that and miss its end.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        # Before it waits: what the parent closes meanwhile must be closed.
+        os.closerange(3, reader)
+        os.closerange(reader + 1, os.sysconf("SC_OPEN_MAX"))
         last = os.read(reader, PIECE_BYTES).decode().split()
         if last:  # else the parent is gone
-            os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+            os.set_inheritable(reader, False)
             os.execve(words[0], [*words, *last], environment)
     except OSError as error:
         os.write(2, f"{words[0]}: {error.strerror}\n".encode())
