@@ -41,6 +41,11 @@ def kernel(suite: str) -> Path:
     return _made(CACHE / "kernels" / suite, suite, "extract", "linux-image-cloud-amd64")
 
 
+def headers(suite: str) -> Path:
+    """A suite with make, a compiler and the headers of its kernel; of the same day as `kernel`."""
+    return _made(CACHE / "headers" / suite, suite, "apt", "make,linux-headers-cloud-amd64")
+
+
 def _made(folder: Path, suite: str, variant: str, packages: str) -> Path:
     if folder.exists():
         return folder
