@@ -8,7 +8,8 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 SUITES ?= bullseye bookworm trixie sid
 KERNELS ?= bullseye bookworm trixie sid
 
-.PHONY: alarms docs overhead startup demo test unit test-matrix test-kernels captures matrix-tools kernels-tools lint system throughput clean
+.PHONY: alarms bench bench-check bench-tools captures clean demo docs kernels-tools lint matrix-tools \
+  startup system test test-kernels test-matrix throughput unit
 
 demo: system $(VENV)/.installed
 	$(SUDO) $(BIN)/mmaplock-bt run blame -- \
@@ -50,9 +51,24 @@ kernels-tools: matrix-tools
 	  { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends \
 	    qemu-system-x86 busybox-static cpio e2fsprogs kmod zstd; }
 
-# What each profile costs per lock on this machine.
-overhead: system $(VENV)/.dev
-	$(SUDO) $(abspath $(BIN))/python tools/overhead.py
+# What tracing costs on this machine, beside C, BCC, perf and scripts by hand: bench/results and the
+# README's section. BENCH_FLAGS=--quick takes about two minutes.
+BENCH_FLAGS ?=
+bench: system $(VENV)/.dev bench-tools
+	$(SUDO) $(abspath $(BIN))/python tools/prices.py run $(BENCH_FLAGS)
+
+# The peers as checks: their counts and sums equal ours. Those in C and BCC here, the kernel module
+# in Debian's kernels.
+bench-check: system $(VENV)/.dev bench-tools kernels-tools
+	$(SUDO) $(abspath $(BIN))/python tools/prices.py check
+	$(SUDO) $(abspath $(BIN))/python -u tools/module_peer.py
+
+# Only the peers need these. What is not to be had is a row that says so.
+bench-tools: matrix-tools
+	@(for tool in clang bpftool perf trace-cmd; do command -v $$tool >/dev/null || exit 1; done) && \
+	  test -e /usr/include/bpf/libbpf.h && /usr/bin/python3 -I -c 'import bcc' 2>/dev/null || \
+	  { $(SUDO) apt-get update -qq; for package in clang libbpf-dev bpftool linux-perf trace-cmd \
+	    python3-bpfcc; do $(SUDO) apt-get install -y -qq --no-install-recommends $$package; done; true; }
 
 # What a run adds to bpftrace's own start and end.
 startup: system $(VENV)/.dev

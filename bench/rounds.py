@@ -1,0 +1,87 @@
+"""The rounds: every contender takes its turn in each, with the victim untraced before and after."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from bench import quiet
+from bench.contenders import Contender
+from bench.record import Sample, Turn
+from bench.scenarios import MAIN, Scenario
+from bench.tracer import RefusedError, Tracer
+from mmaplock_bt.machine import cpu_pressure
+
+VICTIM_S = 60
+MS = 150  # that a scenario takes
+
+
+@dataclass
+class Bench:
+    """Runs rounds; `turns` and `refusals` fill meanwhile."""
+
+    scenarios: Sequence[Scenario]
+    places: dict[str, tuple[str, ...]]
+    missing: dict[str, str]
+    say: Callable[[str], None]
+    turns: list[Turn] = field(default_factory=list)
+    refusals: dict[str, str] = field(default_factory=dict)
+    best: float = float("inf")  # of the untraced main scenario
+    patience: int = 2  # times that a noisy turn is tried again
+
+    def run(self, contenders: Sequence[Contender], rounds: int) -> None:
+        """Every other round backwards: what drifts does not fall upon the same ones."""
+        for number in range(1, rounds + 1):
+            for contender in contenders[:: 1 if number % 2 else -1]:
+                self._take(number, contender)
+        self.refusals = {
+            name: sentence for name, sentence in self.refusals.items()
+            if name not in {turn.name for turn in self.turns}
+        }  # fmt: skip
+
+    def _take(self, number: int, contender: Contender) -> None:
+        try:
+            turn = self._patiently(number, contender)
+        except RefusedError as error:
+            self.refusals[contender.name] = str(error)
+            self.say(f"{number} {contender.name}: {error}")
+            return
+        self.turns.append(turn)
+        times = turn.traced[MAIN].relative / turn.untraced[MAIN].relative
+        self.say(f"{number} {contender.name}: {times:.2f} times {'; '.join(turn.noise)}")
+
+    def _patiently(self, number: int, contender: Contender) -> Turn:
+        for attempt in range(1, self.patience + 2):
+            turn = self._turn(number, contender, attempt)
+            if not turn.noise:
+                break
+        return turn
+
+    def _turn(self, number: int, contender: Contender, attempt: int) -> Turn:
+        others, waited_ns, began_ns = quiet.tracers(), cpu_pressure.waited_ns(), time.monotonic_ns()
+        before = self._sample(self.scenarios[0])
+        pressure = _share(cpu_pressure.since(waited_ns), time.monotonic_ns() - began_ns)
+        untraced = {MAIN: before, **dict(self._samples(self.scenarios[1:]))}
+        with Tracer(contender, self.places, self.missing):
+            traced = dict(self._samples(self.scenarios))
+        after = self._sample(self.scenarios[0])
+        self.best = min(self.best, before.relative, after.relative)
+        calm = quiet.Calm(before.relative, after.relative, self.best, pressure, others)
+        return Turn(round=number, name=contender.name, untraced=untraced, traced=traced,
+                    noise=quiet.noise(calm), attempts=attempt)  # fmt: skip
+
+    def _samples(self, scenarios: Sequence[Scenario]) -> Iterator[tuple[str, Sample]]:
+        for scenario in scenarios:
+            yield scenario.name, self._sample(scenario)
+
+    def _sample(self, scenario: Scenario) -> Sample:
+        words = [*self.places["victim"], "price", scenario.operation, scenario.threads, MS]
+        done = subprocess.run(
+            list(map(str, words)), capture_output=True, text=True, check=True, timeout=VICTIM_S
+        )
+        return Sample.model_validate(json.loads(done.stdout))
+
+
+def _share(waited_ns: int | None, of_ns: int) -> float | None:
+    return None if waited_ns is None else waited_ns / of_ns
