@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.contenders import Contender
-from bench.tracer import RefusedError, Tracer
+from bench.tracer import Places, RefusedError, Tracer
 
 # Both programs stand on the same tracepoints and one runs after the other. So at each end of a hold
 # their stamps are as far apart as the first one's work takes, which is not the same at both ends.
-# Seen: 0.1 to 1 us on two quiet CPUs, ten times that where the CPU is emulated.
+# Seen: up to 0.8 us on two busy CPUs.
 APART_NS = 2_000
 # Of a hold of milliseconds: interrupts between the two stamps.
 SHARE = 0.01
@@ -84,8 +84,7 @@ class Check:
 
 
 def check(
-    peer: str, places: dict[str, tuple[str, ...]], missing: dict[str, str], version: str,
-    apart_ns: int = APART_NS,
+    peer: str, places: Places, missing: dict[str, str], version: str, apart_ns: int = APART_NS
 ) -> Check:  # fmt: skip
     """Runs hold-times and a peer over the same known workload."""
     try:
@@ -96,7 +95,7 @@ def check(
 
 
 def _together(
-    peer: str, places: dict[str, tuple[str, ...]], missing: dict[str, str], version: str
+    peer: str, places: Places, missing: dict[str, str], version: str
 ) -> tuple[Found, Found]:
     # In a window's middle the victim works: before and after it sleeps in read().
     with ExitStack() as stack:
@@ -112,7 +111,7 @@ def _together(
         return of_ours(told, victim.pid), of_peer(printed, victim.pid)
 
 
-def _victim(places: dict[str, tuple[str, ...]]) -> "subprocess.Popen[bytes]":
+def _victim(places: Places) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [*places["victim"], "known"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

@@ -9,6 +9,7 @@ import jinja2
 
 from bench.figures import Figure
 from bench.table import Line
+from mmaplock_bt.units import safe
 
 TEMPLATE = Path(__file__).with_name("plot.svg.j2")
 LEFT, RIGHT, WIDTH = 420, 900, 930  # the axis from, to; the picture's
@@ -51,7 +52,7 @@ def picture(told: Sequence[Line], base: str, caption: str) -> str:
     ticks = [(at(value), f"{value:g}") for value in (0.01, 0.1, 0.3, 1, 3, 10, 100)]
     return environment.from_string(TEMPLATE.read_text("utf-8")).render(
         lines=[_drawn(line, number, base, versions) for number, line in enumerate(told)],
-        ticks=ticks, versions=list(enumerate(versions, 1)), caption=caption, one=at(1),
+        ticks=ticks, versions=list(enumerate(versions, 1)), caption=safe(caption), one=at(1),
         left=LEFT, width=WIDTH, top=TOP, bottom=bottom, height=bottom + 34,
     )  # fmt: skip
 
@@ -63,7 +64,9 @@ def _drawn(line: Line, number: int, base: str, versions: list[str]) -> Drawn:
         if part.ratio is not None
     )
     sentence = "" if dots else (line.refusal or "not compared: the C peer was not measured")
-    return Drawn(line.what, TOP + ROW * number + ROW // 2, line.what == base, dots, sentence[:90])
+    return Drawn(
+        safe(line.what), TOP + ROW * number + ROW // 2, line.what == base, dots, safe(sentence)[:90]
+    )
 
 
 def _dot(part: Figure, ratio: float, kind: int) -> Dot:

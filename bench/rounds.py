@@ -10,7 +10,7 @@ from bench import quiet
 from bench.contenders import Contender
 from bench.record import Sample, Turn
 from bench.scenarios import MAIN, Scenario
-from bench.tracer import RefusedError, Tracer
+from bench.tracer import Places, RefusedError, Tracer
 from mmaplock_bt.machine import cpu_pressure
 
 VICTIM_S = 60
@@ -22,7 +22,7 @@ class Bench:
     """Runs rounds; `turns` and `refusals` fill meanwhile."""
 
     scenarios: Sequence[Scenario]
-    places: dict[str, tuple[str, ...]]
+    places: Places
     missing: dict[str, str]
     say: Callable[[str], None]
     turns: list[Turn] = field(default_factory=list)
@@ -63,8 +63,9 @@ class Bench:
         before = self._sample(self.scenarios[0])
         pressure = _share(cpu_pressure.since(waited_ns), time.monotonic_ns() - began_ns)
         untraced = {MAIN: before, **dict(self._samples(self.scenarios[1:]))}
-        with Tracer(contender, self.places, self.missing):
+        with Tracer(contender, self.places, self.missing) as tracer:
             traced = dict(self._samples(self.scenarios))
+            tracer.check()
         after = self._sample(self.scenarios[0])
         self.best = min(self.best, before.relative, after.relative)
         calm = quiet.Calm(before.relative, after.relative, self.best, pressure, others)

@@ -8,6 +8,7 @@ from bench.contenders import BASE, OURS
 from bench.figures import Figure, figures
 from bench.record import Record
 from bench.scenarios import MAIN, SCENARIOS
+from mmaplock_bt.units import safe
 
 UNKNOWN = "–"
 COLUMNS = 118
@@ -134,8 +135,13 @@ def _ratio(figure: Figure) -> str:
 
 def _escaped(text: str) -> str:
     """A sentence of another program stays in its cell."""
-    plain = "".join(letter if letter.isprintable() else " " for letter in text)
-    return plain.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+    return (
+        safe(text)
+        .replace("\\", "\\\\")
+        .replace("|", "\\|")
+        .replace("<", "&lt;")
+        .replace("*", "\\*")
+    )
 
 
 def _markdown(rows: Sequence[tuple[str, ...]]) -> str:

@@ -13,11 +13,14 @@ from typing import IO
 
 from bench.contenders import HOLDER, Contender
 
-READY_S = 60.0
+READY_S = 400.0  # an emulated kernel on a busy machine takes minutes
 END_S = 120  # perf trace has its lines to write first
 SETTLE_S = 4.0  # the armed trap does not tell when its probes are live
 PLACE = re.compile(r"\{([\w.:-]+)\}")
 ERROR = re.compile(r"error|fatal|not available|permitted", re.IGNORECASE)
+
+
+Places = dict[str, tuple[str, ...]]  # what stands for a word in braces; several words, for one
 
 
 class RefusedError(Exception):
@@ -27,12 +30,10 @@ class RefusedError(Exception):
 class Tracer:
     """A context manager: inside, the contender's probes are live. Raises RefusedError.
 
-    `places` are what stands for the words in braces; a tuple makes several words of one.
+    `missing` has the sentences for places that are not there.
     """
 
-    def __init__(
-        self, contender: Contender, places: dict[str, tuple[str, ...]], missing: dict[str, str]
-    ) -> None:
+    def __init__(self, contender: Contender, places: Places, missing: dict[str, str]) -> None:
         self._contender = contender
         self._places = places
         self._missing = missing
@@ -54,13 +55,16 @@ class Tracer:
         self._folder = Path(folder)
         self._go = _fifo(self._folder / "go", stack)
         self._said = _fifo(self._folder / "ready", stack)
-        self._errors = stack.enter_context((self._folder / "errors").open("w+b"))
         words = self._words()
         stack.callback(self._end)
-        return subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=self._output(stack), stderr=self._errors,
-            start_new_session=True, cwd=folder,
-        )  # fmt: skip
+        errors = stack.enter_context((self._folder / "errors").open("wb"))
+        try:
+            return subprocess.Popen(
+                words, stdin=subprocess.PIPE, stdout=self._output(stack), stderr=errors,
+                start_new_session=True, cwd=folder,
+            )  # fmt: skip
+        except OSError as error:
+            raise RefusedError(f"{words[0]}: {error.strerror}") from None
 
     def _output(self, stack: ExitStack) -> IO[bytes]:
         if self._contender.ready == "line":
@@ -77,7 +81,7 @@ class Tracer:
             for word in (holder if given == HOLDER else self._filled(given, places))
         ]
 
-    def _filled(self, word: str, places: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    def _filled(self, word: str, places: Places) -> tuple[str, ...]:
         names = [] if "\n" in word else PLACE.findall(word)  # a script is no word with places
         for name in names:
             if name not in places:
@@ -92,7 +96,8 @@ class Tracer:
             if process.poll() is not None:
                 raise RefusedError(_sentence(self._told(), process.returncode))
             if time.monotonic() - began > READY_S:
-                raise RefusedError(f"its probes were not live after {READY_S:.0f} s")
+                told = _sentence(self._told(), 0)
+                raise RefusedError(f"its probes were not live after {READY_S:.0f} s: {told}")
 
     def _is_ready(self, process: subprocess.Popen[bytes], waited_s: float) -> bool:
         """Looks for at most 50 ms."""
@@ -104,14 +109,18 @@ class Tracer:
             return b'"ready"' in (self._folder / "output").read_bytes()
         return process.poll() is None and waited_s > SETTLE_S
 
+    def check(self) -> None:
+        """Raises RefusedError where it has ended by itself: what was measured was untraced."""
+        if self._process is None or self._process.poll() is not None:
+            raise RefusedError(f"it ended while it was measured: {_sentence(self._told(), 0)}")
+
     def output(self) -> str:
         """Ends it; returns what a peer printed."""
         self._end()
         return (self._folder / "output").read_text("utf-8", errors="replace")
 
     def _told(self) -> str:
-        self._errors.seek(0)
-        return self._errors.read(1 << 20).decode(errors="replace")
+        return (self._folder / "errors").read_text("utf-8", errors="replace")
 
     def _end(self) -> None:
         """It ends when its command does, or its standard input; what does not is killed."""
@@ -144,4 +153,4 @@ def _sentence(told: str, code: int) -> str:
     lines = [line for line in lines if "MEMLOCK" not in line]
     found = next((line for line in lines if ERROR.search(line)), lines[-1] if lines else "")
     said = re.sub(r"^(mmaplock-bt: )?(error: )?", "", found)[:200]
-    return said or f"it ended at once with status {code}"
+    return said or f"it said nothing (status {code})"

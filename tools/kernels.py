@@ -23,6 +23,7 @@ from matrix import CAPTURES
 
 # kernel of -> bpftrace and Python of (bullseye's own Python is too old for the tool)
 PAIRS = {"bullseye": "bookworm", "bookworm": "bookworm", "trixie": "trixie", "sid": "sid"}
+GUEST = Path(__file__).with_name("guest.sh")
 MODULES = ("virtio_pci", "virtio_blk", "ext4", "overlay")
 BOOTS = 2  # an emulated boot may go wrong; a second one is tried, and said
 TIMEOUT_S = 900
@@ -53,8 +54,8 @@ def suite(name: str, capture: bool) -> compatibility.Outcome:
     """Boots one kernel; whether what came back is as it should be."""
     with tempfile.TemporaryDirectory(prefix="mmaplock-bt-kernels-") as folder:
         work = Path(folder)
-        command = _prepared(name, PAIRS[name], work, capture=capture)
-        results = _booted(command, work)
+        job = job_of(PAIRS[name], work, GUEST, _captures() if capture else "")
+        results = booted(prepared(name, PAIRS[name], work, job), work)
         told = json.loads((results / "doctor.json").read_text())
         checks = {check["name"]: check for check in told["checks"]}
         number, kernel = checks["version"]["found"], (results / "kernel").read_text().strip()
@@ -91,7 +92,7 @@ def _code(results: Path, step: str) -> int:
     return int((results / f"{step}.rc").read_text())
 
 
-def _booted(command: list[str], work: Path) -> Path:
+def booted(command: list[str], work: Path) -> Path:
     """What the guest brought back, at the second attempt if need be."""
     for attempt in range(1, BOOTS + 1):
         try:
@@ -115,12 +116,12 @@ def _boot(command: list[str], work: Path) -> Path:
     return results
 
 
-def _prepared(name: str, root_suite: str, work: Path, *, capture: bool) -> list[str]:
-    """The qemu command, all that it needs made."""
+def prepared(name: str, root_suite: str, work: Path, job: Path) -> list[str]:
+    """The qemu command, all that it needs made. `job`: a folder for the guest, see `job_of`."""
     image = _image(root_suite)
     kernel, initramfs = _kernel_files(name, work)
     with initramfs.open("ab") as archive:
-        archive.write(_cpio(_job(root_suite, work, capture=capture)))
+        archive.write(_cpio(job))
     return [
         "qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,la57=off",
         "-smp", "1", "-m", str(MEMORY_MIB), "-nodefaults", "-no-user-config", "-display", "none",
@@ -148,7 +149,7 @@ def _image(suite: str) -> Path:
 def _kernel_files(suite: str, work: Path) -> tuple[Path, Path]:
     """The kernel and an initramfs with the modules for the two disks."""
     tree = roots.kernel(suite)
-    kernel, release = _kernel_in(tree)
+    kernel, release = kernel_in(tree)
     start = work / "initramfs"
     for folder in ("bin", "modules", "proc", "sys", "dev"):
         (start / folder).mkdir(parents=True)
@@ -165,7 +166,7 @@ def _kernel_files(suite: str, work: Path) -> tuple[Path, Path]:
     return kernel, packed
 
 
-def _kernel_in(tree: Path) -> tuple[Path, str]:
+def kernel_in(tree: Path) -> tuple[Path, str]:
     """The kernel and its release. Debian's packages from 7.x on fill /boot on installation only."""
     for kernel in tree.glob("boot/vmlinuz-*"):
         return kernel, kernel.name.removeprefix("vmlinuz-")
@@ -196,13 +197,13 @@ def _plain(module: Path) -> bytes:
     return module.read_bytes()
 
 
-def _job(root_suite: str, work: Path, *, capture: bool) -> Path:
-    """guest.sh and the wheel with its dependencies, built for the guest's Python."""
+def job_of(root_suite: str, work: Path, guest: Path, captures: str = "") -> Path:
+    """The guest's script and the wheel with its dependencies, built for the guest's Python."""
     start = work / "job"
     site = start / "job/site"
     site.mkdir(parents=True)
-    shutil.copy(compatibility.REPOSITORY / "tools/guest.sh", start / "job")
-    (start / "job/captures").write_text(_captures() if capture else "")
+    shutil.copy(guest, start / "job/guest.sh")
+    (start / "job/captures").write_text(captures)
     (python,) = (roots.root(root_suite) / "usr/bin").glob("python3.??")
     _pip("wheel", "--no-deps", "-w", str(work), str(compatibility.REPOSITORY))
     (wheel,) = work.glob("mmaplock_bt-*.whl")

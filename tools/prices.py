@@ -28,6 +28,7 @@ from bench.figures import figures
 from bench.record import Record, Row, UnreadableError, load, save
 from bench.rounds import Bench
 from bench.scenarios import MAIN, SCENARIOS
+from bench.tracer import Places
 from bench.workshop import PRODUCTS, MissingError, Workshop
 from mmaplock_bt import resources
 from mmaplock_bt.machine import cgroups
@@ -197,7 +198,7 @@ def _version(program: str) -> str:
     return found[1]
 
 
-def _places(shop: Workshop, bpftraces: dict[str, str], cgroup: str) -> dict[str, tuple[str, ...]]:
+def _places(shop: Workshop, bpftraces: dict[str, str], cgroup: str) -> Places:
     programs = {f"bpftrace:{version}": (program,) for version, program in bpftraces.items()}
     own = {"python": (sys.executable,), "idle_pid": (str(os.getpid()),), "idle_cgroup": (cgroup,)}
     return {**programs, **own, **shop.argv}
