@@ -16,7 +16,8 @@ EVENTS = ("start_locking", "acquire_returned", "released")
 BASE = "C, libbpf: hold and owners"
 OURS = "mmaplock-bt"
 
-# How it says that its probes are live: its command starts, it prints a line, or not at all.
+# How it says that its probes are live: its command starts, it prints a line, or not at all (the
+# armed trap) and it is when it has become idle.
 Ready = Literal["holder", "line", "settled"]
 
 

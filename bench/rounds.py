@@ -28,7 +28,7 @@ class Bench:
     turns: list[Turn] = field(default_factory=list)
     refusals: dict[str, str] = field(default_factory=dict)
     best: float = float("inf")  # of the untraced main scenario
-    patience: int = 2  # times that a noisy turn is tried again
+    patience: int = 3  # times that a noisy turn is tried
 
     def run(self, contenders: Sequence[Contender], rounds: int) -> None:
         """Every other round backwards: what drifts does not fall upon the same ones."""
@@ -52,7 +52,7 @@ class Bench:
         self.say(f"{number} {contender.name}: {times:.2f} times {'; '.join(turn.noise)}")
 
     def _patiently(self, number: int, contender: Contender) -> Turn:
-        for attempt in range(1, self.patience + 2):
+        for attempt in range(1, self.patience + 1):
             turn = self._turn(number, contender, attempt)
             if not turn.noise:
                 break

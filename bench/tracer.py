@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import IO
 
 from bench.contenders import HOLDER, Contender
+from bench.idleness import Idleness
 
 READY_S = 400.0  # an emulated kernel on a busy machine takes minutes
 END_S = 120  # perf trace has its lines to write first
-SETTLE_S = 4.0  # the armed trap does not tell when its probes are live
 PLACE = re.compile(r"\{([\w.:-]+)\}")
 ERROR = re.compile(r"error|fatal|not available|permitted", re.IGNORECASE)
 
@@ -91,15 +91,15 @@ class Tracer:
         return (PLACE.sub(lambda found: places[found[1]][0], word) if names else word,)
 
     def _await(self, process: subprocess.Popen[bytes]) -> None:
-        began = time.monotonic()
-        while not self._is_ready(process, time.monotonic() - began):
+        began, idleness = time.monotonic(), Idleness(process.pid)
+        while not self._is_ready(process, idleness):
             if process.poll() is not None:
                 raise RefusedError(_sentence(self._told(), process.returncode))
             if time.monotonic() - began > READY_S:
                 told = _sentence(self._told(), 0)
                 raise RefusedError(f"its probes were not live after {READY_S:.0f} s: {told}")
 
-    def _is_ready(self, process: subprocess.Popen[bytes], waited_s: float) -> bool:
+    def _is_ready(self, process: subprocess.Popen[bytes], idleness: Idleness) -> bool:
         """Looks for at most 50 ms."""
         if self._contender.ready == "holder":
             return bool(select.select([self._said], [], [], 0.05)[0])
@@ -107,7 +107,7 @@ class Tracer:
             process.wait(0.05)
         if self._contender.ready == "line":
             return b'"ready"' in (self._folder / "output").read_bytes()
-        return process.poll() is None and waited_s > SETTLE_S
+        return process.poll() is None and idleness.is_idle()
 
     def check(self) -> None:
         """Raises RefusedError where it has ended by itself: what was measured was untraced."""

@@ -51,6 +51,9 @@ def main() -> int:
     except (MissingError, UnreadableError, readme.NoPlaceError) as error:
         print(f"prices: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("prices: interrupted: nothing is written", file=sys.stderr)
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="measure")
     run.add_argument("--quick", action="store_true", help="few contenders, about two minutes")
     run.add_argument("--rounds", type=_number, metavar="N")
+    run.add_argument("--patience", type=_number, metavar="N", help="tries of a noisy turn")
     run.add_argument(
         "--only", metavar="TEXT", help="contenders whose names have this, and the C peer"
     )
@@ -71,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _number(text: str) -> int:
     if not re.fullmatch(r"[1-9]\d{0,2}", text):
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of rounds, 1 to 999")
+        raise argparse.ArgumentTypeError(f"'{text}' is no number from 1 to 999")
     return int(text)
 
 
@@ -83,7 +87,7 @@ def _run(arguments: argparse.Namespace) -> int:
         )
         scenarios = [one for one in SCENARIOS if one.quick or not arguments.quick]
         bench = Bench(scenarios, _places(shop, bpftraces, cgroup), shop.missing, _say)
-        bench.patience = 1 if arguments.quick else 2
+        bench.patience = arguments.patience or (2 if arguments.quick else 3)
         rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else ROUNDS)
         bench.run(chosen, rounds)
     record = Record(
@@ -92,6 +96,9 @@ def _run(arguments: argparse.Namespace) -> int:
         rows=tuple(Row(name=one.name, what=one.what, by=one.by) for one in chosen),
         turns=tuple(bench.turns), refusals=bench.refusals,
     )  # fmt: skip
+    if arguments.only:  # part of a run is no result
+        print(table.scenario_table(figures(record), record.scenarios))
+        return 0
     path = RESULTS / ("quick.json" if arguments.quick else "full.json")
     save(path, record.model_dump_json(indent=1) + "\n")
     return _written(record, path)
@@ -175,16 +182,24 @@ def _headers() -> Path | None:
         return None
     try:
         return roots.headers("bookworm")
-    except (subprocess.SubprocessError, SystemExit):
+    except (OSError, subprocess.SubprocessError, SystemExit):
         return None
 
 
 def _bpftraces(*, quick: bool) -> dict[str, str]:
     """Programs by version; the machine's own first, then, unless it is quick, the suites'."""
     programs = [shutil.which("bpftrace") or "bpftrace"]
-    if not quick and shutil.which("mmdebstrap"):
-        programs += [str(roots.bpftrace(suite)) for suite in SUITES]
+    programs += [] if quick else filter(None, map(_of_suite, SUITES))
     return {_version(program): program for program in programs}
+
+
+def _of_suite(suite: str) -> str | None:
+    """None, and a sentence, where there is no root to be had."""
+    try:
+        return str(roots.bpftrace(suite))
+    except (OSError, subprocess.SubprocessError, SystemExit) as error:
+        _say(f"no bpftrace of {suite}: {error}")
+        return None
 
 
 def _version(program: str) -> str:

@@ -1,5 +1,5 @@
 // Hold times of mmap_lock and whose they are, per mode: what hold-times shows, in C.
-// -DWAIT: wait times too.  -DTASK_STORAGE: open spans lie with their task, not in a hash.
+// -DWAIT: wait times too. Or -DTASK_STORAGE: open spans lie with their task, not in a hash.
 // Needs Linux 6.14 or newer: before, the tracepoints have the cgroup's path in between.
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -7,7 +7,6 @@
 #include "hold.h"
 
 #define SPANS 16384
-#define BPF_ANY 0
 
 char LICENSE[] SEC("license") = "GPL";
 __u32 own_pid;  // the loader: its own locks are left out
