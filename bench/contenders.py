@@ -14,6 +14,7 @@ HOLDER = "HOLDER"
 PEERS = Path(__file__).resolve().parent / "peers"
 EVENTS = ("start_locking", "acquire_returned", "released")
 BASE = "C, libbpf: hold and owners"
+EMPTY = "three empty tracepoint probes"
 OURS = "mmaplock-bt"
 
 # How it says that its probes are live: its command starts, it prints a line, or not at all (the
@@ -60,7 +61,7 @@ def _scripts(versions: list[str]) -> Iterator[Contender]:
         ("contention.bt", "contention tracepoints only", False),
         ("released-if-waited.bt", "one released probe that returns unless somebody waits", False),
         ("empty-raw.bt", "three empty raw tracepoints", False),
-        ("empty.bt", "three empty tracepoint probes", True),
+        ("empty.bt", EMPTY, True),
         ("by-hand.bt", "a script as one writes it: wait and hold, hist()", True),
     ):
         text = (PEERS / file).read_text("utf-8")

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.bars import Verdict, verdicts
 from bench.contenders import BASE, OURS
 from bench.figures import Figure, figures
 from bench.record import Record
@@ -12,6 +13,7 @@ from mmaplock_bt.units import safe
 
 UNKNOWN = "–"
 COLUMNS = 118
+WORDS = {True: "kept", False: "**missed**", None: "not measured"}
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,23 @@ def report(record: Record, picture: str) -> str:
     parts = [_heading(record), f"![The ratios as a plot]({picture})", price_table(told)]
     if len(record.scenarios) > 1:
         parts += ["## Every scenario: added ns, ratio", scenario_table(found, record.scenarios)]
-    return "\n\n".join(part for part in (*parts, _refusals(record)) if part) + "\n"
+    parts += [bar_table(found), _refusals(record)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def bar_table(found: Sequence[Figure]) -> str:
+    """Which of the project's limits are kept."""
+    told = verdicts(found)
+    rows = [("what", "bpftrace", "at most", "of", "found", "")]
+    rows += [("---", "---", "---:", "---", "---:", "---")]
+    rows += [_bar(one) for one in told]
+    return f"## Bars\n\n{_markdown(rows)}" if told else ""
+
+
+def _bar(one: Verdict) -> tuple[str, ...]:
+    word = WORDS[one.is_met]
+    times = UNKNOWN if one.found is None else f"{one.found:.2f}"
+    return _escaped(one.what), one.by, f"{one.limit:.2f}", _escaped(one.against), times, word
 
 
 def legend(record: Record) -> str:
