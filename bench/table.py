@@ -79,7 +79,7 @@ def report(record: Record, picture: str) -> str:
 def bar_table(found: Sequence[Figure]) -> str:
     """Which of the project's limits are kept."""
     told = verdicts(found)
-    rows = [("what", "bpftrace", "at most", "of", "found", "")]
+    rows: list[tuple[str, ...]] = [("what", "bpftrace", "at most", "of", "found", "")]
     rows += [("---", "---", "---:", "---", "---:", "---")]
     rows += [_bar(one) for one in told]
     return f"## Bars\n\n{_markdown(rows)}" if told else ""
