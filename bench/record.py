@@ -1,5 +1,6 @@
 """What a run of the bench brought: its rounds as they were, and where. One JSON file."""
 
+import json
 import os
 from pathlib import Path
 from typing import Literal
@@ -89,12 +90,19 @@ def load(path: Path) -> Record:
         raise UnreadableError(f"{path}: {place}: {first['msg']}") from None
 
 
-def save(path: Path, text: str) -> None:
+def text(record: Record) -> str:
+    """As JSON, with a turn in a line."""
+    head = json.dumps(record.model_dump(mode="json", exclude={"turns"}), indent=1)
+    turns = ",\n".join(f"  {turn.model_dump_json()}" for turn in record.turns)
+    return f'{head[:-2]},\n "turns": [\n{turns}\n ]\n}}\n'
+
+
+def save(path: Path, content: str) -> None:
     """Writes a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        part.write_text(text, "utf-8")
+        part.write_text(content, "utf-8")
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

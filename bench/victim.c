@@ -19,9 +19,9 @@
 #define BESIDE 4000
 #define MAX_THREADS 16
 #define MAX_BATCHES 8192
-#define MIB (1ul << 20)
+#define AREA (8ul << 20)
 
-static char *page;  // touched once; the operations work on it
+static char *page, *area;  // touched; the operations work on them
 static pthread_barrier_t start;
 static long long end_ns;
 
@@ -31,6 +31,11 @@ static long long clock_ns(clockid_t clock)
 
 	clock_gettime(clock, &now);
 	return now.tv_sec * 1000000000ll + now.tv_nsec;
+}
+
+static char *touched(unsigned long size)
+{
+	return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 }
 
 // One read lock. No per-VMA lock takes its place (6.4 and later).
@@ -53,11 +58,17 @@ static void map(void)
 	munmap(mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), PAGE);
 }
 
-// The same, held for the time that 64 pages take: the other threads wait.
-static void populate(void)
+// Two write locks, each for the time that these entries of the page table take.
+static void protect(unsigned long size)
 {
-	munmap(mmap(NULL, 64 * PAGE, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0), 64 * PAGE);
+	mprotect(area, size, PROT_READ);
+	mprotect(area, size, PROT_READ | PROT_WRITE);
+}
+
+// Short enough for many of them, long enough for the other threads to wait.
+static void disturbance(void)
+{
+	protect(AREA / 16);
 }
 
 static const struct {
@@ -68,7 +79,7 @@ static const struct {
 	{ "read", read_lock, NULL },
 	{ "write", write_lock, NULL },
 	{ "map", map, NULL },
-	{ "contended", read_lock, populate },
+	{ "contended", read_lock, disturbance },
 };
 
 struct worker {
@@ -146,6 +157,7 @@ static int price(const char *name, int threads, int ms)
 		at++;
 	if (at == sizeof OPERATIONS / sizeof *OPERATIONS || threads < 1 || threads > MAX_THREADS)
 		return 2;
+	area = touched(AREA);
 	pthread_barrier_init(&start, NULL, threads);
 	end_ns = clock_ns(CLOCK_MONOTONIC) + ms * 1000000ll;
 	for (int i = 0; i < threads; i++) {
@@ -163,12 +175,9 @@ static int price(const char *name, int threads, int ms)
 // Holds of a millisecond or so: a read (pages are made), two writes (protection), the unmapping.
 static void long_locks(void)
 {
-	void *area = mmap(NULL, 8 * MIB, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-
-	mprotect(area, 8 * MIB, PROT_READ);
-	mprotect(area, 8 * MIB, PROT_READ | PROT_WRITE);
-	munmap(area, 8 * MIB);
+	area = touched(AREA);
+	protect(AREA);
+	munmap(area, AREA);
 }
 
 // Prime numbers of each operation, and some long ones for the sums.
@@ -205,8 +214,7 @@ static int hold(const char *ready, const char *go)
 
 int main(int count, char **words)
 {
-	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	*page = 1;
+	page = touched(PAGE);
 	if (count == 5 && !strcmp(words[1], "price"))
 		return price(words[2], atoi(words[3]), atoi(words[4]));
 	if (count == 2 && !strcmp(words[1], "known"))

@@ -25,7 +25,7 @@ import roots
 from bench import checks, plot, readme, table
 from bench.contenders import BASE, OURS, Contender, contenders
 from bench.figures import figures
-from bench.record import Record, Row, UnreadableError, load, save
+from bench.record import Record, Row, UnreadableError, load, save, text
 from bench.rounds import Bench
 from bench.scenarios import MAIN, SCENARIOS
 from bench.tracer import Places
@@ -100,7 +100,7 @@ def _run(arguments: argparse.Namespace) -> int:
         print(table.scenario_table(figures(record), record.scenarios))
         return 0
     path = RESULTS / ("quick.json" if arguments.quick else "full.json")
-    save(path, record.model_dump_json(indent=1) + "\n")
+    save(path, text(record))
     return _written(record, path)
 
 
