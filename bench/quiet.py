@@ -19,6 +19,11 @@ class Calm:
     pressure: float | None
     others: tuple[str, ...] = ()
 
+    @property
+    def unrest(self) -> float:
+        """How far the worse of both is from the run's best, as a share."""
+        return max(self.before, self.after) / self.best - 1
+
 
 def noise(calm: Calm) -> tuple[str, ...]:
     return tuple(_noise(calm))

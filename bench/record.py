@@ -43,7 +43,8 @@ class Row(_Frozen):
 class Turn(_Frozen):
     """A contender's part in a round: the victim just before it and under it, by scenario.
 
-    `noise` says what makes it doubtful; `attempts` counts it and those that were thrown away.
+    `noise` says what makes it doubtful, `unrest` how far the untraced main scenario was from the
+    run's best (0.1: a tenth); `attempts` counts it and those that were thrown away.
     """
 
     round: int
@@ -51,6 +52,7 @@ class Turn(_Frozen):
     untraced: dict[str, Sample]
     traced: dict[str, Sample]
     noise: tuple[str, ...] = ()
+    unrest: float = 0.0
     attempts: int = 1
 
 

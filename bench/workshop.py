@@ -105,7 +105,7 @@ def _one_tree(root: Path, work: Path) -> Path:
 def _module(_: Workshop) -> tuple[str, ...]:
     """Built against Debian's headers for Debian's kernels, where it is checked."""
     if not MODULES.exists():
-        raise MissingError("the running kernel takes no modules")
+        raise MissingError("the running kernel takes no modules; bench-check loads it in others")
     raise MissingError("there are headers for Debian's kernels only, and they run emulated")
 
 

@@ -11,10 +11,12 @@ def sample(relative: float) -> Sample:
     return Sample(batches=30, ns=relative * BESIDE_NS, beside_ns=BESIDE_NS, relative=relative)
 
 
-def turn(name: str, number: int, traced: float, *noise: str, untraced: float = 3.0) -> Turn:
+def turn(
+    name: str, number: int, traced: float, *noise: str, untraced: float = 3.0, unrest: float = 0.0
+) -> Turn:
     """`traced` and `untraced` are relative: in system calls without a lock, 200 ns each."""
     return Turn(round=number, name=name, untraced={MAIN: sample(untraced)},
-                traced={MAIN: sample(traced)}, noise=noise)  # fmt: skip
+                traced={MAIN: sample(traced)}, noise=noise, unrest=unrest)  # fmt: skip
 
 
 def record(*turns: Turn, rows: tuple[Row, ...] = (), **refusals: str) -> Record:

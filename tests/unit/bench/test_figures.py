@@ -32,10 +32,10 @@ def test_quiet_rounds_are_preferred():
     assert not by_name(found)["x"].noisy
 
 
-def test_where_no_round_is_quiet_all_count_and_it_is_said():
-    found = record(turn(BASE, 1, 4.0), turn("x", 1, 5.0, "loud"), turn("x", 2, 7.0, "loud"))
-    assert by_name(found)["x"].ratio == 3.0
-    assert by_name(found)["x"].noisy
+def test_where_no_round_is_quiet_the_less_restless_half_counts_and_it_is_said():
+    ours = (turn("x", number, 4.0 + number, "loud", unrest=1 / number) for number in (1, 2, 3))
+    found = by_name(record(turn(BASE, 1, 4.0), *ours))["x"]
+    assert (found.low, found.high, found.rounds, found.noisy) == (3.0, 4.0, 2, True)
 
 
 @pytest.mark.parametrize("peer", [(), (turn(BASE, 1, 2.0),)], ids=["missing", "cheaper than none"])

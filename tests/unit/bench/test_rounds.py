@@ -42,11 +42,13 @@ def test_a_round_of_two(places):
 
 
 def test_a_noisy_turn_is_repeated_and_then_marked(places, monkeypatch):
-    told = iter([("loud",), (), ("loud",), ("loud",), ("still",)])
+    told = iter([("loud",), (), ("loud",), ("less",), ("loud",)])
+    unrest = iter([0.1, 0.2, 0.3, 0.1, 0.2])
     monkeypatch.setattr(quiet, "noise", lambda _: next(told))
+    monkeypatch.setattr(Calm, "unrest", property(lambda _: next(unrest)))
     one = bench(places)
     one.run([Contender("nothing", (HOLDER,))], 2)
-    assert [(turn.attempts, turn.noise) for turn in one.turns] == [(2, ()), (3, ("still",))]
+    assert [(turn.attempts, turn.noise) for turn in one.turns] == [(2, ()), (3, ("less",))]
 
 
 def test_what_refuses_is_told_and_the_others_go_on(places):
@@ -111,6 +113,10 @@ def test_what_never_gets_ready_is_refused(places, monkeypatch):
 )
 def test_noise(calm, told):
     assert noise(calm) == told
+
+
+def test_unrest():
+    assert Calm(5.0, 6.0, 4.0, None).unrest == 0.5
 
 
 def test_other_tracers_are_found_by_name(tmp_path):
