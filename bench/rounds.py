@@ -1,10 +1,11 @@
 """The rounds: every contender takes its turn in each, with the victim untraced before and after."""
 
-import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+
+from pydantic import ValidationError
 
 from bench import quiet
 from bench.contenders import Contender
@@ -83,10 +84,14 @@ class Bench:
 
     def _sample(self, scenario: Scenario) -> Sample:
         words = [*self.places["victim"], "price", scenario.operation, scenario.threads, MS]
-        done = subprocess.run(
-            list(map(str, words)), capture_output=True, text=True, check=True, timeout=VICTIM_S
-        )
-        return Sample.model_validate(json.loads(done.stdout))
+        try:
+            done = subprocess.run(
+                list(map(str, words)), capture_output=True, text=True, check=True, timeout=VICTIM_S
+            )
+            return Sample.model_validate_json(done.stdout)
+        except (subprocess.SubprocessError, ValidationError) as error:
+            what = f"the victim did not do its work ({scenario.name}, {type(error).__name__})"
+            raise RefusedError(what) from None
 
 
 def _share(waited_ns: int | None, of_ns: int) -> float | None:

@@ -70,6 +70,15 @@ def test_what_refuses_is_told_and_the_others_go_on(places):
     assert [turn.name for turn in one.turns] == ["nothing"]
 
 
+@pytest.mark.parametrize("script", ["echo '{\"batches\": 0}'", "exit 1", "echo"])
+def test_a_victim_that_does_nothing_ends_a_turn_and_no_run(places, tmp_path, script):
+    (tmp_path / "victim").write_text(f"#!/bin/sh\n{script}\n")
+    one = bench(places)
+    one.run([Contender("nothing", (HOLDER,))], 1)
+    assert one.turns == []
+    assert one.refusals["nothing"].startswith("the victim did not do its work (read-1, ")
+
+
 def test_what_ends_while_it_is_measured_is_no_figure(places):
     script = """echo '{"ready": true}'; echo killed >&2"""
     one = bench(places)
