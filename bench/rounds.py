@@ -32,14 +32,27 @@ class Bench:
     patience: int = 3  # times that a noisy turn is tried
 
     def run(self, contenders: Sequence[Contender], rounds: int) -> None:
-        """Every other round backwards: what drifts does not fall upon the same ones."""
-        for number in range(1, rounds + 1):
-            for contender in contenders[:: 1 if number % 2 else -1]:
-                self._take(number, contender)
-        self.refusals = {
-            name: sentence for name, sentence in self.refusals.items()
-            if name not in {turn.name for turn in self.turns}
-        }  # fmt: skip
+        """Every other round backwards: what drifts does not fall upon the same ones.
+
+        Interrupted, it keeps the whole rounds; raises KeyboardInterrupt where there is none.
+        """
+        whole = 0
+        try:
+            for number in range(1, rounds + 1):
+                for contender in contenders[:: 1 if number % 2 else -1]:
+                    self._take(number, contender)
+                whole = number
+        except KeyboardInterrupt:
+            if not whole:
+                raise
+            self.say(f"interrupted: {whole} whole rounds of {rounds} are kept")
+        self._keep(whole)
+
+    def _keep(self, whole: int) -> None:
+        """Drops a part of a round, and refusals of what traced another time."""
+        self.turns = [turn for turn in self.turns if turn.round <= whole]
+        traced = {turn.name for turn in self.turns}
+        self.refusals = {name: said for name, said in self.refusals.items() if name not in traced}
 
     def _take(self, number: int, contender: Contender) -> None:
         try:

@@ -80,28 +80,31 @@ def _number(text: str) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    with _workshop(*PEERS) as shop, _idle_cgroup() as cgroup:
-        bpftraces = _bpftraces(quick=arguments.quick)
-        chosen = _chosen(
-            arguments, contenders(resources.shipped_names("profiles", ".yaml"), bpftraces)
-        )
-        scenarios = [one for one in SCENARIOS if one.quick or not arguments.quick]
-        bench = Bench(scenarios, _places(shop, bpftraces, cgroup), shop.missing, _say)
-        bench.patience = arguments.patience or (2 if arguments.quick else 3)
-        rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else ROUNDS)
-        bench.run(chosen, rounds)
-    record = Record(
-        environment=_environment(bpftraces), quick=arguments.quick,
-        scenarios=tuple(one.name for one in scenarios),
-        rows=tuple(Row(name=one.name, what=one.what, by=one.by) for one in chosen),
-        turns=tuple(bench.turns), refusals=bench.refusals,
-    )  # fmt: skip
+    record = _measured(arguments)
     if arguments.only:  # part of a run is no result
         print(table.scenario_table(figures(record), record.scenarios))
         return 0
     path = RESULTS / ("quick.json" if arguments.quick else "full.json")
     save(path, text(record))
     return _written(record, path)
+
+
+def _measured(arguments: argparse.Namespace) -> Record:
+    with _workshop(*PEERS) as shop, _idle_cgroup() as cgroup:
+        bpftraces = _bpftraces(quick=arguments.quick)
+        profiles = resources.shipped_names("profiles", ".yaml")
+        chosen = _chosen(arguments, contenders(profiles, bpftraces))
+        scenarios = [one for one in SCENARIOS if one.quick or not arguments.quick]
+        bench = Bench(scenarios, _places(shop, bpftraces, cgroup), shop.missing, _say)
+        bench.patience = arguments.patience or (2 if arguments.quick else 3)
+        rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else ROUNDS)
+        bench.run(chosen, rounds)
+    return Record(
+        environment=_environment(bpftraces), quick=arguments.quick,
+        scenarios=tuple(one.name for one in scenarios),
+        rows=tuple(Row(name=one.name, what=one.what, by=one.by) for one in chosen),
+        turns=tuple(bench.turns), refusals=bench.refusals,
+    )  # fmt: skip
 
 
 def _chosen(arguments: argparse.Namespace, known: list[Contender]) -> list[Contender]:

@@ -41,6 +41,29 @@ def test_a_round_of_two(places):
     assert one.refusals == {}
 
 
+def test_what_is_interrupted_keeps_its_whole_rounds(places, monkeypatch):
+    take = Bench._take
+
+    def until_the_second(one, number, contender):
+        if (number, contender.name) == (2, "first"):
+            raise KeyboardInterrupt
+        take(one, number, contender)
+
+    monkeypatch.setattr(Bench, "_take", until_the_second)
+    one = bench(places)
+    one.run([Contender("first", (HOLDER,)), Contender("second", (HOLDER,))], 3)
+    assert [(turn.round, turn.name) for turn in one.turns] == [(1, "first"), (1, "second")]
+
+
+def test_interrupted_in_the_first_round(places, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Bench, "_take", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bench(places).run([Contender("nothing", (HOLDER,))], 3)
+
+
 def test_a_noisy_turn_is_repeated_and_then_marked(places, monkeypatch):
     told = iter([("loud",), (), ("loud",), ("less",), ("loud",)])
     unrest = iter([0.1, 0.2, 0.3, 0.1, 0.2])
