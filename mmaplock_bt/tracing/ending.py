@@ -17,7 +17,6 @@ from mmaplock_bt.tracing.overhead import Overhead
 
 LIMIT_BYTES = 512 << 20
 TICK_S = 0.1
-COMMAND_TICK_S = 0.01
 Handler = Callable[[int, FrameType | None], object] | int | None
 
 
@@ -65,9 +64,10 @@ class Stop:
         return too_much or (self.overhead is not None and self.overhead.is_exceeded)
 
     def patience_s(self) -> float:
-        """Returns how long one read may wait, in s: short near the deadline or with a command."""
-        if self.command is not None:
-            return COMMAND_TICK_S
+        """Returns how long one read may wait, in s: short near the deadline.
+
+        The end of the command or of the watched process wakes it (descriptors).
+        """
         if self.deadline_ns is None:
             return TICK_S
         return min(TICK_S, max(0.0, (self.deadline_ns - time.monotonic_ns()) / 1e9))

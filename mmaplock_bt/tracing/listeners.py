@@ -52,6 +52,11 @@ class Listeners:
     def __exit__(self, *_: object) -> None:
         self._closing.close()
 
+    def patience_s(self) -> float:
+        """Returns how long it may take, in s, until one of them wants to look."""
+        looks = (one.patience_s() for one in self.open)
+        return min(self.price.patience_s(), self.frames.patience_s(), *looks)
+
     def heard(self, records: Iterable[Record]) -> Iterator[Record]:
         """Passes the records on, each followed by those that the listeners add."""
         everybody: list[UserFrames | CgroupNames | OpenSpans] = [self.frames, self.cgroups]

@@ -1,5 +1,6 @@
 """Waits and holds that have not ended: looked for in bpftrace's own maps while they last."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -47,6 +48,12 @@ class OpenSpans:
             late = [one for one in self._begun_before(self.last.spans) if self._still(one)]
             stacks = self.last.stacks | {str(span.tid): self._stack(span) for span in late}
             yield replace(self.last, spans=(*self.last.spans, *late), stacks=stacks)
+
+    def patience_s(self) -> float:
+        """Returns how long it may take, in s, until the next look."""
+        if self.every_ns is None:
+            return math.inf
+        return max(0.0, (self.next_ns - time.monotonic_ns()) / 1e9)
 
     def look(self, bpftrace_pid: int, *, last: bool = False) -> Iterator[Record]:
         """Yields a Look where it is time for one, or `last`; prints what is new."""

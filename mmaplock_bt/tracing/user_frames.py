@@ -7,6 +7,7 @@ before Linux 6.17 takes the lock that is being watched. Here the maps are read o
 no lock.
 """
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -23,6 +24,7 @@ from mmaplock_bt.units import plain
 
 MAX_FILES = 512
 MAPS_SHARE = 200
+REMEMBER_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,10 @@ class UserFrames:
     def for_outputs(cls, outputs: Outputs) -> "UserFrames":
         """Makes a listener for the outputs whose events have a pid and a user stack."""
         return cls(frozenset(n for n, o in outputs.items() if _has_user_stack(o)))
+
+    def patience_s(self) -> float:
+        """Returns how long it may take, in s, until mappings are to be remembered again."""
+        return REMEMBER_S if self.outputs else math.inf
 
     def remember(self, pid: int) -> None:
         """Keeps the traced command's mappings: its last events arrive when it is gone.

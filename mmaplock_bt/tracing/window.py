@@ -153,7 +153,7 @@ class Window:
             self._progress(terminal.remaining(stop.deadline_ns, opened_ns))
             if stop.command is not None:
                 self._listeners.frames.remember(stop.command.pid)
-            patience_s = min(stop.patience_s(), self._listeners.price.patience_s())
+            patience_s = min(stop.patience_s(), self._listeners.patience_s())
             yield from self._told(tracer.read(patience_s, stop.descriptors()))
             yield from self._kept(self._listeners.look(tracer))
         return reason

@@ -186,7 +186,8 @@ def test_of_the_waits_of_a_millisecond_nearly_all_are_found():
         assert wanted and len(found) >= 0.95 * len(wanted) - some.books.spinning
         assert sum(found) >= 0.95 * sum(wanted)
         ours, theirs = (sum(charged_to(r, one["reader"])) for r in (some, every))
-        assert ours == pytest.approx(theirs, rel=0.02)
+        # A hold that overtakes a waiter counts from the release before it: charges shift a little.
+        assert ours == pytest.approx(theirs, rel=0.06)
 
 
 def charged_to(result, pid):

@@ -168,5 +168,5 @@ def test_the_next_run_with_the_same_words_has_a_head_start(kernel, tmp_path, cli
     assert launches.read_text() == "x\nx\n"
     assert first["profile"] == second["profile"] != third["profile"]
     for one in (second, third):
-        assert one["loss"]["complete"] and one["books"]["starts"] > 0
+        assert one["loss"]["complete"] and one["books"]["acquires"] > 0
         assert one["books"]["residue"] == 0
