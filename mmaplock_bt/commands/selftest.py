@@ -90,7 +90,6 @@ def cases() -> list[Case]:
         ),
         Case("overview", [], workload.command("munmaps", 1009), _overview, locks="all"),
         Case("foreign-holds", ["threshold=0"], workload.command("foreign", 7, 50), _foreign),
-        Case("blame", [], workload.command("shares", 7, 512), _blamed, locks="all"),
         Case("blame", [], workload.command("shares", 7, 512), _blamed),
         Case("convoys", [], workload.command("convoy", 7, 512), _convoys),
         Case(
