@@ -26,7 +26,7 @@ PAIRS = {"bullseye": "bookworm", "bookworm": "bookworm", "trixie": "trixie", "si
 GUEST = Path(__file__).with_name("guest.sh")
 MODULES = ("virtio_pci", "virtio_blk", "ext4", "overlay")
 BOOTS = 2  # an emulated boot may go wrong; a second one is tried, and said
-TIMEOUT_S = 900
+TIMEOUT_S = 1150
 MEMORY_MIB = 2048
 INIT = """\
 #!/bin/busybox sh
