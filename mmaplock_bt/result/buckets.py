@@ -23,31 +23,20 @@ def histogram_row(
     values one was followed: then buckets and total are scaled up, and quantiles have an error.
     """
     count = sum(bucket.n for bucket in buckets)
-    if sample > 1:
-        return _estimated(key, buckets, total, top, sample)
+
+    def lies(over: int, under: int) -> Interval:
+        if sample > 1:
+            return _between(buckets, count, sample, over, under)
+        return quantile(buckets, count, top, over, under)
+
     return {
         "key": key,
         "count": count,
         "sum": total,
         "max": top,
         "buckets": buckets,
-        "quantiles": {q: quantile(buckets, count, top, *QUANTILES[q]) for q in QUANTILES},
+        "quantiles": {name: lies(*QUANTILES[name]) for name in QUANTILES},
     }
-
-
-def _estimated(
-    key: Row, buckets: list[Bucket], total: int | None, top: int | None, sample: int
-) -> HistogramRow:
-    count = sum(bucket.n for bucket in buckets)
-    row: HistogramRow = {
-        "key": key,
-        "count": count,
-        "sum": total,
-        "max": top,
-        "buckets": buckets,
-        "quantiles": {q: _between(buckets, count, sample, *QUANTILES[q]) for q in QUANTILES},
-    }
-    return row
 
 
 def _between(buckets: list[Bucket], count: int, sample: int, over: int, under: int) -> Interval:

@@ -1,6 +1,7 @@
 """Profiles: YAML resolved to a template with its parameters, filters and gates."""
 
 import difflib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -239,30 +240,25 @@ def _check_without_base(file: ProfileFile, source: located_yaml.Document) -> Non
 
 
 def _duration(file: ProfileFile, source: located_yaml.Document) -> int | None:
-    if file.duration is None:
-        return None
-    try:
-        return parse_duration(file.duration)
-    except UsageError as error:
-        source.fault(("duration",), str(error))
-        return None
+    return _parsed("duration", file.duration, parse_duration, source)
 
 
 def _sample(file: ProfileFile, source: located_yaml.Document) -> int | None:
-    try:
-        return None if file.sample is None else parse_sample(file.sample)
-    except UsageError as error:
-        source.fault(("sample",), str(error))
-        return None
+    return _parsed("sample", file.sample, parse_sample, source)
 
 
 def _max_overhead(file: ProfileFile, source: located_yaml.Document) -> int | None:
-    if file.max_overhead is None:
-        return None
+    return _parsed("max_overhead", file.max_overhead, parse_share, source)
+
+
+def _parsed(
+    key: str, text: str | None, parse: Callable[[str], int], source: located_yaml.Document
+) -> int | None:
+    """A key's value; None, and a fault noted, where it cannot be read."""
     try:
-        return parse_share(file.max_overhead)
+        return None if text is None else parse(text)
     except UsageError as error:
-        source.fault(("max_overhead",), str(error))
+        source.fault((key,), str(error))
         return None
 
 
