@@ -235,6 +235,7 @@ def _base(
 def _check_without_base(file: ProfileFile, source: located_yaml.Document) -> None:
     """Notes the faults that can be told where `extends` or `template` is wrong."""
     _duration(file, source)
+    _sample(file, source)
     _max_overhead(file, source)
     budget.check_syntax(file.gates, source)
 

@@ -132,3 +132,11 @@ def test_wrong_limits_on_the_overhead(tmp_path, share):
     with pytest.raises(UsageError, match=r"own.yaml:2:1: max_overhead") as caught:
         profile.load(str(tmp_path / "own.yaml"))
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_wrong_base_hides_no_other_wrong_share(tmp_path):
+    (tmp_path / "own.yaml").write_text("extends: nothing\nsample: 2/3\nmax_overhead: much\n")
+    with pytest.raises(UsageError) as error:
+        profile.load(str(tmp_path / "own.yaml"))
+    for place in (":1:1: extends", ":2:1: sample", ":3:1: max_overhead"):
+        assert f"own.yaml{place}" in str(error.value)
