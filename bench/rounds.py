@@ -1,5 +1,6 @@
 """The rounds: every contender takes its turn in each, with the victim untraced before and after."""
 
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -96,7 +97,8 @@ class Bench:
             yield scenario.name, self._sample(scenario)
 
     def _sample(self, scenario: Scenario) -> Sample:
-        words = [*self.places["victim"], "price", scenario.operation, scenario.threads, MS]
+        work = ["price", scenario.operation, scenario.threads, MS]
+        words = [*_pinned(scenario), *self.places["victim"], *work]
         try:
             done = subprocess.run(
                 list(map(str, words)), capture_output=True, text=True, check=True, timeout=VICTIM_S
@@ -105,6 +107,12 @@ class Bench:
         except (subprocess.SubprocessError, ValidationError) as error:
             what = f"the victim did not do its work ({scenario.name}, {type(error).__name__})"
             raise RefusedError(what) from None
+
+
+def _pinned(scenario: Scenario) -> list[str]:
+    if scenario.cpu is None:
+        return []
+    return ["taskset", "-c", str(sorted(os.sched_getaffinity(0))[scenario.cpu])]
 
 
 def _share(waited_ns: int | None, of_ns: int) -> float | None:

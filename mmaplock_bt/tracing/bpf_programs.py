@@ -62,7 +62,7 @@ class Programs:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self._descriptors = list(_of_kind("bpf-prog", pid))
+        self._descriptors = list(of_kind("bpf-prog", pid))
         self._probes: dict[int, str] | None = None
 
     def figures(self) -> dict[int, Figures]:
@@ -77,7 +77,7 @@ class Programs:
         return self._probes
 
     def _programs(self) -> Iterator[Program]:
-        links = [_info(self.pid, descriptor) for descriptor in _of_kind("bpf_link", self.pid)]
+        links = [_info(self.pid, descriptor) for descriptor in of_kind("bpf_link", self.pid)]
         linked = {link["prog_id"]: link["tp_name"] for link in links if "tp_name" in link}
         process = os.pidfd_open(self.pid)
         try:
@@ -132,7 +132,7 @@ def _name(process: int, descriptor: int) -> str:
         os.close(ours)
 
 
-def _of_kind(kind: str, pid: int) -> Iterator[int]:
+def of_kind(kind: str, pid: int) -> Iterator[int]:
     """The descriptors that a process has of a kind. Taking a look takes no lock of the process."""
     for entry in sorted((PROC / f"{pid}/fd").iterdir()):
         with suppress(FileNotFoundError):

@@ -20,6 +20,7 @@ from mmaplock_bt.machine import pid_namespace
 from mmaplock_bt.machine.features import NOISE
 from mmaplock_bt.machine.inventory import Machine
 from mmaplock_bt.script.render import Script
+from mmaplock_bt.tracing import perf_events
 from mmaplock_bt.tracing.drain import Drain
 from mmaplock_bt.tracing.head_start import HeadStart
 from mmaplock_bt.tracing.launch import Launch, Order
@@ -132,6 +133,7 @@ class Tracer:
                     f"its last words: {self._last_words(lines)}"
                 )
         self._started.is_live()
+        perf_events.disable(self.pid)
         return lines
 
     def read(self, timeout_s: float, also: Iterable[int] = ()) -> list[str]:
