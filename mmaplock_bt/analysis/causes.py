@@ -1,11 +1,9 @@
 """Finds the cause of a kernel stack, by the table in causes.yaml."""
 
 import re
-from collections.abc import Iterable
 from functools import cache
-from importlib.resources import files
 
-import yaml
+from mmaplock_bt.spec.causes import patterns
 
 UNKNOWN_FRAMES = 3
 UNKNOWN = "unknown (no stack)"
@@ -36,14 +34,13 @@ def classify(frames: list[str]) -> str:
 @cache
 def _tables() -> tuple[Table, Table]:
     """The functions that name a cause by themselves, then those that only hint at one."""
-    data = yaml.safe_load((files("mmaplock_bt") / "causes.yaml").read_text(encoding="utf-8"))
-    return _compiled(data["causes"]), _compiled(data["callers"])
+    return _compiled("frames"), _compiled("callers")
 
 
-def _compiled(data: dict[str, Iterable[str]]) -> Table:
+def _compiled(tier: str) -> Table:
     return tuple(
-        (re.compile("|".join(patterns).replace("SYS_", _SYS)), cause)
-        for cause, patterns in data.items()
+        (re.compile("|".join(found).replace("SYS_", _SYS)), cause)
+        for cause, found in patterns(tier)
     )
 
 
