@@ -153,6 +153,9 @@ def _parser() -> argparse.ArgumentParser:
         _add_selection(made[name])
     for name in ("run", "gate", "compare", "report"):
         _add_rendering(made[name], "gates" if name == "gate" else "table")
+    for name in ("run", "report"):
+        more = "-v: tables, books and cost, too; -vv: histograms, too"
+        made[name].add_argument("-v", "--verbose", action="count", default=0, help=more)
     for name in ("run", "gate"):
         _add_gates(made[name])
     _add_repeat(made["run"])

@@ -1,6 +1,6 @@
 """What tracing costs a lock, against what else there is: `make bench`, `make bench-check`.
 
-python tools/prices.py run [--quick] [--rounds N] [--only TEXT]   measures; writes bench/results
+python tools/prices.py run [--quick] [--rounds N] [--only PATTERN]   measures; writes bench/results
 python tools/prices.py show [FILE]      writes table, plot and the README's section again
 python tools/prices.py check [PEER...]  the peers' counts and sums must equal ours
 """
@@ -61,10 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="measure")
     run.add_argument("--quick", action="store_true", help="few contenders, about two minutes")
+    run.add_argument("--few", action="store_true", help="the quick bench's scenarios only")
     run.add_argument("--rounds", type=_number, metavar="N")
     run.add_argument("--patience", type=_number, metavar="N", help="tries of a noisy turn")
     run.add_argument(
-        "--only", metavar="TEXT", help="contenders whose names have this, and the C peer"
+        "--only", metavar="PATTERN", help="contenders whose names it matches, and the C peer"
     )
     show = commands.add_parser("show", help="write table, plot and README again")
     show.add_argument("file", nargs="?", type=Path)
@@ -94,7 +95,8 @@ def _measured(arguments: argparse.Namespace) -> Record:
         bpftraces = _bpftraces(quick=arguments.quick)
         profiles = resources.shipped_names("profiles", ".yaml")
         chosen = _chosen(arguments, contenders(profiles, bpftraces))
-        scenarios = [one for one in SCENARIOS if one.quick or not arguments.quick]
+        few = arguments.quick or arguments.few
+        scenarios = [one for one in SCENARIOS if one.quick or not few]
         bench = Bench(scenarios, _places(shop, bpftraces, cgroup), shop.missing, _say)
         bench.patience = arguments.patience or (2 if arguments.quick else 3)
         rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else ROUNDS)
@@ -108,9 +110,10 @@ def _measured(arguments: argparse.Namespace) -> Record:
 
 
 def _chosen(arguments: argparse.Namespace, known: list[Contender]) -> list[Contender]:
-    quick = [one for one in known if one.quick or not arguments.quick]
-    only = arguments.only
-    return [one for one in quick if not only or only in one.name or one.what == BASE]
+    """--only also takes what the quick bench leaves out."""
+    if arguments.only:
+        return [one for one in known if one.what == BASE or re.search(arguments.only, one.name)]
+    return [one for one in known if one.quick or not arguments.quick]
 
 
 def _show(arguments: argparse.Namespace) -> int:

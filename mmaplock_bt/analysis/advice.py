@@ -18,12 +18,19 @@ def give(result: Result) -> None:
 
 
 def _row(rule: Rule, result: Result) -> Row | None:
-    gate = gates.parse(rule.when, result.declarations)
+    shown = observed(rule.when, result)
+    if shown is None:
+        return None
+    return {"run": rule.run, "why": rule.why.replace("{observed}", shown)}
+
+
+def observed(condition: str, result: Result) -> str | None:
+    """Returns the figure that a gate's text is about, where it holds; None where it does not."""
+    gate = gates.parse(condition, result.declarations)
     seen = observe(gate.metric, result)
     if not seen.is_measured:
         return None
     # Judged by the low end, which the sentence shows.
     if gates.decide(gate.operator, seen.low, seen.low, gate.limit) != "pass":
         return None
-    shown = format_value(int(seen.low or 0), gate.metric.unit or "count")
-    return {"run": rule.run, "why": rule.why.replace("{observed}", shown)}
+    return format_value(int(seen.low or 0), gate.metric.unit or "count")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from mmaplock_bt.analysis import advice, books
+from mmaplock_bt.analysis import advice, books, findings
 from mmaplock_bt.analysis.making import Making
 from mmaplock_bt.result.model import SCHEMA, Command, Result, Window
 from mmaplock_bt.stream import recording
@@ -44,7 +44,7 @@ def _result(head: Head, making: Making, stream: Iterable[Record]) -> Result:
         cost=got.cost,
     )
     advice.give(result)
-    return result
+    return replace(result, findings=findings.find(result, head.findings, head.calm))
 
 
 def _window(head: Head, got: Collected, trailer: Trailer) -> Window:

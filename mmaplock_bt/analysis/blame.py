@@ -89,9 +89,17 @@ def _charged(row: Any, wait: Span, ns: int, number: int | None) -> Row:
     row[f"{wait.row['mode']}_ns"] = ns
     row |= {
         "time_ns": wait.ended_ns, "charged_ns": ns, "victim_tid": wait.tid, "hold": number,
+        "victim_pid": wait.row.get("pid"), "victim": _process(wait.row), "culprit": _process(row),
         "charged": "unexplained" if number is None else "charged",
     }  # fmt: skip
     return row  # type: ignore[no-any-return]
+
+
+def _process(row: Any) -> str | None:
+    """The name of the actor's process: a thread that is in its own address space has another."""
+    is_own = row.get("pid") is not None and row.get("pid") == row.get("owner_pid")
+    name: str | None = row.get("owner_comm") if is_own else row.get("comm")
+    return name
 
 
 def _shares(wait: Span, holds: list[Span]) -> dict[Span, int]:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ class Outputs:
     files: list[tuple[str, str]]
     folder: Path | None
     shown: str
+    detail: int = 0  # of reports for people: 0 to 2
 
 
 def wanted(arguments: argparse.Namespace, *, folders_allowed: int = 0) -> Outputs:
@@ -39,7 +41,8 @@ def wanted(arguments: argparse.Namespace, *, folders_allowed: int = 0) -> Output
     for _, path in files:
         if path != STDOUT and not Path(path).parent.is_dir():
             raise UsageError(f"cannot write {path}: there is no folder {Path(path).parent}")
-    return Outputs(files, folders[0] if folders else None, arguments.format)
+    detail = getattr(arguments, "verbose", 0)
+    return Outputs(files, folders[0] if folders else None, arguments.format, detail)
 
 
 def deliver(outputs: Outputs, rendered: Callable[[str, bool], str]) -> None:
@@ -62,7 +65,14 @@ def deliver(outputs: Outputs, rendered: Callable[[str, bool], str]) -> None:
 
 def deliver_series(outputs: Outputs, series: Series) -> None:
     """Writes a series to every file and to stdout, as deliver()."""
-    deliver(outputs, lambda name, color: renderers.rendered(series, name, color=color))
+    columns = shutil.get_terminal_size().columns
+
+    def text(name: str, color: bool) -> str:
+        # A file has no width, nor has a pipe.
+        width = columns if color else None
+        return renderers.rendered(series, name, color=color, detail=outputs.detail, width=width)
+
+    deliver(outputs, text)
 
 
 def _write(path: str, text: str) -> None:

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.judging.series import Series
 
 Renderer = Callable[..., str]  # (series); those in COLORED also take color=
 COLORED = ("table", "gates")
+DETAILED = ("table",)  # ... and those that also take detail= and width=
 # name -> the suffixes that choose it; the longest one that fits wins.
 FORMATS: dict[str, tuple[str, ...]] = {
     "table": (".txt",),
@@ -32,10 +34,14 @@ def named(name: str) -> Renderer:
     return render
 
 
-def rendered(series: Series, name: str, *, color: bool = False) -> str:
-    """Renders a series in a format; `color` counts for those that a terminal shows."""
-    render = named(name)
-    return render(series, color=color) if name in COLORED else render(series)
+def rendered(
+    series: Series, name: str, *, color: bool = False, detail: int = 0, width: int | None = None
+) -> str:
+    """Renders a series in a format; the options count for those that a terminal shows."""
+    given: dict[str, Any] = {"color": color} if name in COLORED else {}
+    if name in DETAILED:
+        given |= {"detail": detail} | ({} if width is None else {"width": width})
+    return named(name)(series, **given)
 
 
 def for_file(written: str) -> tuple[str, str]:

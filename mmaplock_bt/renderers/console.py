@@ -10,7 +10,7 @@ from mmaplock_bt.renderers.wording import explained
 from mmaplock_bt.result.model import Verdict
 from mmaplock_bt.units import safe
 
-WIDTH = 99
+WIDTH = 99  # where no terminal tells its own
 UNBROKEN = "\u00a0"  # a blank at which no cell is broken; no name holds it, it is not printable
 _FAILED = {"error": "FAIL", "warn": "warning"}
 _OUTCOMES = {
@@ -18,10 +18,10 @@ _OUTCOMES = {
 }  # fmt: skip
 
 
-def make(*, color: bool) -> Console:
+def make(*, color: bool, width: int = WIDTH) -> Console:
     """Returns a console that prints into memory, with escape sequences only for `color`."""
     return Console(
-        file=io.StringIO(), width=WIDTH, force_terminal=color, no_color=not color, highlight=False
+        file=io.StringIO(), width=width, force_terminal=color, no_color=not color, highlight=False
     )
 
 

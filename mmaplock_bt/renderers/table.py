@@ -1,4 +1,4 @@
-"""The terminal report: the worst first, under 100 columns, plain where it is piped."""
+"""The terminal report: findings first, then the outputs, then whether all was seen."""
 
 import textwrap
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from mmaplock_bt.judging.series import Series
-from mmaplock_bt.renderers import console, price
+from mmaplock_bt.renderers import console, findings, price
 from mmaplock_bt.renderers.text.events import events
 from mmaplock_bt.renderers.text.histograms import histograms
 from mmaplock_bt.renderers.text.tables import table
@@ -19,14 +19,17 @@ from mmaplock_bt.units import format_ns, safe
 WORTH_TELLING = 10  # percent of the window without a CPU
 
 
-def render(series: Series, *, color: bool = False) -> str:
-    """Renders one run in full, or several as a line each, and the verdicts.
+def render(
+    series: Series, *, color: bool = False, detail: int = 0, width: int = console.WIDTH
+) -> str:
+    """Renders one run, or several as a line each, and the verdicts.
 
-    Without `color` the text holds no escape sequence.
+    Without `color` the text holds no escape sequence. `detail` is how much is shown beyond the
+    first screen: 1 tables, all findings and the books, 2 histograms, too.
     """
-    out = console.make(color=color)
+    out = console.make(color=color, width=width)
     if len(series.runs) == 1:
-        _run(series.last, out)
+        _run(series.last, out, detail)
     else:
         _runs(series.runs, out)
     if series.verdicts:
@@ -35,26 +38,70 @@ def render(series: Series, *, color: bool = False) -> str:
     return console.text(out)
 
 
-def _run(result: Result, out: Console) -> None:
+def _run(result: Result, out: Console, detail: int) -> None:
     out.print(title([result]))
+    _findings(result, out, None if detail else findings.FIRST)
     for name, output in result.outputs.items():
-        if not output.hidden:
+        if not output.hidden and result.declarations[name].detail <= detail:
             out.print()
             out.print(Text(f"{output.title} ({name})", style="bold"))
             out.print(_body(name, result), no_wrap=True, overflow="ellipsis")
             if found := left_out(output):
                 out.print(Text(f"  {safe(found)}", style="bold yellow"), soft_wrap=False)
     out.print()
+    for message in result.messages:
+        out.print(Text(f"bpftrace: {safe(message)}"), soft_wrap=True)
+    if detail or not result.loss.complete or result.books.residue:
+        _account(result, out)
+    else:
+        out.print(Text(findings.complete(result), style="dim"), soft_wrap=False)
+        _hint(result, out)
+
+
+def _findings(result: Result, out: Console, most: int | None) -> None:
+    """Each a paragraph with a number, indented; the remedy and the next command below it."""
+    found = findings.of(result, most)
+    for number, one in enumerate(found, 1):
+        out.print()
+        indent = "   " if len(found) > 1 else ""
+        first = f"{number}  " if indent else ""
+        print_indented(out, Text(safe(one.sentence), style="bold"), first)
+        if one.remedy:
+            print_indented(out, Text(safe(f"helps: {one.remedy}")), indent)
+        if one.command:  # not wrapped here: it is pasted as a whole
+            out.print(Text(safe(f"{indent}next:  {one.command}")), soft_wrap=True)
+    if left := findings.left(result, most):
+        out.print(Text(f"   … and {left:,} smaller (-v shows all)", style="dim"))
+
+
+def print_indented(out: Console, text: Text, first: str) -> None:
+    """Prints text wrapped, its further lines as far to the right as `first` is long."""
+    for turn, line in enumerate(text.wrap(out, out.width - len(first))):
+        head = first if turn == 0 else " " * len(first)
+        line.rstrip()
+        out.print(Text(head) + line, soft_wrap=True)
+
+
+def _hint(result: Result, out: Console) -> None:
+    """Which option shows what is not shown."""
+    details = {one.detail for one in result.declarations.values() if not one.hidden}
+    options = [
+        text for at, text in ((1, "-v: tables"), (2, "-vv: histograms, too")) if at in details
+    ]
+    if options:
+        out.print(Text(f"More with {', '.join(options)}.", style="dim"))
+
+
+def _account(result: Result, out: Console) -> None:
+    """What was followed, the books, the loss and the cost, in full."""
     for sentence in followed(result):
         out.print(Text(sentence, style="dim"))
     out.print(Text(_books(result.books)), soft_wrap=False)
-    for message in result.messages:
-        out.print(Text(f"bpftrace: {safe(message)}"), soft_wrap=True)
     if (percent := int(100 * (result.window.cpu_wait_share or 0))) >= WORTH_TELLING:
         out.print(Text(f"CPU:   for {percent} % of the window some task waited for one"))
     out.print(Text(_loss(result), style="" if result.loss.complete else "bold red"))
     if told := price.told(result):
-        out.print(Text(textwrap.fill(f"cost:  {told}", console.WIDTH, subsequent_indent=" " * 7)))
+        out.print(Text(textwrap.fill(f"cost:  {told}", out.width, subsequent_indent=" " * 7)))
 
 
 def _runs(runs: Sequence[Result], out: Console) -> None:
@@ -73,6 +120,11 @@ def _runs(runs: Sequence[Result], out: Console) -> None:
                 f"{acquisitions([result])}, {loss}{cost}"
             )
         )
+    worst = findings.worst(runs)
+    if worst.findings:
+        out.print()
+        out.print(Text(f"The worst run's findings (run {runs.index(worst) + 1}):", style="bold"))
+        _findings(worst, out, findings.FIRST)
 
 
 def title(runs: Sequence[Result]) -> Text:

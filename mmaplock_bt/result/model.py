@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Discriminator, Field
 
 from mmaplock_bt.result.rows import CounterRow, HistogramRow, Row, TableRow
+from mmaplock_bt.spec.findings import Harm
 from mmaplock_bt.spec.outputs import Outputs, Unit
 
 SCHEMA: Literal[2] = 2
@@ -273,6 +274,30 @@ class Verdict:
     column: Annotated[int | None, _says("from 1")] = None
 
 
+Sure = Literal["exact", "estimated", "at least"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a window shows, in words: who was harmed, by whom, why, how much. The worst is first."""
+
+    harm: Annotated[Harm, _says("how bad: others waited, spans had not ended, it was merely held")]
+    sentence: Annotated[str, _says("all of it in words")]
+    victim: Annotated[str, _says("who waited, empty where nobody is named")]
+    culprit: Annotated[str, _says("who held the lock, empty where nobody is named")]
+    cause: Annotated[str, _says("why, as in causes; empty where no stack tells it")]
+    total_ns: Annotated[int, _says("how much in all")]
+    longest_ns: Annotated[int | None, _says("the longest one; null: not kept")]
+    count: Annotated[int, _says("how often")]
+    period_ns: Annotated[int | None, _says("its rhythm, null where it has none")]
+    share_permille: Annotated[int, _says("the total, as a part of the window's length")]
+    sure: Annotated[Sure, _says("what the figures are")]
+    remedy: Annotated[str, _says("what others did about it; empty where no source tells")] = ""
+    next: Annotated[
+        list[str], _says("the command to run next: its words after the program's name")
+    ] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class Result:
     """All that is known of one window."""
@@ -291,6 +316,10 @@ class Result:
         list[str], _says("what bpftrace said and no output holds: print(), errorf(), odd lines")
     ] = field(default_factory=list)
     cost: Annotated[Cost | None, _says("what tracing cost; null: not told")] = None
+    findings: Annotated[
+        list[Finding] | None,
+        _says("what it shows, the worst first; null: the profile has no rules"),
+    ] = None
 
     def events(self, name: str) -> list[Row]:
         """Returns the rows of an events output. Raises KeyError or TypeError for another."""

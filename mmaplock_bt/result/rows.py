@@ -84,6 +84,9 @@ class Row(TypedDict, total=False):
     write_ns: int | None
     hold: int | None
     victim_tid: int | None
+    victim_pid: int | None
+    victim: str | None
+    culprit: str | None
     writer_tid: int | None
     writer_pid: int | None
     writer_comm: str | None

@@ -16,6 +16,7 @@ from mmaplock_bt import resources
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.spec import gates, located_yaml
 from mmaplock_bt.spec.columns import LEARNT
+from mmaplock_bt.spec.findings import MADE, CalmRule, FindingRule
 from mmaplock_bt.spec.located_yaml import Document
 from mmaplock_bt.spec.outputs import (
     Advice,
@@ -80,6 +81,8 @@ class Declaration(Strict):
     samples: bool = Field(False, description="whether it may follow one lock in N, and scale")
     params: dict[str, Param] = Field({}, description="parameters by name, for `--set` and profiles")
     outputs: Outputs = Field(description="what it yields, by name")
+    findings: list[FindingRule] = Field([], description="which rows are findings, in words")
+    calm: list[CalmRule] = Field([], description="what is said where nobody waited")
     sample: str = Field("", description="what the standalone script printed, for its header")
 
 
@@ -148,6 +151,17 @@ def _check(declaration: Declaration, document: Document) -> None:
             for key, message in looks(name, output, declaration):
                 document.fault(("outputs", name, *key), message)
 
+    _check_findings(declaration, document)
+
+
+def _check_findings(declaration: Declaration, document: Document) -> None:
+    for turn, rule in enumerate(declaration.findings):
+        for key, message in _wrong_finding(rule, declaration):
+            document.fault(("findings", turn, *key), message)
+    for turn, calm in enumerate(declaration.calm):
+        for message in _wrong_condition(calm.when, declaration):
+            document.fault(("calm", turn, "when"), message)
+
 
 Fault = tuple[tuple[str | int, ...], str]  # where below the output, and what
 
@@ -212,7 +226,31 @@ def _wrong_watch(_name: str, output: Output, declaration: Declaration) -> Iterat
 def _wrong_rules(_name: str, output: Output, declaration: Declaration) -> Iterator[Fault]:
     if isinstance(output, Advice):
         for turn, rule in enumerate(output.advice):
-            try:
-                gates.parse(rule.when, declaration.outputs)
-            except UsageError as error:
-                yield ("advice", turn, "when"), str(error)
+            for message in _wrong_condition(rule.when, declaration):
+                yield ("advice", turn, "when"), message
+
+
+def _wrong_condition(text: str, declaration: Declaration) -> Iterator[str]:
+    try:
+        gates.parse(text, declaration.outputs)
+    except UsageError as error:
+        yield str(error)
+
+
+def _wrong_finding(rule: FindingRule, declaration: Declaration) -> Iterator[Fault]:
+    output = declaration.outputs.get(rule.of)
+    if output is None or output.kind not in ("table", "counter"):
+        yield ("of",), f"'{rule.of}' is no output of kind table"
+        return
+    known = _names(output)
+    for key, named in rule.columns.items():
+        if named not in known:
+            yield tuple(key.split(".")), f"'{rule.of}' has no column '{named}'"
+    try:
+        unknown = sorted(rule.names - {*MADE, *known})
+    except ValueError as error:
+        yield ("says",), f"its braces are wrong: {error}"
+        return
+    if unknown:
+        allowed = ", ".join((*MADE, *known))
+        yield ("says",), f"it has no '{unknown[0]}', allowed: {allowed}"

@@ -51,6 +51,9 @@ class _Output(Strict):
     help: str = Field("", description="one more sentence for `show`")
     unit: Unit = Field("count", description="of its values, sums and maxima")
     hidden: bool = Field(False, description="material for other outputs, not shown itself")
+    detail: Literal[0, 1, 2] = Field(
+        0, description="on a terminal shown always (0), with -v (1), with -vv (2)"
+    )
 
     @property
     def declared(self) -> Columns:

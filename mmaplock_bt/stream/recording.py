@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from pydantic import TypeAdapter, ValidationError
@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.result.model import SCHEMA, ProfileInfo, TargetInfo, Tool
 from mmaplock_bt.result.saved import declared
+from mmaplock_bt.spec.findings import CalmRule, FindingRule
 from mmaplock_bt.spec.outputs import Outputs
 
 TYPE = "mmaplock-bt"
@@ -31,12 +32,16 @@ class Head:
     outputs: Outputs
     probes: int
     books: list[str] | None = None  # which are counted; None, in older streams: all
+    findings: list[FindingRule] = field(default_factory=list)
+    calm: list[CalmRule] = field(default_factory=list)
 
     def line(self) -> str:
         """Writes the header as a line of JSON."""
         plain = {name: vars(getattr(self, name)) for name in ("profile", "target", "tool")}
-        rest = {"start": self.start, "argv": self.argv, "probes": self.probes}
+        rest: dict[str, Any] = {"start": self.start, "argv": self.argv, "probes": self.probes}
         rest["books"] = self.books
+        for name in ("findings", "calm"):
+            rest[name] = [one.model_dump(exclude_defaults=True) for one in getattr(self, name)]
         outputs = {"outputs": declared(self.outputs)}
         return json.dumps({"type": TYPE, "schema": SCHEMA, **plain, **rest, **outputs})
 

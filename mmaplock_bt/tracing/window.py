@@ -233,6 +233,8 @@ def _head(chosen: Profile, machine: Machine, rendered: Script, start: str, argv:
         outputs=rendered.outputs,
         probes=rendered.probes,
         books=rendered.books,
+        findings=chosen.template.declaration.findings,
+        calm=chosen.template.declaration.calm,
     )
 
 

@@ -1,0 +1,73 @@
+"""Findings in words, the same in every report, as plain text: each format escapes it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from mmaplock_bt import invocation
+from mmaplock_bt.renderers import price
+from mmaplock_bt.result.loss import missing
+from mmaplock_bt.result.model import Finding, Result
+
+FIRST = 3  # on the first screen
+_UNSURE_CALM = "as far as was seen"
+_SURE = {"estimated": "an estimate, from a sample", "at least": "at least: it may be more"}
+
+
+@dataclass(frozen=True)
+class Said:
+    """A finding in words; `remedy` and `command` are empty where there is none."""
+
+    sentence: str
+    remedy: str
+    command: str
+
+
+def said(finding: Finding) -> Said:
+    """Returns a finding in words, the sentence with how sure it is."""
+    words = _UNSURE_CALM if finding.harm == "calm" else _SURE.get(finding.sure, "")
+    sure = "" if finding.sure == "exact" else f" ({words})"
+    command = invocation.command(*finding.next) if finding.next else ""
+    return Said(f"{finding.sentence}{sure}", finding.remedy, command)
+
+
+def of(result: Result, most: int | None = FIRST) -> list[Said]:
+    """Returns the first `most` findings of a result, or all, in words."""
+    return [said(one) for one in (result.findings or [])[:most]]
+
+
+def left(result: Result, most: int | None = FIRST) -> int:
+    """Returns how many findings are behind the first `most`."""
+    return 0 if most is None else max(0, len(result.findings or []) - most)
+
+
+def sentences(result: Result, most: int | None = FIRST) -> Iterator[str]:
+    """Yields each finding as one text: the sentence, the remedy, the next command."""
+    for one in of(result, most):
+        parts = [one.sentence]
+        if one.remedy:
+            parts.append(f"What helps: {one.remedy}")
+        if one.command:
+            parts.append(f"Next: {one.command}")
+        yield " ".join(parts)
+    if found := left(result, most):
+        yield f"… and {found:,} smaller finding{'s' * (found != 1)}."
+
+
+def worst(runs: Sequence[Result]) -> Result:
+    """Returns the run whose findings are the worst: where others waited longest."""
+
+    def waited_ns(run: Result) -> int:
+        return sum(one.total_ns for one in run.findings or [] if one.harm in ("waited", "open"))
+
+    return max(runs, key=waited_ns)
+
+
+def complete(result: Result) -> str:
+    """Returns in one sentence whether something is missing, and what it cost."""
+    found = missing(result)
+    parts = [f"INCOMPLETE: {found}." if found else "Complete: nothing is known to be missing."]
+    if result.profile.locks == "contended":
+        parts.append("Only locks that somebody waited for were followed (--locks all: every lock).")
+    if share := price.share(result):
+        parts.append(f"Tracing cost {share}.")
+    return " ".join(parts)
