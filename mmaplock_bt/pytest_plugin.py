@@ -174,6 +174,7 @@ def _last(said: Path) -> str:
 def _conclude(item: pytest.Item, traced: Traced, text: str) -> None:
     """Fails, skips or warns by the verdicts."""
     # Imported here: every pytest run of the environment loads this module, also without the marker.
+    from mmaplock_bt.renderers.findings import sentences  # noqa: PLC0415
     from mmaplock_bt.result.saved import from_json  # noqa: PLC0415
 
     traced._results.append(from_json(text))
@@ -186,7 +187,8 @@ def _conclude(item: pytest.Item, traced: Traced, text: str) -> None:
     bad = [(verdict.outcome, sentence) for verdict, sentence in unmet if verdict.level == "error"]
     is_strict = item.config.getini(INCONCLUSIVE) == "fail"
     if any(is_strict or outcome == "fail" for outcome, _ in bad):
-        pytest.fail("\n".join(sentence for _, sentence in bad), pytrace=False)
+        said = [sentence for _, sentence in bad]
+        pytest.fail("\n".join([*said, *sentences(traced.result)]), pytrace=False)
     if bad:
         pytest.skip("; ".join(sentence for _, sentence in bad))
 

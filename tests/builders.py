@@ -312,5 +312,6 @@ def stack_text(frames: Any) -> str:
     return "".join(f"\n        {frame}" for frame in frames) + "\n"
 
 
-def shown_as_table(result: Result) -> str:
-    return renderers.named("table")(Series((result,)))
+def shown_as_table(result: Result, detail: int = 2) -> str:
+    """All of it; `detail` 0 is the first screen."""
+    return renderers.named("table")(Series((result,)), detail=detail)

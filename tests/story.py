@@ -31,6 +31,7 @@ OPENED, WINDOW = 3_600_000 * MS, 200 * MS
 CLOSED = OPENED + WINDOW
 PROBES = 7
 LONG_NS = 100_000  # holds and waits from here on are events
+MET_NS = 10_000  # as overview has it where every lock is followed
 # Primes, all different, with the open ones: 191 + 11 = 193 + 7 + 2 and 193 - 179 - 11 = 3.
 BOOKS = {"starts": 191, "acquires": 193, "failed": 7, "releases": 179, "downgrades": 11,
          "orphan_releases": 13}  # fmt: skip
@@ -172,6 +173,14 @@ def _is_long(row):
     return row.get("wait_ns", 0) >= LONG_NS
 
 
+def _met_somebody(row):
+    return row.get("wait_ns", 0) >= MET_NS
+
+
+def _is_short(row):
+    return _met_somebody(row) and not _is_long(row)
+
+
 def _writes(row):
     return row["mode"] == "write"
 
@@ -179,7 +188,8 @@ def _writes(row):
 PICKED = {
     ("foreign-holds", "foreign_holds"): _is_foreign,
     ("foreign-holds", "pairs"): _is_foreign,
-    ("overview", "contended"): _is_long,
+    ("overview", "contended"): _met_somebody,
+    ("overview", "short"): _is_short,
     ("blame", "waited"): _is_long,
     ("writer-starvation", "starved_writers"): _writes,
 }
@@ -243,12 +253,13 @@ def result_of(name, flavour="full", story=None):
 
 
 def header(chosen):
-    outputs = chosen.template.declaration.outputs
+    declared = chosen.template.declaration
     info = ProfileInfo(chosen.name, chosen.template.name, {}, {}, "0")
     machine = TargetInfo("6.18.0", "x86_64", 2, "0.17.0", {})
     start = "2026-01-01T00:00:00.000+00:00"
     tool = Tool("mmaplock-bt", "VERSION")
-    return Head(info, machine, tool, start, ["./work"], outputs, PROBES).line()
+    told = {"findings": declared.findings, "calm": declared.calm}
+    return Head(info, machine, tool, start, ["./work"], declared.outputs, PROBES, **told).line()
 
 
 def _line(kind, data):

@@ -11,12 +11,14 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmaplock_bt.analysis.analyse import analyse
 from mmaplock_bt.errors import BpftraceError, UsageError
 from mmaplock_bt.machine import inventory
+from mmaplock_bt.renderers import findings
 from mmaplock_bt.result.model import Result
 from mmaplock_bt.result.saved import to_json
 from mmaplock_bt.spec import declaration
@@ -26,7 +28,7 @@ from mmaplock_bt.stream.recording import Head
 from mmaplock_bt.stream.records import Event, Look, Record, Trailer
 from mmaplock_bt.tracing.ending import Options
 from mmaplock_bt.tracing.window import Window
-from mmaplock_bt.units import format_ns, parse_duration, parse_size
+from mmaplock_bt.units import format_ns, parse_duration, parse_size, safe
 
 NEAR = 10  # kept are holds and waits of at least a tenth of what springs the trap
 IDENTITIES = 16384  # how many records about threads and owners are kept
@@ -73,7 +75,8 @@ def main(arguments: argparse.Namespace, chosen: Profile) -> int:
             _say("a hold counts while somebody waits behind it (--locks all: every hold)")
         folders = one.watch(window.head, window.records())
     for folder in folders:
-        print(f"{folder}: {(folder / 'reason.txt').read_text().strip()}")
+        reason = (folder / "reason.txt").read_text(encoding="utf-8")
+        print(f"{folder}: {reason.strip()}")
     if one.failure is not None:
         raise BpftraceError(one.failure)
     return 0
@@ -164,7 +167,9 @@ class Trap:
     def _is_free(self) -> bool:
         """Whether no capture runs; the end of one arms the trap again."""
         if self.running is not None and self.running.poll() is not None:
-            self.say(f"captured into {self.sprung[-1]} (status {self.running.returncode}); armed")
+            place = self.sprung[-1]
+            _introduce(place / "report.txt", (place / "reason.txt").read_text(encoding="utf-8"))
+            self.say(f"captured into {place} (status {self.running.returncode}); armed")
             self.running = None
         return self.running is None
 
@@ -181,8 +186,12 @@ class Trap:
         self.sprung.append(place)
         self.running = self.capture(place)
         self.say(f"{reason}: capturing into {place}")
-        (place / "before.json").write_text(to_json(self._before(head)), encoding="utf-8")
-        (place / "reason.txt").write_text(reason + "\n", encoding="utf-8")
+        before = self._before(head)
+        (place / "before.json").write_text(to_json(before), encoding="utf-8")
+        found = [f"  {safe(one)}" for one in findings.sentences(before)]
+        title = ["Before it (before.json):"] if found else []
+        text = "\n".join([reason, *title, *found])
+        (place / "reason.txt").write_text(text + "\n", encoding="utf-8")
 
     def _before(self, head: Head) -> Result:
         end = Trailer("limit", time.monotonic_ns() - self.armed_ns)
@@ -193,6 +202,15 @@ class Trap:
         if self.running is not None:
             self.running.wait()
             self._is_free()
+
+
+def _introduce(report: Path, reason: str) -> None:
+    """Puts what sprang the trap in front of a capture's report, which began after it."""
+    with suppress(OSError):  # the capture has failed, and said so
+        text = report.read_text(encoding="utf-8")
+        made = report.with_suffix(".new")
+        made.write_text(f"{reason}\nWhat came after it:\n{text}", encoding="utf-8")
+        made.replace(report)
 
 
 def used(folder: Path) -> int:

@@ -1,7 +1,7 @@
 """Findings in words, the same in every report, as plain text: each format escapes it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mmaplock_bt import invocation
 from mmaplock_bt.renderers import price
@@ -10,7 +10,7 @@ from mmaplock_bt.result.model import Finding, Result
 
 FIRST = 3  # on the first screen
 _UNSURE_CALM = "as far as was seen"
-_SURE = {"estimated": "an estimate, from a sample", "at least": "at least: it may be more"}
+_SURE = {"estimated": "an estimate", "at least": "at least that"}
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,12 @@ def said(finding: Finding) -> Said:
 
 
 def of(result: Result, most: int | None = FIRST) -> list[Said]:
-    """Returns the first `most` findings of a result, or all, in words."""
-    return [said(one) for one in (result.findings or [])[:most]]
+    """Returns the first `most` findings of a result, or all, in words; a remedy once."""
+    found = [said(one) for one in (result.findings or [])[:most]]
+    told = [one.remedy for one in found]
+    return [
+        replace(one, remedy="") if one.remedy in told[:at] else one for at, one in enumerate(found)
+    ]
 
 
 def left(result: Result, most: int | None = FIRST) -> int:

@@ -1,4 +1,4 @@
-"""GitHub workflow commands: an annotation for each gate that did not pass, where it was written."""
+"""GitHub workflow commands: the findings, then an annotation for each gate that did not pass."""
 
 import os
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.judging.verdicts import ORDER
+from mmaplock_bt.renderers import findings
 from mmaplock_bt.renderers.wording import told
 from mmaplock_bt.result.model import Verdict
 from mmaplock_bt.spec.gates import Level
@@ -18,8 +19,16 @@ _PROPERTY = _DATA | {":": "%3A", ",": "%2C"}
 
 
 def render(series: Series) -> str:
-    """Renders the verdicts as annotations, those of level error first."""
-    lines = [line for level in _KINDS for line in _of_level(series.verdicts, level)]
+    """Renders the findings as notices, then the verdicts, those of level error first.
+
+    A verdict stands where its gate was written.
+    """
+    worst = findings.worst(series.runs)
+    lines = [
+        command("notice", {"title": "mmaplock-bt"}, safe(text))
+        for text in findings.sentences(worst)
+    ]
+    lines += [line for level in _KINDS for line in _of_level(series.verdicts, level)]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -13,6 +13,7 @@ from junitparser import (
 )
 
 from mmaplock_bt.judging.series import Series
+from mmaplock_bt.renderers import findings
 from mmaplock_bt.renderers.wording import told
 from mmaplock_bt.result.model import Verdict
 from mmaplock_bt.units import safe
@@ -35,8 +36,9 @@ def render(series: Series) -> str:
     suite.timestamp = safe(series.runs[0].window.start)
     for name, value in _properties(series).items():
         suite.add_property(name, safe(value))
+    found = "".join(f"\n{safe(one)}" for one in findings.sentences(findings.worst(series.runs)))
     suite.add_testcases(
-        [_case(suite.name, said) for said in series.verdicts] or [_none(suite.name)]
+        [_case(suite.name, said, found) for said in series.verdicts] or [_none(suite.name, found)]
     )
     return _text(suite, sum(run.window.duration_ns for run in series.runs) / 10**9)
 
@@ -50,8 +52,11 @@ def _properties(series: Series) -> dict[str, str]:
     }
 
 
-def _case(suite: str, said: Verdict) -> Case:
-    """A warning becomes a skipped case: it never fails a pipeline."""
+def _case(suite: str, said: Verdict, found: str) -> Case:
+    """A warning becomes a skipped case: it never fails a pipeline.
+
+    `found`: the findings, for a case that did not pass.
+    """
     case = Case(safe(said.gate), suite)
     if said.file is not None:
         case.file = safe(said.file)
@@ -61,13 +66,13 @@ def _case(suite: str, said: Verdict) -> Case:
         case.system_out = text
     else:
         kind = Skipped if said.level == "warn" else _UNMET[said.outcome]
-        case.result = _unmet(kind, text, said.outcome)
+        case.result = _unmet(kind, text + found, said.outcome)
     return case
 
 
-def _none(suite: str) -> Case:
+def _none(suite: str, found: str) -> Case:
     case = Case("window", suite)
-    case.result = _unmet(Skipped, "no gates", "skipped")
+    case.result = _unmet(Skipped, "no gates" + found, "skipped")
     return case
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from mmaplock_bt.judging.series import Series
-from mmaplock_bt.renderers import price
+from mmaplock_bt.renderers import findings, price
 from mmaplock_bt.renderers.summary import Summary, key_of, summaries
 from mmaplock_bt.renderers.wording import acquisitions, followed, interval, limit
 from mmaplock_bt.result.loss import left_out, missing
@@ -19,7 +19,9 @@ _GATES = ("Outcome", "Gate", "Observed", "Limit", "Samples", "Reason")
 _FIELDS = {"count": "Count", "p50": "p50", "p99": "p99", "max": "Max", "sum": "Total"}
 # Nothing in it is Markdown, HTML, a link, a mention or an emoji's name.
 _PLAIN = re.compile(
-    r"(?!.*www\.)(?:[a-z0-9 ,;%()+./–≤≥µ×-]|(?<=[a-z])_(?=[a-z])|:(?= |$))*", re.IGNORECASE
+    r"(?!.*www\.)(?:[a-z0-9 ,;%()+./–≤≥µ×-]|(?<=[a-z])_(?=[a-z])|:(?= |$)"
+    r"|(?<=[a-z0-9])\[\d+\](?![\[(:]))*",  # a process: no definition makes a link of it
+    re.IGNORECASE,
 )
 _BARS = re.compile(r"(\\*)\|")
 
@@ -28,7 +30,15 @@ def render(series: Series) -> str:
     """Renders the series as Markdown of at most LIMIT_BYTES."""
     verdicts = gates(series.verdicts, series.how)
     complete = _complete(series.runs) + _cost(series.runs)
-    parts = (_head(series), verdicts, complete, _numbers(series.runs), _left_out(series.runs))
+    found = _findings(findings.worst(series.runs))
+    parts = (
+        _head(series),
+        found,
+        verdicts,
+        complete,
+        _numbers(series.runs),
+        _left_out(series.runs),
+    )
     return shortened("\n\n".join(part for part in parts if part) + "\n", LIMIT_BYTES)
 
 
@@ -59,6 +69,17 @@ def code(text: str) -> str:
 def words(text: str) -> str:
     """Returns text from outside unchanged where it is harmless, else as a code span."""
     return text if _PLAIN.fullmatch(text) else code(text)
+
+
+def _findings(result: Result) -> str:
+    """A numbered list; a command is a code span."""
+    lines = []
+    for number, one in enumerate(findings.of(result), 1):
+        parts = [words(one.sentence), words(one.remedy), code(one.command)]
+        lines.append(f"{number}. {'<br>'.join(part for part in parts if part)}")
+    if left := findings.left(result):
+        lines.append(f"{len(lines) + 1}. and {left:,} smaller")
+    return "\n".join(lines)
 
 
 def _head(series: Series) -> str:

@@ -16,6 +16,9 @@ from mmaplock_bt.result.loss import left_out, missing
 from mmaplock_bt.result.model import Books, EventsData, HistogramData, Result
 from mmaplock_bt.units import format_ns, safe
 
+ROOM = 17  # lines for findings: a screen has 24
+Line = tuple[str, str]  # what it is part of, its text
+_STYLES = {"says": "bold"}
 WORTH_TELLING = 10  # percent of the window without a CPU
 
 
@@ -59,27 +62,42 @@ def _run(result: Result, out: Console, detail: int) -> None:
 
 
 def _findings(result: Result, out: Console, most: int | None) -> None:
-    """Each a paragraph with a number, indented; the remedy and the next command below it."""
+    """Each with its number; what helps and the next command below it."""
     found = findings.of(result, most)
-    for number, one in enumerate(found, 1):
-        out.print()
-        indent = "   " if len(found) > 1 else ""
-        first = f"{number}  " if indent else ""
-        print_indented(out, Text(safe(one.sentence), style="bold"), first)
-        if one.remedy:
-            print_indented(out, Text(safe(f"helps: {one.remedy}")), indent)
-        if one.command:  # not wrapped here: it is pasted as a whole
-            out.print(Text(safe(f"{indent}next:  {one.command}")), soft_wrap=True)
+    if not found:
+        return
+    out.print()
+    texts = [_finding(one, number, out.width) for number, one in enumerate(found, 1)]
+    for lines in texts if most is None else _fitting(texts):
+        for style, line in lines:
+            out.print(Text(safe(line), style=_STYLES.get(style, "")), soft_wrap=True)
     if left := findings.left(result, most):
         out.print(Text(f"   … and {left:,} smaller (-v shows all)", style="dim"))
 
 
-def print_indented(out: Console, text: Text, first: str) -> None:
-    """Prints text wrapped, its further lines as far to the right as `first` is long."""
-    for turn, line in enumerate(text.wrap(out, out.width - len(first))):
-        head = first if turn == 0 else " " * len(first)
-        line.rstrip()
-        out.print(Text(head) + line, soft_wrap=True)
+def _finding(one: findings.Said, number: int, width: int) -> list[Line]:
+    """A finding's lines, each with what it is part of; no name from outside begins one."""
+    indent, first = "   ", f"{number}  "
+    told = [("says", _wrapped(one.sentence, first, indent, width))]
+    if one.remedy:
+        told.append(("helps", _wrapped(f"helps: {one.remedy}", indent, indent, width)))
+    if one.command:  # in one line, however long: it is pasted
+        told.append(("next", [f"{indent}next:  {one.command}"]))
+    return [(part, line) for part, lines in told for line in lines]
+
+
+def _wrapped(text: str, first: str, indent: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=indent,
+                         break_on_hyphens=False)  # fmt: skip
+
+
+def _fitting(texts: list[list[Line]]) -> list[list[Line]]:
+    """As many lines as a screen has room for: remedies go first, then commands, the last ones'."""
+    for part in ("helps", "next"):
+        for at in reversed(range(len(texts))):
+            if sum(map(len, texts)) > ROOM:
+                texts[at] = [line for line in texts[at] if line[0] != part]
+    return texts
 
 
 def _hint(result: Result, out: Console) -> None:

@@ -1,11 +1,13 @@
 """The command line within this process: no interpreter is started for each call."""
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 
 from mmaplock_bt import cli as command_line
+from mmaplock_bt.renderers import findings
 
 
 @dataclass(frozen=True)
@@ -30,3 +32,13 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
         return Done(code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def plainly_invoked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Findings name the next command as on a machine where the program is on root's PATH."""
+
+    def command(*arguments: str) -> str:
+        return shlex.join(["mmaplock-bt", *arguments])
+
+    monkeypatch.setattr(findings.invocation, "command", command)
