@@ -1,5 +1,6 @@
 """Findings in words, the same in every report, as plain text: each format escapes it."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -26,8 +27,31 @@ def said(finding: Finding) -> Said:
     """Returns a finding in words, the sentence with how sure it is."""
     words = _UNSURE_CALM if finding.harm == "calm" else _SURE.get(finding.sure, "")
     sure = "" if finding.sure == "exact" else f" ({words})"
-    command = invocation.command(*finding.next) if finding.next else ""
+    command = pasted([*invocation.words(), *finding.next]) if finding.next else ""
     return Said(f"{finding.sentence}{sure}", finding.remedy, command)
+
+
+def pasted(words: Sequence[str]) -> str:
+    """Returns a command line of printable characters that a shell reads as these words.
+
+    What is not printable takes $'...' (bash, zsh, ksh, POSIX of 2024).
+    """
+    return " ".join(map(_quoted, words))
+
+
+def _quoted(word: str) -> str:
+    if word.isprintable():
+        return shlex.quote(word)
+    return "$'" + "".join(map(_escaped, word)) + "'"
+
+
+def _escaped(character: str) -> str:
+    if character in "\\'":
+        return f"\\{character}"
+    if character.isprintable():
+        return character
+    # Three octal digits each: what follows is never read as one more.
+    return "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
 def of(result: Result, most: int | None = FIRST) -> list[Said]:

@@ -1,6 +1,5 @@
 """The command line within this process: no interpreter is started for each call."""
 
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -37,8 +36,4 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
 @pytest.fixture(autouse=True)
 def plainly_invoked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Findings name the next command as on a machine where the program is on root's PATH."""
-
-    def command(*arguments: str) -> str:
-        return shlex.join(["mmaplock-bt", *arguments])
-
-    monkeypatch.setattr(findings.invocation, "command", command)
+    monkeypatch.setattr(findings.invocation, "words", lambda: ["mmaplock-bt"])

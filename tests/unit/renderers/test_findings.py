@@ -1,8 +1,12 @@
 """Findings in reports: first, whole, harmless, and on one screen."""
 
+import shutil
+import subprocess
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mmaplock_bt import renderers
 from mmaplock_bt.judging.series import Series
@@ -86,6 +90,19 @@ def test_how_sure_it_is_is_said():
     assert "S. (an estimate)" in said[2]
     calm = finding("Nobody waited.", harm="calm", sure="at least", remedy="", next=[])
     assert list(findings.sentences(result_with(calm))) == ["Nobody waited. (as far as was seen)"]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+@given(
+    st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), max_size=4)
+)
+def test_a_shell_reads_the_pasted_command_as_the_same_words(words):
+    line = findings.pasted(["printf", "%s\\0", *words])
+    assert line.isprintable()
+    script = ["bash", "-c", line]
+    said = subprocess.run(script, capture_output=True, check=True, env={"LC_ALL": "C"}).stdout
+    told = [word.encode("utf-8", "surrogatepass") for word in words] or [b""]
+    assert said == b"".join(word + b"\0" for word in told)
 
 
 def test_details_are_options_away():
