@@ -10,6 +10,7 @@ from mmaplock_bt import resources
 from mmaplock_bt.script.check import OWNERS, VALUES
 from mmaplock_bt.spec import declaration, outputs
 from mmaplock_bt.spec.columns import LEARNT, STANDARD, Column
+from mmaplock_bt.spec.findings import CalmRule, FindingRule, Party
 
 FILE = Path(__file__).resolve().parent.parent / "docs/templates.md"
 BLOCKS = {
@@ -27,7 +28,6 @@ KINDS: dict[str, type[BaseModel]] = {
     "Events, recorded one by one": outputs.Events,
     "Events made from waits and holds": outputs.Derived,
     "Spans that have not ended": outputs.OpenSpans,
-    "What to run next": outputs.Advice,
 }
 INTRODUCTION = """\
 # Templates
@@ -67,6 +67,21 @@ CALLS = """\
 - `@NAME[keys] = hist(VALUE)` and `= stats(VALUE)` fill an output, too, without maximum (a histogram
   without sum).
 """
+FINDINGS = """\
+## Findings
+
+`findings` says which rows are told first in every report, in words; the worst come first. `calm`
+says what is told where nobody waited. In `says` these names in braces are filled in:
+
+- `{victim}` and `{culprit}`: the sides, `redis-server[812]`, or `37 processes named cat`
+- `{cause}`: the row's cause in plain words, to stand behind "was" (`mmaplock-bt explain`)
+- `{total}`, `{longest}`, `{often}` (how often, and the rhythm), `{share}` (of the window)
+- every column of the row
+
+How sure a finding is follows from the window: exact, an estimate, or at least. Its cause brings the
+remedy; `run` names the next profile, which gets the filters that were given.
+
+"""
 
 
 def text() -> str:
@@ -74,6 +89,8 @@ def text() -> str:
     parts = [INTRODUCTION, "\n".join(_blocks()), CALLS % "`, `".join(f"${n}" for n in OWNERS)]
     parts += ["## Columns\n", "\n".join(_columns()), _learnt(), "## Parameters\n"]
     parts += ["\n".join(_fields(declaration.Param, ())), "## Outputs\n", *_kinds()]
+    parts += [FINDINGS, "\n".join(_fields(FindingRule, ())), "Of the sides:\n"]
+    parts += ["\n".join(_fields(Party, ())), "Of `calm`:\n", "\n".join(_fields(CalmRule, ()))]
     parts += ["## Shipped ones\n", *_shipped()]
     return "\n".join(parts).rstrip() + "\n"
 

@@ -1,1 +1,1 @@
-"""Records to a result: rows, causes, blame, convoys, groups, advice."""
+"""Records to a result: rows, causes, blame, convoys, groups, findings."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from mmaplock_bt.analysis import advice, books, findings
+from mmaplock_bt.analysis import books, findings
 from mmaplock_bt.analysis.making import Making
 from mmaplock_bt.result.model import SCHEMA, Command, Result, Window
 from mmaplock_bt.stream import recording
@@ -43,7 +43,6 @@ def _result(head: Head, making: Making, stream: Iterable[Record]) -> Result:
         messages=got.messages(head.outputs),
         cost=got.cost,
     )
-    advice.give(result)
     return replace(result, findings=findings.find(result, head.findings, head.calm))
 
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
-from mmaplock_bt.analysis import advice
-from mmaplock_bt.result.model import Finding, Result, Sure, TableData
+from mmaplock_bt.result.model import Finding, OutputData, Result, Sure
+from mmaplock_bt.result.observe import observe
 from mmaplock_bt.result.rows import column
-from mmaplock_bt.spec import causes
+from mmaplock_bt.spec import causes, gates
 from mmaplock_bt.spec.findings import HARMS, CalmRule, FindingRule, Party
 from mmaplock_bt.units import format_ns, format_value, safe
 
@@ -33,7 +33,7 @@ def find(result: Result, rules: list[FindingRule], calm: list[CalmRule]) -> list
 def _calm(result: Result, rules: list[CalmRule]) -> list[Finding]:
     """The first sentence whose condition holds."""
     for rule in rules:
-        figure = advice.observed(rule.when, result)
+        figure = _observed(rule.when, result)
         if figure is not None:
             sure: Sure = "exact" if result.loss.complete else "at least"
             says = rule.says.replace("{observed}", figure)
@@ -41,16 +41,33 @@ def _calm(result: Result, rules: list[CalmRule]) -> list[Finding]:
     return []
 
 
+def _observed(condition: str, result: Result) -> str | None:
+    """The figure that a gate's text is about, where it holds; None where it does not."""
+    gate = gates.parse(condition, result.declarations)
+    seen = observe(gate.metric, result)
+    if not seen.is_measured:
+        return None
+    # Judged by the low end, which the sentence shows.
+    if gates.decide(gate.operator, seen.low, seen.low, gate.limit) != "pass":
+        return None
+    return format_value(int(seen.low or 0), gate.metric.unit or "count")
+
+
 def _of_rule(rule: FindingRule, result: Result) -> Iterator[Finding]:
     data = result.outputs[rule.of]
-    if not isinstance(data, TableData) or rule.locks not in (None, result.profile.locks):
+    if rule.locks not in (None, result.profile.locks):
         return
     for row in data.rows:
-        flat: Any = {**row, **row["key"]}
+        flat = _flat(row)
         total_ns = column(flat, rule.total) or 0
         share = _permille(total_ns, result.window.duration_ns)
         if total_ns and share >= rule.least_permille and _is_meant(flat, rule):
             yield _finding(flat, rule, result, data)
+
+
+def _flat(row: Any) -> Any:
+    """A table's row with its key's columns beside the others; an event counts once."""
+    return {**row, **row["key"]} if "key" in row else {"count": 1, **row}
 
 
 def _is_meant(row: Any, rule: FindingRule) -> bool:
@@ -59,7 +76,7 @@ def _is_meant(row: Any, rule: FindingRule) -> bool:
     )
 
 
-def _finding(row: Any, rule: FindingRule, result: Result, data: TableData) -> Finding:
+def _finding(row: Any, rule: FindingRule, result: Result, data: OutputData) -> Finding:
     total_ns = column(row, rule.total) or 0
     cause = column(row, "cause") or ""
     known = causes.cause(cause)
@@ -77,7 +94,7 @@ def _finding(row: Any, rule: FindingRule, result: Result, data: TableData) -> Fi
     says = rule.itself if rule.itself and _is_one_process(row, rule) else rule.says
     return Finding(
         harm=rule.harm,
-        sentence=says.format(**_shown(row, data) | made),
+        sentence=says.format(**_shown(row) | made),
         victim=victim,
         culprit=culprit,
         cause=cause,
@@ -92,7 +109,7 @@ def _finding(row: Any, rule: FindingRule, result: Result, data: TableData) -> Fi
     )
 
 
-def _shown(row: Any, data: TableData) -> dict[str, str]:
+def _shown(row: Any) -> dict[str, str]:
     """The row's own columns, for sentences that name them."""
     return {
         name: format_value(value, "ns" if name.endswith("_ns") else "count")
@@ -147,7 +164,7 @@ def _of_window(permille: int) -> str:
     return f"{permille / 1000:.1f} times the window: several waited at once"
 
 
-def _sure(rule: FindingRule, result: Result, data: TableData) -> Sure:
+def _sure(rule: FindingRule, result: Result, data: OutputData) -> Sure:
     """Of a sample: estimated. Where something is missing, it can only be more."""
     if result.profile.sample > 1:
         return "estimated"

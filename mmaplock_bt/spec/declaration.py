@@ -223,11 +223,9 @@ def _wrong_watch(_name: str, output: Output, declaration: Declaration) -> Iterat
                 yield ("open",), f"'{name}' is no duration among the params"
 
 
-def _wrong_rules(_name: str, output: Output, declaration: Declaration) -> Iterator[Fault]:
+def _wrong_rules(_name: str, output: Output, _declaration: Declaration) -> Iterator[Fault]:
     if isinstance(output, Advice):
-        for turn, rule in enumerate(output.advice):
-            for message in _wrong_condition(rule.when, declaration):
-                yield ("advice", turn, "when"), message
+        yield ("advice",), "what to run next is said by `findings:`, beside `outputs:`"
 
 
 def _wrong_condition(text: str, declaration: Declaration) -> Iterator[str]:
@@ -239,10 +237,10 @@ def _wrong_condition(text: str, declaration: Declaration) -> Iterator[str]:
 
 def _wrong_finding(rule: FindingRule, declaration: Declaration) -> Iterator[Fault]:
     output = declaration.outputs.get(rule.of)
-    if output is None or output.kind not in ("table", "counter"):
-        yield ("of",), f"'{rule.of}' is no output of kind table"
+    if output is None or output.kind not in ("table", "events"):
+        yield ("of",), f"'{rule.of}' is no output of kind table or events"
         return
-    known = _names(output)
+    known = [*_names(output), *(("count",) if output.kind == "events" else ())]
     for key, named in rule.columns.items():
         if named not in known:
             yield tuple(key.split(".")), f"'{rule.of}' has no column '{named}'"

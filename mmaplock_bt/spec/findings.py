@@ -42,9 +42,9 @@ class CalmRule(Strict):
 
 
 class FindingRule(Strict):
-    """Makes findings of a table's rows."""
+    """Makes findings of the rows of a table, or of events: each of these counts as one."""
 
-    of: str = Field(description="the table")
+    of: str = Field(description="the table, or the events")
     harm: Literal["waited", "open", "held"] = Field(
         description="how bad: others waited, open, or merely held"
     )

@@ -2,7 +2,7 @@
 
 `kind` says what its rows look like (histogram, table, counter, events). A table is counted by the
 script, or made `of` another output's rows; events are recorded by the script, or made in Python:
-`derive`d from waits and holds, found `open`, or given as `advice`.
+`derive`d from waits and holds, or found `open`. (`advice` is in older results only.)
 """
 
 from functools import cached_property
@@ -297,7 +297,7 @@ class Rule(Strict):
 
 
 class Advice(_Listed):
-    """Which profile to run next, by rules on the other outputs."""
+    """Which profile to run next, in results from before there were findings."""
 
     advice: Annotated[list[Rule], Field(min_length=1, description="the first that holds is given")]
 

@@ -88,8 +88,6 @@ question: q
 outputs:
   long: {kind: events, title: L, unit: ns, fields: [time_ns, hold_ns, cause, pid]}
   by_cause: {kind: table, title: G, unit: ns, of: long, value: hold_ns, keys: [cause]}
-  next:
-    {kind: events, title: N, fields: [run], advice: [{when: long.count > 0, run: x, why: y}]}
 #}
 """
 
@@ -100,7 +98,6 @@ outputs:
         (("value: hold_ns", "value: held"), "5:57: outputs.by_cause.value: 'long' has no column"),
         (("keys: [cause]", "keys: [mode]"), "outputs.by_cause.keys: 'long' has no column 'mode'"),
         (("of: long", "of: lang"), "outputs.by_cause: it is made from 'lang', which is no output"),
-        (("when: long.count", "when: lang.count"), "outputs.next.advice.0.when: no output 'lang'"),
     ],
 )
 def test_what_is_made_of_others_names_what_is_there(change, said):
