@@ -11,6 +11,7 @@ from mmaplock_bt.spec.columns import STANDARD, Column
 from mmaplock_bt.units import format_value, safe
 
 BAR = 28
+KEY = 8  # characters of a key that leave room for the figures beside it
 QUANTILES = ("p50", "p99")
 
 
@@ -38,19 +39,26 @@ def _together(rows: list[HistogramRow]) -> list[HistogramRow]:
 
 def _histogram(row: HistogramRow, unit: str, window_ns: int) -> RenderableType:
     quantiles = row["quantiles"]
+    key, figures = _key(row["key"]), _figures(row, unit, window_ns)
+    # A long key has a line of its own: no figure is cut off behind it.
+    head = [f"  {key}", f"    {figures}"] if len(key) > KEY else [f"  {key}  {figures}"]
     lines = [
-        Text(
-            f"  {_key(row['key'])}  count {row['count']:,}{error(row, 'count', '')}"
-            f"{_rate(row['count'], window_ns)}  total {number(row['sum'], unit)}"
-            f"{error(row, 'sum', unit)}{_share(row['sum'], unit, window_ns)}"
-            f"  max {number(row['max'], unit)}"
-        ),
+        *(Text(line, no_wrap=False, overflow="fold") for line in head),
         Text(
             "    " + "   ".join(f"{q} {_interval(quantiles[q], unit)}" for q in QUANTILES),
             style="dim",
         ),
     ]
     return Group(*lines, *_bars(row["buckets"], unit))
+
+
+def _figures(row: HistogramRow, unit: str, window_ns: int) -> str:
+    return (
+        f"count {row['count']:,}{error(row, 'count', '')}"
+        f"{_rate(row['count'], window_ns)}  total {number(row['sum'], unit)}"
+        f"{error(row, 'sum', unit)}{_share(row['sum'], unit, window_ns)}"
+        f"  max {number(row['max'], unit)}"
+    )
 
 
 def _bars(buckets: list[Bucket], unit: str) -> list[Text]:

@@ -1,5 +1,7 @@
 """What the reports say of one known story (tests/story.py), for every shipped profile."""
 
+from dataclasses import replace
+
 import pytest
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
@@ -9,7 +11,7 @@ from mmaplock_bt.spec import gates, profile
 from mmaplock_bt.spec.outputs import Group
 from mmaplock_bt.units import format_ns
 from tests import story
-from tests.builders import shown_as_table
+from tests.builders import histogram_of, made, shown_as_table
 from tests.story import NAMES, result_of
 
 MS = story.MS
@@ -220,3 +222,20 @@ def test_several_runs_are_a_line_each():
     text = renderers.named("table")(Series(runs))
     assert "    1  200 ms, status 0, 193 acquisitions, complete\n" in text
     assert "    2  200 ms, status 0, 189 acquisitions, INCOMPLETE: lost events 7, map " in text
+
+
+def test_figures_are_not_cut_off_behind_a_long_key():
+    """A gate on owner_comm splits a histogram by process, with name and cgroup."""
+    key = {
+        "mode": "read",
+        "owner_pid": 4194303,
+        "owner_comm": "fifteen-letters",
+        "cgroup": "/a" * 40,
+    }
+    output = {"kind": "histogram", "unit": "ns", "keys": ["mode", "owner_pid"]}
+    row = histogram_of(key, [1_000_003] * 1_234_567)
+    result = made({"hold": (output, [row])})
+    result = replace(result, window=replace(result.window, duration_ns=10**12))
+    text = renderers.rendered(Series((result,)), "table", width=80)
+    assert "fifteen-letters" in text and "/a" * 40 not in text
+    assert "count 1,234,567" in text and "max 1.00 ms" in text and "total 1,235 s" in text
