@@ -99,7 +99,8 @@ def _share(total: int | None, unit: str, window_ns: int) -> str:
     """Of the window; above 100 % where several threads or address spaces add up."""
     if total is None or unit != "ns" or not window_ns:
         return ""
-    return f" ({100 * total / window_ns:.2g} % of the window)"
+    percent = 100 * total / window_ns
+    return f" ({percent:{',.0f' if percent >= 100 else '.2g'}} % of the window)"
 
 
 def _interval(ends: Interval, unit: str) -> str:
