@@ -210,6 +210,11 @@ def test_the_trap_captures_while_the_freeze_lasts(cli, kernel, tmp_path):
     assert not before.loss.complete, "an excerpt is never complete"
     assert from_json((place / "result.json").read_text()).profile.name == "blame"
     assert str(place) in done.stdout
+    worst = before.findings[0]
+    assert worst.culprit.startswith("agent[") and worst.cause == "smaps/maps/numa_maps"
+    report = (place / "report.txt").read_text()
+    assert report.startswith(("a read hold ", "a hold "))
+    assert worst.sentence in report.partition("What came after it:")[0]
 
 
 @pytest.fixture
