@@ -11,6 +11,7 @@ from typing import Any
 from mmaplock_bt.analysis.kept import Raw
 from mmaplock_bt.analysis.naming import Reads, View, nothing, reader
 from mmaplock_bt.analysis.weights import Weights
+from mmaplock_bt.result.estimates import Spread
 from mmaplock_bt.result.rows import AnyRow, TableRow, column
 from mmaplock_bt.spec.outputs import Group
 from mmaplock_bt.stream.stacks import Stack
@@ -36,7 +37,10 @@ def group(output: Group, rows: Sequence[AnyRow]) -> list[TableRow]:
 class Member:
     """A group: its figures so far, the first and the worst of its rows."""
 
-    __slots__ = ("count", "distinct", "first", "starts", "sums", "top", "total", "worst")
+    __slots__ = (
+        *("count", "distinct", "first", "spread", "starts"),
+        *("sums", "top", "total", "worst"),
+    )
 
     def __init__(self, row: Raw, top: int, output: Group) -> None:
         self.first = self.worst = row
@@ -45,6 +49,7 @@ class Member:
         self.sums = [0] * len(output.sums)
         self.distinct: list[dict[Any, Raw]] = [{} for _ in output.distinct]
         self.starts: list[int] = []
+        self.spread = Spread()
 
     def join(self, other: "Member") -> None:
         """Takes the figures of a later group that turns out to have the same name."""
@@ -56,6 +61,7 @@ class Member:
         for mine, others in zip(self.distinct, other.distinct, strict=True):
             mine.update(others)
         self.starts += other.starts
+        self.spread.join(other.spread)
 
 
 class Grouping:
@@ -136,6 +142,7 @@ class Grouping:
     def _count(self, member: Member, row: Raw, value: int) -> None:
         # How many a row stands for: more than one where it is a sample, or counts others itself.
         weight = int(self._weight(row)) if self._weight else 1
+        member.spread.add(value, weight)
         if self._weights is not None:
             weight *= self._weights.of(self._time(row) - value)
         member.count += weight * (int(self._times(row)) if self._times else 1)
@@ -151,6 +158,7 @@ class Grouping:
     def _summary(self, key: dict[str, Any], member: Member, reads: Reads) -> TableRow:
         output, worst = self._output, View(member.worst, reads)
         row: Any = {"key": key, "count": member.count, "sum": member.total, "max": member.top}
+        row |= member.spread.errors()
         row |= dict(zip(output.sums, member.sums, strict=True))
         for (name, source), seen in zip(output.distinct.items(), member.distinct, strict=True):
             row[name] = len({reads[source](one) for one in seen.values()} - {None})

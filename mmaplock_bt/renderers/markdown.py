@@ -139,7 +139,10 @@ def _line(key: str, fields: dict[str, Summary]) -> list[str]:
 
 
 def _number(found: Summary | None) -> str:
-    return "–" if found is None else words(format_value(int(found.value), found.metric.unit))
+    if found is None:
+        return "–"
+    about = "~" if found.is_estimate else ""
+    return about + words(format_value(int(found.value), found.metric.unit))
 
 
 def _complete(runs: Sequence[Result]) -> str:

@@ -16,7 +16,7 @@ class Summary:
     """A measure over several runs; `value` is the median of estimates, else of upper ends.
 
     Of an even number it is the larger middle one. All readings lie in [low, high]; None is an open
-    end. `samples` is the smallest number that a reading has.
+    end. `samples` is the smallest number that a reading has. An estimate's value was scaled up.
     """
 
     metric: Metric
@@ -24,6 +24,7 @@ class Summary:
     low: int | float | None
     high: int | float | None
     samples: int
+    is_estimate: bool = False
 
 
 def summaries(runs: Sequence[Result]) -> list[Summary]:
@@ -63,4 +64,5 @@ def _summary(measure: Measure) -> Summary | None:
         low=min(lows) if len(lows) == len(seen) else None,
         high=None if tops[-1] == math.inf else tops[-1],
         samples=min(run.samples for run in seen),
+        is_estimate=any(run.figure is not None and run.high is not None for run in seen),
     )

@@ -1,4 +1,4 @@
-"""Estimates from one lock in N: rows scaled up, with the error of their counts and sums.
+"""Estimates from a sample: rows scaled up, with the error of their counts and sums.
 
 Each lock is followed with the chance 1/N, whatever became of the others. An error is two standard
 deviations: the true figure lies within it 19 times in 20.
@@ -30,6 +30,32 @@ def scaled(row: Any, n: int, times: int | None = None) -> Any:
     if made.get("sum") is not None:
         made["sum_error"] = _sum_error(made, n)
     return made
+
+
+class Spread:
+    """The errors of figures that are summed of events which stand for several each."""
+
+    __slots__ = ("count", "total")
+
+    def __init__(self) -> None:
+        self.count = self.total = 0  # variances
+
+    def add(self, value: int, weight: int) -> None:
+        """Adds an event that was kept with the chance 1/weight."""
+        # Horvitz and Thompson's estimate of the variance: (1 - p) / p^2 for each that was kept.
+        own = weight * (weight - 1)
+        self.count += own
+        self.total += own * value * value
+
+    def join(self, other: "Spread") -> None:
+        """Adds what another one has."""
+        self.count += other.count
+        self.total += other.total
+
+    def errors(self) -> dict[str, int]:
+        """Returns `count_error` and `sum_error`; nothing where each stood for itself."""
+        told = {"count_error": self.count, "sum_error": self.total}
+        return {name: math.ceil(2 * math.sqrt(found)) for name, found in told.items() if self.count}
 
 
 def count_error(count: int, n: int) -> int:

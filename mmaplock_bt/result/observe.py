@@ -10,6 +10,8 @@ from mmaplock_bt.result.model import EventsData, HistogramData, OutputData, Resu
 from mmaplock_bt.result.rows import AnyRow, HistogramRow, column
 from mmaplock_bt.spec.gates import QUANTILES, Metric, Number, Where
 
+_SUMMED = ("count", "rate", "sum")
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -109,6 +111,8 @@ def _found(output: OutputData, where: Where) -> list[Any]:
 
 def _exact(metric: Metric, output: OutputData, found: list[Any], result: Result) -> Reading:
     samples = sum(_count(row) for row in found)
+    if metric.field in _SUMMED and any(column(row, "count_error") for row in found):
+        return _weighted(metric.field, found, samples, result)
     if metric.field == "count":
         return Reading(samples, samples, result.books.acquires or 0)
     if metric.field == "rate":
@@ -116,6 +120,19 @@ def _exact(metric: Metric, output: OutputData, found: list[Any], result: Result)
     if isinstance(output, HistogramData) and metric.field in QUANTILES:
         return _quantile(metric.field, found, samples)
     return _extreme(metric.field, found, samples)
+
+
+def _weighted(field: str, found: list[Any], count: int, result: Result) -> Reading:
+    """Of rows of which some stand for what was passed over."""
+    name = "sum" if field == "sum" else "count"
+    error = estimates.combined([int(column(row, f"{name}_error") or 0) for row in found])
+    if name == "sum":
+        whole = _extreme("sum", found, count)
+        return _spread(int(whole.low), error, count, Fraction(1)) if whole.low else whole
+    span_ns = 10**9 if field == "count" else result.window.duration_ns
+    if span_ns <= 0:
+        return Reading(None, None, 0)
+    return _spread(count, error, result.books.acquires or 0, Fraction(10**9, span_ns))
 
 
 def _estimate(metric: Metric, output: OutputData, found: list[Any], result: Result) -> Reading:

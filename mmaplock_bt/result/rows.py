@@ -99,7 +99,7 @@ class Row(TypedDict, total=False):
 
 
 class Estimated(TypedDict, total=False):
-    """Errors of a row that was scaled up from one lock in N (result/estimates)."""
+    """Errors of a row that was scaled up from a sample (result/estimates)."""
 
     count_error: int
     sum_error: int

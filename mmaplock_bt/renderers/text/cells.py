@@ -8,7 +8,7 @@ from rich.text import Text
 from mmaplock_bt.result.rows import Row
 from mmaplock_bt.result.rows import column as column_of
 from mmaplock_bt.spec.columns import Column
-from mmaplock_bt.units import format_ns, format_value, safe
+from mmaplock_bt.units import format_ns, format_value, safe, with_short_ids
 
 SHOWN = 10  # rows of an output
 CGROUP = 30
@@ -46,22 +46,23 @@ def cell(value: object, column: Column) -> str:
 
 
 def figure(row: Any, column: Column) -> str:
-    """Writes a row's figure like a cell, plain numbers grouped, an estimate with its error."""
+    """Writes a row's figure like a cell, plain numbers grouped, an estimate as one."""
     value = column_of(row, column.name)
     is_plain = isinstance(value, int) and not column.unit
     text = f"{value:,}" if is_plain else cell(value, column)
-    return text + error(row, column.name, column.unit)
+    return estimated(text, row, column.name, column.unit)
 
 
-def error(row: Any, name: str, unit: str) -> str:
-    """Returns ' ±56' for a figure that was scaled up from one lock in N, else ''."""
+def estimated(text: str, row: Any, name: str, unit: str) -> str:
+    """Returns a figure's text, as '~521 ±56' where it was scaled up from a sample."""
     found = column_of(row, f"{name}_error") if name in ("count", "sum") else None
-    return "" if found is None else f" ±{number(found, unit)}"
+    return text if found is None else f"~{text} ±{number(found, unit)}"
 
 
 def shortened(cgroup: str) -> str:
-    """Cuts the beginning off a long cgroup path: its end says most."""
-    return f"…{cgroup[1 - CGROUP :]}" if len(cgroup) > CGROUP else cgroup
+    """Cuts ids of containers and the beginning off a long cgroup path: its end says most."""
+    path = with_short_ids(cgroup)
+    return f"…{path[1 - CGROUP :]}" if len(path) > CGROUP else path
 
 
 def who(comm: str | None, pid: int | None) -> str:

@@ -3,7 +3,7 @@
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from mmaplock_bt.renderers.text.cells import PARTIES, SHOWN, cell, error, more, number
+from mmaplock_bt.renderers.text.cells import PARTIES, SHOWN, cell, estimated, more, number
 from mmaplock_bt.result.buckets import merged
 from mmaplock_bt.result.model import HistogramData
 from mmaplock_bt.result.rows import Bucket, HistogramRow, Interval, Row
@@ -40,6 +40,7 @@ def _together(rows: list[HistogramRow]) -> list[HistogramRow]:
 def _histogram(row: HistogramRow, unit: str, window_ns: int) -> RenderableType:
     quantiles = row["quantiles"]
     key, figures = _key(row["key"]), _figures(row, unit, window_ns)
+    about = _about(row)
     # A long key has a line of its own: no figure is cut off behind it.
     head = [f"  {key}", f"    {figures}"] if len(key) > KEY else [f"  {key}  {figures}"]
     lines = [
@@ -49,19 +50,26 @@ def _histogram(row: HistogramRow, unit: str, window_ns: int) -> RenderableType:
             style="dim",
         ),
     ]
-    return Group(*lines, *_bars(row["buckets"], unit))
+    return Group(*lines, *_bars(row["buckets"], unit, about))
 
 
 def _figures(row: HistogramRow, unit: str, window_ns: int) -> str:
+    count = estimated(f"{row['count']:,}", row, "count", "")
+    total = estimated(number(row["sum"], unit), row, "sum", unit)
+    about = _about(row)
     return (
-        f"count {row['count']:,}{error(row, 'count', '')}"
-        f"{_rate(row['count'], window_ns)}  total {number(row['sum'], unit)}"
-        f"{error(row, 'sum', unit)}{_share(row['sum'], unit, window_ns)}"
+        f"count {count}{_rate(row['count'], window_ns, about)}"
+        f"  total {total}{_share(row['sum'], unit, window_ns, about)}"
         f"  max {number(row['max'], unit)}"
     )
 
 
-def _bars(buckets: list[Bucket], unit: str) -> list[Text]:
+def _about(row: HistogramRow) -> str:
+    """The mark of an estimate."""
+    return "~" if "count_error" in row else ""
+
+
+def _bars(buckets: list[Bucket], unit: str, about: str) -> list[Text]:
     octaves = _octaves(buckets)
     most = max(octaves.values())
     lines = []
@@ -71,7 +79,8 @@ def _bars(buckets: list[Bucket], unit: str) -> list[Text]:
         bar = "█" * round(BAR * count / most) or ("▏" if count else "")
         line = Text(f"    {low:>9} ")
         line.append(f"{bar:<{BAR}}", style="cyan")
-        lines.append(line.append(f" {count:>11,}"))
+        shown = f"{about if count else ''}{count:,}"
+        lines.append(line.append(f" {shown:>11}"))
     return lines
 
 
@@ -91,16 +100,16 @@ def _key(key: Row) -> str:
     )
 
 
-def _rate(count: int, window_ns: int) -> str:
-    return f" ({count * 10**9 / window_ns:,.0f}/s)" if window_ns else ""
+def _rate(count: int, window_ns: int, about: str) -> str:
+    return f" ({about}{count * 10**9 / window_ns:,.0f}/s)" if window_ns else ""
 
 
-def _share(total: int | None, unit: str, window_ns: int) -> str:
+def _share(total: int | None, unit: str, window_ns: int, about: str) -> str:
     """Of the window; above 100 % where several threads or address spaces add up."""
     if total is None or unit != "ns" or not window_ns:
         return ""
     percent = 100 * total / window_ns
-    return f" ({percent:{',.0f' if percent >= 100 else '.2g'}} % of the window)"
+    return f" ({about}{percent:{',.0f' if percent >= 100 else '.2g'}} % of the window)"
 
 
 def _interval(ends: Interval, unit: str) -> str:

@@ -12,7 +12,7 @@ from mmaplock_bt.renderers.text.cells import (
     SHOWN,
     STACKS,
     cell,
-    error,
+    estimated,
     figure,
     frames,
     more,
@@ -65,7 +65,7 @@ def _paragraph(row: TableRow, keys: list[Column], declared: Output) -> list[Text
     flat: Any = {**row, **row["key"]}
     names = [one.name for one in (*keys, *declared.figures)]
     first = Text("  ")
-    total = number(row["sum"], declared.unit) + error(row, "sum", declared.unit)
+    total = estimated(number(row["sum"], declared.unit), row, "sum", declared.unit)
     first.append(total, style="bold")
     if flat.get("cause"):
         first.append(f"  {safe(flat['cause'])}", style="bold")
