@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from mmaplock_bt.analysis.kept import Raw
-from mmaplock_bt.analysis.naming import Reads, View, nothing, reader
+from mmaplock_bt.analysis.naming import TOLD_BY_THREAD, Reads, View, nothing, reader
 from mmaplock_bt.analysis.weights import Weights
 from mmaplock_bt.result.estimates import Spread
 from mmaplock_bt.result.rows import AnyRow, TableRow, column
@@ -21,6 +21,12 @@ STEADY = 0.1  # how far an interval may be from the usual one, as a share of it
 BURST = 2  # what is closer together than the widest gap / BURST is one occurrence
 MOST = 20_000  # groups of a table
 STARTS = 200_000  # rows from which the rhythms of a table's groups are told
+
+
+def is_by_process(output: Group) -> bool:
+    """Whether its rows name processes: `comm` without a thread beside it."""
+    named = {one.name for one in (*output.columns, *output.figures)}
+    return "comm" in named and "tid" not in named
 
 
 def group(output: Group, rows: Sequence[AnyRow]) -> list[TableRow]:
@@ -86,6 +92,8 @@ class Grouping:
         self._members: dict[Any, Member] = {}
         self._rest = Member((), 0, output)
         self._key = _key(names, told)
+        if is_by_process(output) and TOLD_BY_THREAD.issubset(names):
+            self._key = _key_of_threads(self._key, names)
         self._value = reader(names, output.value)
         self._top = reader(names, "max") if "max" in names else self._value
         self._weight = reader(names, output.weight) if output.weight else None
@@ -178,6 +186,12 @@ def _key(names: tuple[str, ...], told: Sequence[str]) -> Callable[[Raw], Any]:
     """What tells rows apart; a column that they lack does not."""
     places = [names.index(name) for name in dict.fromkeys(told) if name in names]
     return itemgetter(*places) if places else nothing
+
+
+def _key_of_threads(key_of: Callable[[Raw], Any], names: tuple[str, ...]) -> Callable[[Raw], Any]:
+    """Threads of one name may be of several processes; a leader has its process's name."""
+    pid, tid = names.index("pid"), names.index("tid")
+    return lambda row: (key_of(row), None if row[pid] == row[tid] else row[pid])
 
 
 def period(starts: Sequence[int]) -> tuple[int | None, int | None]:

@@ -126,11 +126,14 @@ class Making:
         source = self._made[output.of]
         if output.of not in self._tallies:
             return _data(output, grouping.group(output, source.rows), source.lacks)
-        found = self._tallies[output.of].groups[name]
+        tally, reads = self._tallies[output.of], self._reads[output.of]
+        found = tally.groups[name]
+        if grouping.is_by_process(output):
+            reads = naming.by_process(reads, tally.names, self.got)
         lacks = [source.lacks] if source.lacks else []
         if found.left:
             lacks.append(f"more than {grouping.MOST:,} groups: {found.left:,} events are in none")
-        return _data(output, found.table(self._reads[output.of]), "; ".join(lacks))
+        return _data(output, found.table(reads), "; ".join(lacks))
 
     def _derive(self, name: str, output: Derived) -> str:
         """Tallies what is derived; returns what it lacks."""

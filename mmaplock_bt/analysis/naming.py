@@ -9,6 +9,7 @@ from mmaplock_bt.result.rows import Row
 from mmaplock_bt.spec.outputs import Output
 from mmaplock_bt.stream.collect import Collected
 
+TOLD_BY_THREAD = {"pid", "tid", "comm"}
 Read = Callable[[Raw], Any]
 Reads = Mapping[str, Read]
 
@@ -40,6 +41,23 @@ def row(raw: Raw, reads: Reads) -> Row:
     """Returns a raw row as a row."""
     found: Any = {name: read(raw) for name, read in reads.items()}
     return found  # type: ignore[no-any-return]
+
+
+def by_process(reads: Reads, names: tuple[str, ...], got: Collected) -> Reads:
+    """Returns what reads raw rows of these columns where `comm` is to be the process's name.
+
+    A leader's name is its process's; of another thread's process the script has told it.
+    """
+    if not TOLD_BY_THREAD.issubset(names):
+        return reads
+    pid_of, tid_of, comm_of = (reads[name] for name in ("pid", "tid", "comm"))
+
+    def comm(raw: Raw) -> Any:
+        pid = pid_of(raw)
+        named = None if pid is None or pid == tid_of(raw) else got.comm(pid)
+        return comm_of(raw) if named is None else named
+
+    return {**reads, "comm": comm}
 
 
 def nothing(_raw: Raw) -> None:

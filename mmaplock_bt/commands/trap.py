@@ -22,6 +22,7 @@ from mmaplock_bt.renderers import findings
 from mmaplock_bt.result.model import Result
 from mmaplock_bt.result.saved import to_json
 from mmaplock_bt.spec import declaration
+from mmaplock_bt.spec.columns import ALONE_KINDS
 from mmaplock_bt.spec.profile import Profile
 from mmaplock_bt.stream import bpftrace_json, records
 from mmaplock_bt.stream.recording import Head
@@ -39,8 +40,8 @@ SELECTION = (
 _LIMIT = re.compile(r"\s*(hold|wait)\s*>=?\s*(\S.*?)\s*")
 _ENDED = {"holds": ("hold", "hold_ns"), "waits": ("wait", "wait_ns")}  # of templates/_trap.bt.j2
 _KEPT = (
-    bpftrace_json.Attached, records.Opened, records.Whose, records.Thread, records.Holder,
-    records.Running, records.CgroupPaths,
+    bpftrace_json.Attached, records.Opened, records.Named, records.Whose, records.Thread,
+    records.Holder, records.Running, records.CgroupPaths,
 )  # fmt: skip
 
 
@@ -148,6 +149,8 @@ class Trap:
             case Event(output=name, values=values) if name in _ENDED:
                 self.recent.append(record)
                 kind, column = _ENDED[name]
+                if kind == "hold" and values["owner_kind"] in ALONE_KINDS:
+                    return None
                 if values[column] >= self.limits.by_kind.get(kind, 2**63):
                     return f"a {kind} lasted {format_ns(values[column])}"
             case Trailer():
@@ -160,9 +163,15 @@ class Trap:
         for span in look.spans:
             kind = "wait" if span.state == "wait" else "hold"
             age_ns = look.now_ns - span.since_ns
-            if age_ns >= self.limits.by_kind.get(kind, 2**63):
+            if age_ns >= self.limits.by_kind.get(kind, 2**63) and not self._is_alone(kind, span.mm):
                 return f"a {span.mode} {kind} is open for {format_ns(age_ns)}"
         return None
+
+    def _is_alone(self, kind: str, mm: str) -> bool:
+        """Whether it is a hold of an address space that nobody else can ask for."""
+        told = (r for r in reversed(self.known) if isinstance(r, records.Whose) and r.mm == mm)
+        last = next(told, None)
+        return kind == "hold" and last is not None and last.owner_kind in ALONE_KINDS
 
     def _is_free(self) -> bool:
         """Whether no capture runs; the end of one arms the trap again."""

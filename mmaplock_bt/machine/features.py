@@ -110,6 +110,8 @@ FUNCTIONS = {
     # a46023d5616e (after 6.18; another use up to 6.12): programs on raw tracepoints are preempted,
     # and the events of whoever comes in between are dropped. perf's way keeps preemption off.
     "tracepoint_srcu": (BTF, b"\0tracepoint_srcu_srcu_data\0"),
+    # f7cfd871ae0c (5.11): an rwsem that exec_mmap writes; by it an exec that ends is told.
+    "exec_update_lock": (BTF, b"\0exec_update_lock\0"),
 }
 
 

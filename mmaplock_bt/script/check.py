@@ -25,7 +25,7 @@ VALUES = {
     "hold_ended": (*_ALWAYS, "hold_ns"),
     "cleanup": (),
 }
-OWNERS = ("owner", "owner_pid", "owner_kind", "whose", "self", "actor_kind")
+OWNERS = ("owner", "owner_pid", "owner_kind", "whose", "self", "actor_pid", "actor_kind")
 _MEASURED = ("wait_ns", "hold_ns")
 _FILLED_IN_PYTHON = {"cause"}
 _FILLED_BY_BEHIND = {"label", "behind"}

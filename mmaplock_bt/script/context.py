@@ -26,6 +26,7 @@ TRACER_FRAMES = 4  # frames on top of a stack that belong to the tracing itself
 RUNNING_FRAMES = 24  # of a sampled holder
 CGROUP_DEPTH = 12  # levels that a cgroup filter looks up from a process
 STACK_DEPTH = 16  # where the template has no parameter of the stack's name
+THREADS = {"tid", "pid", "comm"}  # of an event: beside its thread's name the process's is told
 OWNER_COLUMNS = {"owner_pid", "owner_comm", "owner_kind", "actor_kind", "cgroup"}
 NUMBERS = ("memory_controller", "mmap_lock_offset")  # facts that are numbers, or '' for unknown
 Facts = dict[str, bool | str]
@@ -74,7 +75,7 @@ def given(
         "live": profile.keeps_overhead and profile.locks == "all" and not by_hand,
         "every": {o.every for o in outputs.values() if isinstance(o, Counted)},
         "remembers_owners": any(o["remembers_owner"] for o in printed.values()),
-        "names": not by_hand and _keyed_by(printed, "pid", "owner_pid"),
+        "names": not by_hand and _names(printed),
         "tells_cgroups": not by_hand and _keyed_by(printed, "cgroup"),
     }
 
@@ -106,14 +107,15 @@ def _in_a_format(text: str) -> str:
 
 
 def _output(output: Output, params: dict[str, int], outputs: Outputs, *, by_hand: bool) -> Data:
-    columns = [_column(column, params) for column in output.printed]
     names = {column.name for column in output.printed}
+    columns = [_column(column, params, by_thread="tid" in names) for column in output.printed]
     return {
         "kind": output.kind,
         "unit": output.unit,
         "has_totals": output.kind in ("histogram", "table") and not _totals(output, outputs),
         "columns": columns,
         "for_people": _for_people(columns),
+        "tells_threads": names >= THREADS,
         "needs_owner": bool(names & OWNER_COLUMNS),
         "needs_cgroup": "cgroup" in names,
         # what is counted on every lock; and whoever reads the rest is rare enough to pay for it
@@ -138,8 +140,8 @@ def _for_people(columns: list[Data]) -> list[Data]:
     return sorted(shown, key=_rank)
 
 
-def _column(column: Column, params: dict[str, int]) -> Data:
-    """A stack of depth 0 is not printed at all."""
+def _column(column: Column, params: dict[str, int], *, by_thread: bool) -> Data:
+    """A stack of depth 0 is not printed at all; without a tid it is the process that is named."""
     depth = params.get(column.name, STACK_DEPTH) if column.is_stack else None
     return {
         "name": column.name,
@@ -148,6 +150,7 @@ def _column(column: Column, params: dict[str, int]) -> Data:
         "expression": column.expression,
         "depth": depth,
         "is_printed": depth != 0,
+        "is_process": column.name == "comm" and not by_thread,
     }
 
 
@@ -218,6 +221,12 @@ def _cgroups(profile: Profile) -> dict[str, int]:
     """The ids of the cgroups in the filter, 0 for none. Raises UsageError."""
     sides = {"owner": profile.filter.owner, "actor": profile.filter.actor}
     return {name: cgroup_id(side.cgroup) if side.cgroup else 0 for name, side in sides.items()}
+
+
+def _names(printed: dict[str, Data]) -> bool:
+    """Whether processes get names: those in keys, and those whose threads events name."""
+    by_thread = any(output["tells_threads"] for output in printed.values())
+    return by_thread or _keyed_by(printed, "pid", "owner_pid")
 
 
 def _keyed_by(printed: dict[str, Data], *names: str) -> bool:

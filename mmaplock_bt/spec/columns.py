@@ -14,7 +14,8 @@ ColumnUnit = Literal["", "ns", "bytes", "permille"]
 
 # A label's place is the number that a script prints for it: append, never reorder.
 MODES = ("read", "write")
-OWNER_KINDS = ("process", "fork_child", "exec", "teardown", "kernel", "unknown")
+OWNER_KINDS = ("process", "fork_child", "exec", "teardown", "kernel", "unknown", "shared")
+ALONE_KINDS = ("fork_child", "teardown")  # nobody else can ask for the lock: not yet, no longer
 ACTOR_KINDS = ("process", "kernel")
 STATES = (
     *("wait", "hold"),
@@ -52,12 +53,13 @@ _FROM_KERNEL = (
     Column("mode", "enum", help="how the lock is taken", labels=MODES),
     Column("tid", help="the actor's thread"),
     Column("pid", help="the actor's process"),
-    Column("comm", "text", help="the actor's name"),
+    Column("comm", "text", help="the actor's name: beside tid its thread's, else its process's"),
     Column("actor_kind", "enum", help="whether the actor is a kernel thread", labels=ACTOR_KINDS),
     Column("owner_pid", help="the process whose address space it is; null where none is left"),
-    Column("owner_comm", "text", help="the owner's name"),
-    Column("owner_kind", "enum", help="what the address space is at that moment",
-           labels=OWNER_KINDS),
+    Column("owner_comm", "text", help="the owner's name, which is its leader's (--owner-comm)"),
+    Column("owner_kind", "enum", labels=OWNER_KINDS,
+           help="what the address space is at that moment (shared: the actor's parent's, from "
+           "vfork or posix_spawn to exec)"),
     Column("cgroup", "cgroup", help="the owner's memory cgroup"),
     Column("mm", "hex", help="the address space"),
     Column("hold_ns", unit="ns", help="how long the hold lasted"),

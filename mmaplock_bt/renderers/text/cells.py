@@ -24,6 +24,7 @@ _WHOSE = {
     "fork_child": "on the newborn child of {}",
     "exec": "on the new image of {}",
     "teardown": "tearing down {}",
+    "shared": "on the address space that it shares with {}",
 }
 
 

@@ -6,8 +6,9 @@ from mmaplock_bt.commands import trap
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.result.saved import from_json
 from mmaplock_bt.spec import declaration
+from mmaplock_bt.spec.columns import OWNER_KINDS
 from mmaplock_bt.stream.records import Decoder, Look, Span, Trailer
-from tests.builders import head
+from tests.builders import escaped, head, printed, stack_text
 
 
 def test_limits():
@@ -95,3 +96,26 @@ def test_a_bpftrace_that_died_is_its_failure(tmp_path):
     one = trap.Trap(trap.Limits({}, 2, 1, 10**9), tmp_path, lambda _: Capture(), lambda _: None)
     assert one.watch(head(outputs), [Trailer("bpftrace_died", 5, failure="it died")]) == []
     assert one.failure == "it died"
+
+
+def test_a_hold_that_nobody_can_wait_for_springs_nothing(tmp_path):
+    """A process that is torn down holds its own lock, however long; a wait is somebody's."""
+    outputs = declaration.shipped("_trap").declaration.outputs
+    limits = trap.Limits({"hold": 100, "wait": 100}, keep=9, captures=9, disk_bytes=10**9)
+    teardown, comm = OWNER_KINDS.index("teardown"), escaped(b"a")
+
+    def sprung(*records):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        one = trap.Trap(limits, folder, lambda _: Capture(), lambda _: None)
+        lines = [*records, Trailer("interrupt", 1).line()]
+        return one.watch(head(outputs), Decoder(outputs).decode(lines))
+
+    def ended(kind):
+        return printed(f"holds|5|500|0|1|1|{comm}|0|1|{comm}|{kind}|0|ab|{stack_text(['f+1'])}")
+
+    def open_(state):
+        span = Span(state, 1, "0x00000000000000ab", "read", 0)
+        return printed(f"whose|ab|1|{teardown}|0|{comm}"), Look(500, False, (span,)).line()
+
+    assert sprung(ended(0)) and not sprung(ended(teardown))
+    assert sprung(*open_("wait")) and not sprung(*open_("hold"))

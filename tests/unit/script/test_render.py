@@ -19,6 +19,7 @@ FACTS: dict[str, bool | str] = {
     "memcg_field": "memcg_id",
     "memory_controller": "4",
     "rwsem_owner": True,
+    "exec_update_lock": True,
 }
 FIXED = Machine("6.18.0", "x86_64", 2, "0.17.0", "bpftrace", FACTS)
 RAW = replace(
