@@ -86,14 +86,18 @@ def move(pid, folder):
     (folder / "cgroup.procs").write_text(str(pid))
 
 
-def opened(*filters):
-    """Runs of hold-times with these filters; their windows are open at once."""
+def opened(*filters, profile="hold-times", profiles=None):
+    """Runs of a profile with these filters; their windows are open at once.
 
-    def start(words):
-        return begun("hold-times", "--format", "json", *words)
+    `profiles` are others by the run's place.
+    """
+
+    def start(turn):
+        name = (profiles or {}).get(turn, profile)
+        return begun(name, "--format", "json", *filters[turn])
 
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(start, filters))
+        return list(pool.map(start, range(len(filters))))
 
 
 def ended(runs):
