@@ -11,6 +11,7 @@ from mmaplock_bt.errors import UsageError
 from mmaplock_bt.judging import verdicts
 from mmaplock_bt.result import estimates
 from mmaplock_bt.result.buckets import histogram_row, merged, upper
+from mmaplock_bt.result.estimates import Spread
 from mmaplock_bt.result.observe import observe
 from mmaplock_bt.result.rows import Bucket
 from mmaplock_bt.spec import gates
@@ -107,3 +108,27 @@ def test_what_is_no_share_is_refused(text):
 
 def test_a_share():
     assert [parse_sample(text) for text in ("1/16", " 1 / 7 ", "1/1")] == [16, 7, 1]
+
+
+def test_rows_that_stand_for_others_are_within_their_error_19_times_in_20():
+    """As a template samples what is short: long values all, of the others one in N."""
+    dice = random.Random(104_729)
+    values = [dice.randrange(1000, 50_000) for _ in range(5003)]
+    hits = {"count": 0, "sum": 0}
+    for _ in range(ROUNDS):
+        spread, count, total = Spread(), 0, 0
+        for value in values:
+            weight = 1 if value > 45_000 else N
+            if dice.randrange(weight) == 0:
+                spread.add(value, weight)
+                count, total = count + weight, total + weight * value
+        error = spread.errors()
+        hits["count"] += abs(count - len(values)) <= error["count_error"]
+        hits["sum"] += abs(total - sum(values)) <= error["sum_error"]
+    assert all(ROUNDS * 0.92 <= hit < ROUNDS for hit in hits.values()), hits
+
+
+def test_what_was_seen_itself_is_no_estimate():
+    spread = Spread()
+    spread.add(7, 1)
+    assert spread.errors() == {}

@@ -1,0 +1,64 @@
+"""Names: an event has its thread's, a table made of events the process's."""
+
+from mmaplock_bt.analysis import analyse
+from mmaplock_bt.result.observe import observe
+from mmaplock_bt.spec import gates
+from mmaplock_bt.stream.records import Trailer
+from tests.builders import declared, escaped, head, printed, shown_as_table
+
+WEIGHT = {"name": "weight", "expression": "$w"}
+OUTPUTS = declared(
+    holds={"kind": "events", "title": "H", "unit": "ns",
+           "fields": ["time_ns", "hold_ns", "tid", "pid", "comm", WEIGHT]},
+    names={"kind": "table", "title": "N", "unit": "ns", "of": "holds", "value": "hold_ns",
+           "keys": ["comm"], "distinct": {"processes": "pid"}, "weight": "weight"},
+    threads={"kind": "table", "title": "T", "unit": "ns", "of": "holds", "value": "hold_ns",
+             "keys": ["tid", "comm"]},
+)  # fmt: skip
+
+
+def hold(ns, tid, pid, comm, weight=1):
+    """In the order in which the script prints: the columns as they are declared."""
+    values = {"time_ns": 10**6, "hold_ns": ns, "tid": tid, "pid": pid, "comm": escaped(comm),
+              "weight": weight}  # fmt: skip
+    return printed("|".join(["holds", *(str(values[c.name]) for c in OUTPUTS["holds"].printed)]))
+
+
+def name(pid, comm):
+    return printed(f"name|{pid}|1|{escaped(comm)}")
+
+
+def analysed(*lines):
+    stream = [head(OUTPUTS).line(), *lines, Trailer("duration", 10**9).line()]
+    return analyse.analyse_lines(stream)
+
+
+def test_threads_of_one_name_are_of_their_processes():
+    """Two processes have a thread `worker`; of one that was not told, the thread's name is left."""
+    result = analysed(
+        name(10, b"mysqld"), hold(2, 11, 10, b"worker"), hold(3, 10, 10, b"mysqld"),
+        name(20, b"java"), hold(5, 21, 20, b"worker"), hold(7, 31, 30, b"worker"),
+    )  # fmt: skip
+    rows = {row["key"]["comm"]: (row["count"], row["sum"]) for row in result.table("names")}
+    assert rows == {"mysqld": (2, 5), "java": (1, 5), "worker": (1, 7)}
+    assert {row["key"]["comm"] for row in result.table("threads")} == {"worker", "mysqld"}
+    assert [row["comm"] for row in result.events("holds")].count("worker") == 3
+
+
+def test_many_short_processes_of_one_name_are_one_group():
+    result = analysed(*(hold(3, pid, pid, b"cat") for pid in range(101, 138)))
+    (row,) = result.table("names")
+    assert (row["count"], row["processes"]) == (37, 37)
+
+
+def test_a_row_that_stands_for_others_is_an_estimate_in_tables_and_gates():
+    result = analysed(hold(10, 1, 1, b"a", 97), hold(500, 1, 1, b"a"), hold(9, 2, 2, b"b"))
+    a, b = sorted(result.table("names"), key=lambda row: row["key"]["comm"])
+    assert (a["count"], a["count_error"]) == (98, 193)  # 2 * sqrt(97 * 96), rounded up
+    assert "count_error" not in b
+    shown = shown_as_table(result)
+    lines = {line.split()[0]: line for line in shown.splitlines() if line.strip()}
+    assert "~98 ±193" in lines["a"] and "~1.47 µs ±" in lines["a"] and "~" not in lines["b"]
+    seen = observe(gates.metric("names{comm=a}.count", OUTPUTS), result)
+    assert (seen.low, seen.figure, seen.high) == (0, 98, 291)
+    assert observe(gates.metric("names{comm=b}.count", OUTPUTS), result).high == 1
