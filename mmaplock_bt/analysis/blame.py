@@ -11,7 +11,18 @@ SHOWN = 5
 EXPLAINS = 0.5  # the share of a wait from which one cause is named for it
 _WHOSE = ("owner_pid", "owner_comm", "owner_kind", "mm")
 _CHARGED_TO = (
-    *("pid", "tid", "comm", "actor_kind", "owner_pid", "owner_comm", "owner_kind", "cgroup", "mm"),
+    *(
+        "pid",
+        "tid",
+        "comm",
+        "process",
+        "actor_kind",
+        "owner_pid",
+        "owner_comm",
+        "owner_kind",
+        "cgroup",
+        "mm",
+    ),
     *("mode", "hold_ns", "cause", "kernel_stack"),
 )
 
@@ -96,9 +107,9 @@ def _charged(row: Any, wait: Span, ns: int, number: int | None) -> Row:
 
 
 def _process(row: Any) -> str | None:
-    """The name of the actor's process: a thread that is in its own address space has another."""
+    """The name of the actor's process, which the row's `process` tells, or the owner's is."""
     is_own = row.get("pid") is not None and row.get("pid") == row.get("owner_pid")
-    name: str | None = row.get("owner_comm") if is_own else row.get("comm")
+    name: str | None = row.get("owner_comm") if is_own else row.get("process") or row.get("comm")
     return name
 
 

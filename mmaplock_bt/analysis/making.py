@@ -143,7 +143,8 @@ class Making:
         derive = output.derive
         waits, holds = self._spans(derive.waits), self._spans(derive.holds)
         for span in self._made[derive.open].rows if derive.open else ():
-            _add_open(span, waits, holds)
+            process = naming.process(span, self.got)
+            _add_open({**span, "process": process}, waits, holds)
         derived = DERIVATIONS[derive.by](waits, holds)
         for batch in _batches(_raw(row, names) for row in derived):
             tally.add(batch)
@@ -153,9 +154,10 @@ class Making:
         """The waits or holds of an output, in its order, as far as they were kept."""
         if name not in self._tallies:
             return list(self._made[name].rows)  # type: ignore[arg-type]
-        found: list[Any] = [
-            View(raw, self._reads[name]) for raw in self._tallies[name].kept.leading()
-        ]
+        tally, reads = self._tallies[name], self._reads[name]
+        by_process = naming.by_process(reads, tally.names, self.got)
+        reads = {**reads, "process": by_process["comm"]} if "comm" in reads else reads
+        found: list[Any] = [View(raw, reads) for raw in tally.kept.leading()]
         return _sorted(self._declared[name], found)
 
     def _lacking(self, names: Iterable[str]) -> str:

@@ -44,20 +44,24 @@ def row(raw: Raw, reads: Reads) -> Row:
 
 
 def by_process(reads: Reads, names: tuple[str, ...], got: Collected) -> Reads:
-    """Returns what reads raw rows of these columns where `comm` is to be the process's name.
+    """Returns what reads raw rows of these columns where `comm` is to be the process's name."""
+    if not TOLD_BY_THREAD.issubset(names):
+        return reads
+
+    def comm(raw: Raw) -> str | None:
+        return process(View(raw, reads), got)
+
+    return {**reads, "comm": comm}
+
+
+def process(row: Any, got: Collected) -> str | None:
+    """Returns the name of the process whose thread is in a row.
 
     A leader's name is its process's; of another thread's process the script has told it.
     """
-    if not TOLD_BY_THREAD.issubset(names):
-        return reads
-    pid_of, tid_of, comm_of = (reads[name] for name in ("pid", "tid", "comm"))
-
-    def comm(raw: Raw) -> Any:
-        pid = pid_of(raw)
-        named = None if pid is None or pid == tid_of(raw) else got.comm(pid)
-        return comm_of(raw) if named is None else named
-
-    return {**reads, "comm": comm}
+    pid, comm = row.get("pid"), row.get("comm")
+    named = None if pid is None or pid == row.get("tid") else got.comm(pid)
+    return comm if named is None else named
 
 
 def nothing(_raw: Raw) -> None:

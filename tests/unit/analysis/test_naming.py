@@ -2,9 +2,9 @@
 
 from mmaplock_bt.analysis import analyse
 from mmaplock_bt.result.observe import observe
-from mmaplock_bt.spec import gates
+from mmaplock_bt.spec import declaration, gates
 from mmaplock_bt.stream.records import Trailer
-from tests.builders import declared, escaped, head, printed, shown_as_table
+from tests.builders import declared, escaped, head, printed, shown_as_table, stack_text
 
 WEIGHT = {"name": "weight", "expression": "$w"}
 OUTPUTS = declared(
@@ -62,3 +62,26 @@ def test_a_row_that_stands_for_others_is_an_estimate_in_tables_and_gates():
     seen = observe(gates.metric("names{comm=a}.count", OUTPUTS), result)
     assert (seen.low, seen.figure, seen.high) == (0, 98, 291)
     assert observe(gates.metric("names{comm=b}.count", OUTPUTS), result).high == 1
+
+
+def event(output, declared_columns, **values):
+    """A line of an events output; columns that are not given are 0, or empty."""
+    empty = {"text": escaped(b""), "kernel_stack": stack_text(["f+1"]), "hex": "ab"}
+    told = (str(values.get(c.name, empty.get(c.type, 0))) for c in declared_columns)
+    return printed("|".join([output, *told]))
+
+
+def test_waiting_is_charged_to_the_process_of_a_thread():
+    """An agent's thread `reader` holds the lock of a daemon, whose thread `helper` waits."""
+    outputs = declaration.shipped("overview").declaration.outputs
+    owner = {"owner_pid": 10, "owner_comm": escaped(b"mydaemon")}
+    lines = [
+        name(20, b"agent"),
+        event("holds", outputs["holds"].printed, time_ns=9 * 10**6, hold_ns=8 * 10**6, tid=21,
+              pid=20, comm=escaped(b"reader"), **owner),
+        event("waits", outputs["waits"].printed, time_ns=9 * 10**6, wait_ns=5 * 10**6, tid=11,
+              pid=10, comm=escaped(b"helper"), **owner),
+    ]  # fmt: skip
+    stream = [head(outputs).line(), *lines, Trailer("duration", 10**9).line()]
+    (row,) = analyse.analyse_lines(stream).table("culprits")
+    assert (row["key"]["victim"], row["key"]["culprit"]) == ("mydaemon", "agent")
