@@ -211,15 +211,18 @@ def test_a_vforks_child_takes_its_parents_lock_as_its_own(traced, vforks):
     assert len({row["pid"] for row in inside(parents, "do_exit")}) == 19
 
 
-@pytest.mark.parametrize("profile", ["foreign-holds", "blame"])
-def test_a_vforks_child_is_not_foreign(traced, vforks, profile):
-    threshold = ("--set", "threshold=0") + ("--set", "behind=0") * (profile == "blame")
-    result = traced(profile, "--locks", "all", *threshold, "--", *vforks)
-    if profile == "foreign-holds":
-        assert not result.outputs["pairs"].rows and not result.outputs["foreign"].rows
-    holds = result.outputs["foreign_holds" if profile == "foreign-holds" else "holds"].rows
-    foreign = [r for r in holds if r["owner_kind"] == "process" and r["pid"] != r["owner_pid"]]
-    assert not foreign
+def test_a_vforks_child_is_not_foreign(traced, vforks):
+    result = traced("foreign-holds", "--locks", "all", "--set", "threshold=0", "--", *vforks)
+    assert not any(result.outputs[name].rows for name in ("pairs", "foreign", "foreign_holds"))
+
+
+@pytest.mark.parametrize("profile", ["overview", "blame"])
+def test_a_vforks_child_holds_no_other_processs_lock(traced, vforks, profile):
+    words = ("--locks", "all", "--set", "threshold=0", "--set", "behind=0")
+    result = traced(profile, *words, "--", *vforks)
+    holds = [r for r in result.outputs["holds"].rows if r["pid"] != r["owner_pid"]]
+    assert {row["owner_kind"] for row in holds if row["owner_pid"]} == {"shared"}
+    assert profile != "overview" or not result.outputs["foreign"].rows
 
 
 def test_with_a_pid_a_fork_counts_once(kernel):
@@ -258,6 +261,13 @@ def test_a_teardown_is_told_as_one_and_drives_no_gate(traced, end):
     assert longest["comm"] == longest["owner_comm"]
     kinds = {row["key"]["owner_kind"] for row in result.outputs["hold"].rows}
     assert "teardown" in kinds and "process" in kinds
+
+
+def test_an_exit_is_no_trouble(traced):
+    """Whatever a single thread gives back at its end, nobody waited."""
+    argv = [sys.executable, "-I", "-S", "-c", FILLS.format("_exit(0)")]
+    (finding,) = traced("overview", "--", *argv).findings
+    assert finding.harm == "calm"
 
 
 def test_a_teardown_by_whoever_lets_go_last_is_nobodys(kernel, tmp_path):
