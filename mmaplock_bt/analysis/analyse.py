@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from mmaplock_bt.analysis import books, findings
+from mmaplock_bt.analysis import books, causes, findings
 from mmaplock_bt.analysis.making import Making
-from mmaplock_bt.result.model import SCHEMA, Command, Result, Window
+from mmaplock_bt.result.model import SCHEMA, Command, Looked, Result, Window
 from mmaplock_bt.stream import recording
 from mmaplock_bt.stream.collect import Collected, collect
 from mmaplock_bt.stream.recording import Head
@@ -42,8 +42,14 @@ def _result(head: Head, making: Making, stream: Iterable[Record]) -> Result:
         loss=books.loss(got, head.probes, trailer.ended_by, kept),
         messages=got.messages(head.outputs),
         cost=got.cost,
+        looks=_looks(got),
     )
     return replace(result, findings=findings.find(result, head.findings, head.calm))
+
+
+def _looks(got: Collected) -> list[Looked]:
+    found = got.sleepers.sleepers if got.sleepers else ()
+    return [Looked(**vars(one), cause=causes.of_open(one.kernel_stack)) for one in found]
 
 
 def _window(head: Head, got: Collected, trailer: Trailer) -> Window:

@@ -5,6 +5,8 @@ from functools import cache
 
 from mmaplock_bt.spec.causes import patterns
 
+from mmaplock_bt.stream import lock_frames
+
 UNKNOWN_FRAMES = 3
 UNKNOWN = "unknown (no stack)"
 # SYS_ in causes.yaml: what architectures put before the name of a system call.
@@ -29,6 +31,14 @@ def classify(frames: list[str]) -> str:
                 return cause
     known = [name for name in functions if not _ENTRY.match(name)] or functions
     return f"other({' < '.join(known[:UNKNOWN_FRAMES])})" if known else UNKNOWN
+
+
+def of_open(frames: list[str]) -> str:
+    """Returns the cause of a stack that was taken while the lock was waited for, or held.
+
+    What the holder itself waits for, a page perhaps, is not why it took the lock.
+    """
+    return classify(lock_frames.held(frames) or frames)
 
 
 @cache

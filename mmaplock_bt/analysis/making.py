@@ -199,7 +199,8 @@ def _add_open(span: Any, waits: list[Any], holds: list[Any]) -> None:
     if span["state"] == "wait":
         waits.append({**span, "wait_ns": span["age_ns"]})
     else:
-        holds.append({**span, "hold_ns": span["age_ns"]})
+        stack = span["current_stack"]
+        holds.append({**span, "hold_ns": span["age_ns"], "kernel_stack": stack})
 
 
 def _raw(row: Any, names: tuple[str, ...]) -> Raw:

@@ -7,6 +7,7 @@ from mmaplock_bt.result.rows import Row
 from mmaplock_bt.spec.outputs import OpenSpans
 from mmaplock_bt.stream import bpftrace_json, records, stacks
 from mmaplock_bt.stream.collect import Collected, Seen
+from mmaplock_bt.stream.records import Span
 
 Key = tuple[int, str, int]
 
@@ -46,11 +47,17 @@ def _row(seen: Seen, got: Collected, before: Row) -> Row:
         "mm": span.mm,
         "time_ns": naming.since(look.now_ns, got),
         "age_ns": look.now_ns - span.since_ns,
+        "certainty": _certainty(span),
         **_parties(seen, got),
         "current_stack": stack,
-        "cause": causes.classify(stack),
+        "cause": causes.of_open(stack),
     }
     return row  # type: ignore[no-any-return]
+
+
+def _certainty(span: Span) -> str:
+    """The rwsem's owner word names the writer, but of readers the last that came."""
+    return "likely" if span.state not in ("wait", "hold") and span.mode == "read" else "exact"
 
 
 def _parties(seen: Seen, got: Collected) -> dict[str, Any]:

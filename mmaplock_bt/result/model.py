@@ -13,6 +13,7 @@ from mmaplock_bt.spec.outputs import Outputs, Unit
 SCHEMA: Literal[2] = 2
 Outcome = Literal["pass", "fail", "undecided", "inconclusive"]
 EndedBy = Literal["duration", "command", "interrupt", "target_exit", "bpftrace_died", "limit"]
+Role = Literal["waits", "may hold"]
 Kind = TypeVar("Kind")
 _OF_EVERY_LOCK = ("contention_begin", "contention_end", "contended_release")
 _Amount = Annotated[int, Field(ge=0, lt=2**63)]
@@ -299,6 +300,18 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Looked:
+    """A sleeping thread as a look at /proc found it when the window ended; no measurement."""
+
+    tid: Annotated[int, _says("the thread")]
+    pid: Annotated[int, _says("its process")]
+    comm: Annotated[str, _says("its name")]
+    role: Annotated[Role, _says("what its stack says: likely, not certain")]
+    cause: Annotated[str, _says("what it does, told from its kernel stack")]
+    kernel_stack: Annotated[list[str], _says("its kernel frames, innermost first")]
+
+
+@dataclass(frozen=True)
 class Result:
     """All that is known of one window."""
 
@@ -320,6 +333,9 @@ class Result:
         list[Finding] | None,
         _says("what it shows, the worst first; null: the profile has no rules"),
     ] = None
+    looks: Annotated[
+        list[Looked], _says("threads that slept for an mmap_lock, or with it, when it ended")
+    ] = field(default_factory=list)
 
     def events(self, name: str) -> list[Row]:
         """Returns the rows of an events output. Raises KeyError or TypeError for another."""

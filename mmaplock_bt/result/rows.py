@@ -77,6 +77,7 @@ class Row(TypedDict, total=False):
     state: str | None
     age_ns: int | None
     ended: str | None
+    certainty: str | None
     current_stack: Stack | None
     charged: str | None
     charged_ns: int | None

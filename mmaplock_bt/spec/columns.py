@@ -23,6 +23,7 @@ STATES = (
 )
 LABELS = ("one long hold", "starved by overtaking readers", "a queue of writers", "unexplained")
 NO_YES = ("no", "yes")
+CERTAINTIES = ("exact", "likely")
 CHARGED = ("charged", "unexplained")
 
 
@@ -76,6 +77,13 @@ _FROM_PYTHON = (
     Column("state", "enum", help="what is open", labels=STATES),
     Column("age_ns", unit="ns", help="how old an open span was when last seen"),
     Column("ended", "enum", help="whether a later look found it gone", labels=NO_YES),
+    Column(
+        "certainty",
+        "enum",
+        help="how sure it is that this thread holds the lock: of readers "
+        "from before, the last that came is named",
+        labels=CERTAINTIES,
+    ),
     Column("current_stack", "stack", help="the thread's kernel frames when last seen"),
     Column("charged", "enum", help="whether a hold explains the waiting", labels=CHARGED),
     Column("charged_ns", unit="ns", help="the part of a wait that passed behind the hold"),

@@ -54,6 +54,7 @@ class Collected:
     acquired: dict[str, str] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
     looked_ns: int = 0  # when the last look was
+    sleepers: records.Sleepers | None = None
     cost: Cost | None = None
     steps: list[Step] = field(default_factory=list)  # of how many locks one was followed, and when
 
@@ -141,6 +142,10 @@ def _note_own(got: Collected, record: Record) -> None:
             got.user_frames |= {(pid, address): name for address, name in frames.items()}
         case Look():
             _note_look(got, record)
+        case records.Sleepers():
+            got.sleepers = record
+            if record.cut and record.sleepers:
+                got.note("the look at sleeping threads was cut off: there may be more")
         case Trailer():
             got.trailer = record
         case _:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple, get_args
 
 from pydantic import TypeAdapter
 
-from mmaplock_bt.result.model import Cost, EndedBy, Step
+from mmaplock_bt.result.model import Cost, EndedBy, Role, Step
 from mmaplock_bt.spec.columns import ACTOR_KINDS, MODES, OWNER_KINDS, STANDARD, Column, ColumnType
 from mmaplock_bt.spec.outputs import Outputs
 from mmaplock_bt.stream import bpftrace_json, stacks
@@ -301,6 +301,26 @@ class Look(_Own):
 
 
 @dataclass(frozen=True)
+class Sleeper:
+    """A thread that 'waits' for an mmap_lock, or that 'may hold' it, with its kernel frames."""
+
+    tid: int
+    pid: int
+    comm: str
+    role: Role
+    kernel_stack: list[str]
+
+
+@dataclass(frozen=True)
+class Sleepers(_Own):
+    """Threads that a look at /proc found asleep; `cut`: there may be more."""
+
+    TYPE = "mmaplock-bt-sleepers"
+    sleepers: tuple[Sleeper, ...] = ()
+    cut: bool = False
+
+
+@dataclass(frozen=True)
 class Followed(_Own):
     """From `since_ns` after the window's opening on one lock in `sample` was followed.
 
@@ -337,8 +357,8 @@ class Trailer(_Own):
     failure: str | None = None
 
 
-Own = UserFrames | CgroupPaths | Look | Followed | Spent | Trailer
-OWN = (UserFrames, CgroupPaths, Look, Followed, Spent, Trailer)
+Own = UserFrames | CgroupPaths | Look | Sleepers | Followed | Spent | Trailer
+OWN = (UserFrames, CgroupPaths, Look, Sleepers, Followed, Spent, Trailer)
 _OWN: dict[str, type[Own]] = {kind.TYPE: kind for kind in OWN}
 _MARKS = tuple(f'{{"type": "{kind}"' for kind in _OWN)
 Record = Said | Event | Own | bpftrace_json.Record
@@ -408,6 +428,8 @@ def _own(line: str) -> Own | None:
         told = json.loads(line)
         if "spans" in told:
             told["spans"] = tuple(map(Span.read, told["spans"]))
+        if "sleepers" in told:
+            told["sleepers"] = TypeAdapter(tuple[Sleeper, ...]).validate_python(told["sleepers"])
         if "sample" in told:
             step = {name: told[name] for name in ("since_ns", "sample", "ppm")}
             TypeAdapter(Step).validate_json(json.dumps(step), strict=True)

@@ -10,7 +10,12 @@ _PROC_FRAME = re.compile(r"\[<\w+>\] ([^+]+)\+0x([0-9a-f]+)/0x[0-9a-f]+.*")
 
 
 def of_thread(tid: int) -> list[str]:
-    """Returns a thread's frames, innermost first; [] where it runs, is gone, or is unreadable.
+    """Returns a thread's frames, innermost first; [] where it runs, is gone, or is unreadable."""
+    return of_folder(Path(f"/proc/{tid}"))
+
+
+def of_folder(folder: Path) -> list[str]:
+    """Returns the same for a thread's folder below /proc.
 
     The file takes exec_update_lock, which a stuck exec holds: a thread of its own reads it, and
     nobody waits for that longer than PATIENCE_S.
@@ -19,7 +24,7 @@ def of_thread(tid: int) -> list[str]:
 
     def read() -> None:
         with suppress(OSError):
-            for line in Path(f"/proc/{tid}/stack").read_text(errors="replace").splitlines():
+            for line in (folder / "stack").read_text(errors="replace").splitlines():
                 frames.append(_PROC_FRAME.sub(_as_printed, line))
 
     reader = threading.Thread(target=read, daemon=True)

@@ -19,7 +19,7 @@ from mmaplock_bt.script.render import Script, render
 from mmaplock_bt.spec.profile import Profile, merge
 from mmaplock_bt.stream.recording import Head
 from mmaplock_bt.stream.records import OWN, Decoder, Opened, Record, Trailer
-from mmaplock_bt.tracing import descendants, terminal
+from mmaplock_bt.tracing import descendants, look, terminal
 from mmaplock_bt.tracing.bpftrace import ASK_S, Tracer
 from mmaplock_bt.tracing.ending import Options, Stop
 from mmaplock_bt.tracing.held_command import HeldCommand
@@ -162,6 +162,8 @@ class Window:
         yield from self._kept(self._listeners.look(self._tracer, last=True))
         yield from self._told(self._tracer.close_window())
         yield from self._kept(self._listeners.told())
+        if self._stop.command is None or self._options.system_wide:
+            yield from self._kept([look.look(self._chosen.filter.owner.pid)])
 
     def _told(self, lines: Iterable[str]) -> Iterator[Record]:
         """bpftrace's lines as records, with those that listeners add."""

@@ -295,6 +295,43 @@ def test_who_holds_up_others_is_told_while_it_lasts_and_who_holds_up_nobody_is_n
     assert long["tid"] == park.holder.pid and "mem_rw" in str(long["kernel_stack"])
 
 
+def test_a_reader_behind_a_queued_writer_finds_who_held_the_lock_before(tmp_path):
+    """All was on before the window; the reader that comes does not wait for a writer's hold."""
+    with parked(tmp_path, "write", "read") as park:
+        writer, reader = park.workers
+        park.take()
+        park.queue(writer)
+        runs = opened("blame", "-p", str(park.pid))
+        park.queue(reader)
+        park.pause(20 * MS)
+        results = ended(runs)
+        park.let_go()
+    for result in results:
+        (held,) = [row for row in result.outputs["still_open"].rows if row["state"] != "wait"]
+        who = tuple(held[name] for name in ("tid", "comm", "mode", "certainty"))
+        assert who == (park.holder.pid, "holder", "read", "likely")
+        assert "mem_rw" in str(held["current_stack"])
+        (charged,) = [row for row in result.outputs["blame"].rows if row["sum"] >= 20 * MS]
+        assert charged["key"]["pid"] == park.holder.pid
+
+
+def test_a_hang_that_nobody_new_comes_to_is_seen_in_proc(tmp_path):
+    with parked(tmp_path, "write", "read") as park:
+        writer, reader = park.workers
+        park.take()
+        park.queue(writer, reader)
+        (run,) = opened("blame", "-p", str(park.pid), engines=["contended"])
+        (result,) = ended([run])
+        park.let_go()
+    assert not result.outputs["blame"].rows and result.books.starts == 0
+    asleep = {one.tid: (one.role, one.cause, one.pid) for one in result.looks}
+    assert asleep == {
+        writer.tid: ("waits", "madvise", park.pid),
+        reader.tid: ("waits", "mincore", park.pid),
+        park.holder.pid: ("may hold", "cmdline/environ/mem", park.holder.pid),
+    }
+
+
 def told_until_a_hold(run):
     """What it says until it says that a hold is open; it ends by itself where that never comes."""
     for line in run.stderr:

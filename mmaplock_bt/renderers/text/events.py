@@ -24,7 +24,7 @@ MEASURED = ("hold_ns", "wait_ns", "age_ns", "charged_ns")
 _LISTS = ("behind", "queued")
 _HEADLINE = (*MEASURED[:3], "mode", "label", "cause", "state", "ended")
 _WRITER = ("writer_tid", "writer_pid", "writer_comm", "writer_wait_ns")
-_ELSEWHERE = {*_HEADLINE, *PARTIES, *STACKS, *_LISTS, *_WRITER}
+_ELSEWHERE = {*_HEADLINE, "certainty", *PARTIES, *STACKS, *_LISTS, *_WRITER}
 
 
 def events(output: EventsData, declared: Output) -> RenderableType:
@@ -43,9 +43,15 @@ def _advice(row: Row) -> list[Text]:
 def _event(row: Row, declared: Output) -> list[Text]:
     names = [one.name for one in declared.columns]
     lines = [_headline(row, declared)]
-    lines += [Text(f"    {text}") for text in (parties(row, names),) if text]
+    lines += [Text(f"    {text}{_doubt(row)}") for text in (parties(row, names),) if text]
     lines += [Text(f"    {text}", style="dim") for text in (_extra(row, declared),) if text]
     return [*lines, *_behind(row), *_queued(row), *frames(row)]
+
+
+def _doubt(row: Row) -> str:
+    return (
+        " (likely: of readers, the lock names the last)" if row.get("certainty") == "likely" else ""
+    )
 
 
 def _headline(row: Row, declared: Output) -> Text:

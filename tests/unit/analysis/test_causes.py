@@ -23,3 +23,12 @@ def test_causes_of_stacks_of_several_kernels():
     assert {cause: causes.classify(stack) for cause, stack in told.items()} == {
         cause: cause.strip() for cause in told
     }
+
+
+def test_what_a_holder_waits_for_is_not_why_it_took_the_lock():
+    page = ["request_wait_answer+1", "filemap_fault+2", "handle_mm_fault+3"]
+    remote = [*page, "__get_user_pages+4", "__access_remote_vm+5", "mem_rw+6"]
+    assert causes.classify(remote) == "page fault"
+    assert causes.of_open(remote) == "cmdline/environ/mem"
+    assert causes.of_open([*page, "exc_page_fault+4"]) == "page fault"
+    assert causes.of_open([]) == causes.UNKNOWN

@@ -21,6 +21,8 @@ from mmaplock_bt.stream.records import (
     Followed,
     Look,
     Named,
+    Sleeper,
+    Sleepers,
     Span,
     Spent,
     Trailer,
@@ -231,6 +233,7 @@ ONE_OF_EACH = [
     Trailer("command", 5, 0, 7, HOSTILE),
     Spent(COST),
     Followed(5, 32, None),
+    Sleepers((Sleeper(1, 2, HOSTILE, "waits", ["f"]),), cut=True),
 ]
 
 
