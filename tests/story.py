@@ -100,6 +100,7 @@ def span(what, actor, space, mode, *, end_ms, ns, stack=FAULT):
         "time_ns": OPENED + int(end_ms * MS), "user_stack": ("0x7f0000001000", "0x7f0000002000"),
         "is_foreign": int(is_foreign), "stands_for": 1 if ns >= MS else 97,
         "overtakes": 3, "writers_before": 1, "write_hold_ns": 211,
+        "contended": 1, "cpu_wait_ns": ns // 13, "short_ns": ns // 17,
     }  # fmt: skip
 
 
@@ -191,6 +192,9 @@ PICKED = {
     ("overview", "contended"): _met_somebody,
     ("overview", "short"): _is_short,
     ("blame", "waited"): _is_long,
+    ("blame", "short_waits"): _is_short,
+    ("convoys", "short_waits"): _is_short,
+    ("stuck-locks", "short_waits"): _is_short,
     ("writer-starvation", "starved_writers"): _writes,
 }
 
@@ -357,7 +361,7 @@ def _holding(one):
 
 
 def _waiting(one):
-    return _key(one), one.since_ns << 1 | MODES.index(one.mode)
+    return _key(one), one.since_ns << records.BITS["WAIT_TIME"] | MODES.index(one.mode)
 
 
 def _filled(name, output, rows):

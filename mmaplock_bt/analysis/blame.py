@@ -1,6 +1,7 @@
 """Who was waited for: joins waits with the holds of the same address space that they overlap."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from mmaplock_bt.analysis.overlaps import Holds, Span, holds_of, waits_of
@@ -58,20 +59,36 @@ def label(wait: Row) -> str:
 def charges(waits: list[Row], holds: list[Row]) -> Iterator[Row]:
     """Yields rows that charge every ns of every wait to a hold, or to none.
 
-    Where several held at once, each is charged an equal part; what no recorded hold covers is a row
-    of its own, 'unexplained'. The rows' `charged_ns` add up to the waits exactly.
+    Where several held at once, each is charged an equal part. What no recorded hold covers is in
+    rows of its own, by what is known of the wait: see `_reasons`. The rows' `charged_ns` add up to
+    the waits exactly.
     """
     spans = holds_of(holds)
-    known = Holds.index(spans)
+    known, unready = Holds.index(spans), Holds.index(_without_a_cpu(waits))
     numbers = {hold: number for number, hold in enumerate(spans)}
     for wait in waits_of(waits):
         rest = wait.ns
-        for hold, ns in _shares(wait, known.over(wait)).items():
+        for hold, ns in _shares(wait, known.over(wait), unready.over(wait)).items():
             rest -= ns
-            if ns:
+            if ns and hold in numbers:
                 yield _charge(wait, ns, hold.row, numbers[hold])
-        if rest:
-            yield _unexplained(wait, rest)
+            elif ns:
+                yield _charged_to_none(wait, ns, "behind a waiter without a CPU")
+        for reason, ns in _reasons(wait.row, rest):
+            yield _charged_to_none(wait, ns, reason)
+
+
+def _without_a_cpu(waits: list[Row]) -> list[Span]:
+    """The last part of each wait that was over when its thread had no CPU yet.
+
+    The lock was its own already, or free: who came later could not have it either.
+    """
+    found = []
+    for wait in waits_of(waits):
+        ns = min(wait.ns, column(wait.row, "cpu_wait_ns") or 0)
+        if ns > 0:
+            found.append(replace(wait, began_ns=wait.ended_ns - ns))
+    return found
 
 
 def _behind(wait: Span, hold: Span) -> Behind:
@@ -83,25 +100,40 @@ def _behind(wait: Span, hold: Span) -> Behind:
     }  # fmt: skip
 
 
-def _unexplained(wait: Span, ns: int) -> Row:
+def _reasons(wait: Row, rest: int) -> Iterator[tuple[str, int]]:
+    """(one of spec/columns' CHARGED, ns) of what no hold explains; the template's own columns tell.
+
+    `cpu_wait_ns` is exact for the whole wait, `short_ns` at least what short holds took together:
+    of both only as much as is left counts here.
+    """
+    for name, reason in (("cpu_wait_ns", "waited for a CPU"), ("short_ns", "behind short holds")):
+        ns = min(rest, column(wait, name) or 0)
+        if ns > 0:
+            rest -= ns
+            yield reason, ns
+    if rest > 0:
+        yield "met nobody" if column(wait, "contended") == 0 else "unexplained", rest
+
+
+def _charged_to_none(wait: Span, ns: int, reason: str) -> Row:
     """Of the address space that was waited for; without an actor."""
     row: Any = {name: wait.row.get(name) for name in _WHOSE}
-    row |= {"cause": "unexplained", "kernel_stack": Stack()}
-    return _charged(row, wait, ns, None)
+    row |= {"cause": reason, "kernel_stack": Stack()}
+    return _charged(row, wait, ns, None, reason)
 
 
 def _charge(wait: Span, ns: int, to: Row, number: int) -> Row:
     return _charged({name: to.get(name) for name in _CHARGED_TO}, wait, ns, number)
 
 
-def _charged(row: Any, wait: Span, ns: int, number: int | None) -> Row:
+def _charged(row: Any, wait: Span, ns: int, number: int | None, charged: str = "charged") -> Row:
     """A column that the row lacks is None."""
     row["read_ns"] = row["write_ns"] = 0
     row[f"{wait.row['mode']}_ns"] = ns
     row |= {
         "time_ns": wait.ended_ns, "charged_ns": ns, "victim_tid": wait.tid, "hold": number,
         "victim_pid": wait.row.get("pid"), "victim": _process(wait.row), "culprit": _process(row),
-        "charged": "unexplained" if number is None else "charged",
+        "charged": charged,
     }  # fmt: skip
     return row  # type: ignore[no-any-return]
 
@@ -113,12 +145,17 @@ def _process(row: Any) -> str | None:
     return name
 
 
-def _shares(wait: Span, holds: list[Span]) -> dict[Span, int]:
-    """Each hold's part of the wait, in ns; the remainders of divisions are not lost."""
+def _shares(wait: Span, holds: list[Span], others: list[Span]) -> dict[Span, int]:
+    """Each hold's part of the wait, in ns; the remainders of divisions are not lost.
+
+    The others have a part only while there is no hold.
+    """
     shares: dict[Span, int] = {}
-    for start, end, active in _pieces(wait, holds):
-        part, left = divmod(end - start, len(active))
-        for at, hold in enumerate(active):
+    first = set(holds)
+    for start, end, active in _pieces(wait, [*holds, *others]):
+        charged = [hold for hold in active if hold in first] or active
+        part, left = divmod(end - start, len(charged))
+        for at, hold in enumerate(charged):
             shares[hold] = shares.get(hold, 0) + part + (left if at == 0 else 0)
     return shares
 

@@ -70,6 +70,10 @@ TRIALS = {
         "@y = (uint64)$s.owner.counter; }" + END,
         "the rwsem's count and owner are readable (not with PREEMPT_RT)",
     ),
+    "run_delay": Trial(
+        "BEGIN { @x = (uint64)((struct task_struct *)curtask)->sched_info.run_delay; exit(); }",
+        "how long a thread waited for a CPU is readable (CONFIG_SCHED_INFO)",
+    ),
     "raw_tracepoint": Trial(
         "rawtracepoint:mmap_lock_released { @x = (uint64)arg0; }" + END,
         "rawtracepoint with argN (0.18)",

@@ -20,7 +20,7 @@ BASE = "_mmap_lock"
 _ALWAYS = ("now", "mm", "tid", "mode")
 VALUES = {
     "wait_began": _ALWAYS,
-    "wait_ended": (*_ALWAYS, "wait_ns", "began"),
+    "wait_ended": (*_ALWAYS, "wait_ns", "began", "contended", "cpu_wait_ns", "short_ns"),
     "hold_began": (*_ALWAYS, "wait_ns", "began"),
     "hold_ended": (*_ALWAYS, "hold_ns"),
     "cleanup": (),

@@ -24,7 +24,10 @@ STATES = (
 LABELS = ("one long hold", "starved by overtaking readers", "a queue of writers", "unexplained")
 NO_YES = ("no", "yes")
 CERTAINTIES = ("exact", "likely")
-CHARGED = ("charged", "unexplained")
+CHARGED = (
+    *("charged", "unexplained"),
+    *("waited for a CPU", "behind short holds", "met nobody", "behind a waiter without a CPU"),
+)
 
 
 @dataclass(frozen=True)

@@ -30,14 +30,15 @@ FORMATS: dict[ColumnType, str] = {
     "user_stack": "%s",
 }
 # A value of @holding: time << HOLD_TIME | LATE | depth of nested reads << 1 | write.
-# A value of @waiting: time << WAIT_TIME | write.
+# A value of @waiting: time << WAIT_TIME | contended | write.
 BITS = {
     "write": 1,
     "nested": 2,  # one nested read more
     "any_nested": 6,
     "late": 8,  # the hold was asked for before the window
     "HOLD_TIME": 4,
-    "WAIT_TIME": 1,
+    "contended": 2,  # who asked met somebody
+    "WAIT_TIME": 2,
 }
 # The value of @every: since << SINCE | log2 of before << BEFORE | log2 of now. One lock in `now` is
 # followed; what began earlier than `since` (ns) was one in `before`.

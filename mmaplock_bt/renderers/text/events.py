@@ -43,15 +43,14 @@ def _advice(row: Row) -> list[Text]:
 def _event(row: Row, declared: Output) -> list[Text]:
     names = [one.name for one in declared.columns]
     lines = [_headline(row, declared)]
-    lines += [Text(f"    {text}{_doubt(row)}") for text in (parties(row, names),) if text]
+    lines += [Text(f"    {text}") for text in (parties(row, names), _doubt(row)) if text]
     lines += [Text(f"    {text}", style="dim") for text in (_extra(row, declared),) if text]
     return [*lines, *_behind(row), *_queued(row), *frames(row)]
 
 
 def _doubt(row: Row) -> str:
-    return (
-        " (likely: of readers, the lock names the last)" if row.get("certainty") == "likely" else ""
-    )
+    is_likely = row.get("certainty") == "likely"
+    return "likely, not certain: of readers the lock names the last that came" if is_likely else ""
 
 
 def _headline(row: Row, declared: Output) -> Text:

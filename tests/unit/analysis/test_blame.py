@@ -105,3 +105,42 @@ def test_the_label_says_why(row, holds, label):
 
 def test_a_wait_that_met_nobody_is_not_one_long_hold():
     assert blame.label({"wait_ns": 0, "behind": []}) == "unexplained"
+
+
+def reasons(rows):
+    found = {}
+    for row in rows:
+        who = row["charged"] if row["hold"] is None else row["tid"]
+        found[who] = found.get(who, 0) + row["charged_ns"]
+    return found
+
+
+def test_what_no_hold_explains_has_its_reasons():
+    known = {"contended": 1, "cpu_wait_ns": 20, "short_ns": 30}
+    wait = span("wait", 0, 100, tid=9) | known
+    holds = [span("hold", 0, 10, tid=1)]
+    told = {1: 10, "waited for a CPU": 20, "behind short holds": 30, "unexplained": 40}
+    assert reasons(blame.charges([wait], holds)) == told
+    assert reasons(blame.charges([wait], [span("hold", 0, 70, tid=1)])) == {
+        1: 70, "waited for a CPU": 20, "behind short holds": 10,
+    }  # fmt: skip
+    lonely = span("wait", 0, 100, tid=9) | {"contended": 0, "cpu_wait_ns": 0, "short_ns": 0}
+    assert reasons(blame.charges([lonely], [])) == {"met nobody": 100}
+
+
+def test_who_has_the_lock_and_no_cpu_keeps_the_next_one_waiting():
+    """While nobody holds it: who does is charged first."""
+    first = span("wait", 0, 50, tid=1, mode="write") | {"cpu_wait_ns": 30}
+    next_one = span("wait", 10, 90, tid=2, mode="write")
+    hold = span("hold", 40, 90, tid=3)
+    rows = [row for row in blame.charges([first, next_one], [hold]) if row["victim_tid"] == 2]
+    assert reasons(rows) == {3: 50, "behind a waiter without a CPU": 20, "unexplained": 10}
+
+
+@given(spans("wait"), spans("hold"), st.lists(st.integers(0, 400), min_size=24, max_size=24))
+def test_with_reasons_the_rows_still_are_the_waits_to_the_ns(waits, holds, ns):
+    for wait, cpu_wait_ns, short_ns in zip(waits, ns, ns[12:], strict=False):
+        wait |= {"cpu_wait_ns": cpu_wait_ns, "short_ns": short_ns, "contended": short_ns % 2}
+    rows = list(blame.charges(waits, holds))
+    assert sum(row["charged_ns"] for row in rows) == sum(wait["wait_ns"] for wait in waits)
+    assert all(row["charged_ns"] > 0 for row in rows)

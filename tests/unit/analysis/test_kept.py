@@ -203,6 +203,7 @@ def test_blame_of_a_part_says_so(monkeypatch):
 
 
 def test_derived_events_are_tallied(monkeypatch):
+    monkeypatch.setattr(kept, "FIRST", 1000)
     whole = story.result_of("blame")
     monkeypatch.setattr(kept, "FIRST", 2)
     monkeypatch.setattr(kept, "SAMPLE", 1)

@@ -32,7 +32,10 @@ class BpftraceSnapshot(SingleFileSnapshotExtension):
     _write_mode = WriteMode.TEXT
 
 
-CONTENDED = replace(FIXED, facts={**FACTS, "contention": True, "mmap_lock_offset": "184"})
+CONTENDED = replace(
+    FIXED,
+    facts={**FACTS, "contention": True, "mmap_lock_offset": "184", "run_delay": True},
+)
 RELEASES = replace(CONTENDED, facts={**CONTENDED.facts, "contended_release": True})
 
 
