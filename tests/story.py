@@ -100,6 +100,7 @@ def span(what, actor, space, mode, *, end_ms, ns, stack=FAULT):
         "time_ns": OPENED + int(end_ms * MS), "user_stack": ("0x7f0000001000", "0x7f0000002000"),
         "is_foreign": int(is_foreign), "stands_for": 1 if ns >= MS else 97,
         "overtakes": 3, "writers_before": 1, "write_hold_ns": 211,
+        "watched": 1, "preempted_ns": ns // 19, "asleep_ns": ns // 23,
         "contended": 1, "cpu_wait_ns": ns // 13, "short_ns": ns // 17,
     }  # fmt: skip
 

@@ -11,20 +11,11 @@ from mmaplock_bt.stream.stacks import Stack
 SHOWN = 5
 EXPLAINS = 0.5  # the share of a wait from which one cause is named for it
 _WHOSE = ("owner_pid", "owner_comm", "owner_kind", "mm")
+_OFF_CPU = ("preempted_ns", "asleep_ns")
 _CHARGED_TO = (
-    *(
-        "pid",
-        "tid",
-        "comm",
-        "process",
-        "actor_kind",
-        "owner_pid",
-        "owner_comm",
-        "owner_kind",
-        "cgroup",
-        "mm",
-    ),
-    *("mode", "hold_ns", "cause", "kernel_stack"),
+    *("pid", "tid", "comm", "process", "actor_kind"),
+    *("owner_pid", "owner_comm", "owner_kind", "cgroup", "mm"),
+    *("mode", "hold_ns", "cause", "kernel_stack", "reason", "current_stack"),
 )
 
 
@@ -123,7 +114,12 @@ def _charged_to_none(wait: Span, ns: int, reason: str) -> Row:
 
 
 def _charge(wait: Span, ns: int, to: Row, number: int) -> Row:
-    return _charged({name: to.get(name) for name in _CHARGED_TO}, wait, ns, number)
+    row: Any = {name: to.get(name) for name in _CHARGED_TO}
+    hold_ns = to["hold_ns"] or 0
+    for name in _OFF_CPU if hold_ns and column(to, "watched") else ():
+        # As much of the charge as of the hold: where in the hold it was is not known.
+        row[name] = ns * min(hold_ns, column(to, name) or 0) // hold_ns
+    return _charged(row, wait, ns, number)
 
 
 def _charged(row: Any, wait: Span, ns: int, number: int | None, charged: str = "charged") -> Row:

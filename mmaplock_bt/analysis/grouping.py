@@ -52,7 +52,7 @@ class Member:
         self.first = self.worst = row
         self.count = self.total = 0
         self.top = top
-        self.sums = [0] * len(output.sums)
+        self.sums: list[int | None] = [None] * len(output.sums)  # None: of no row known
         self.distinct: list[dict[Any, Raw]] = [{} for _ in output.distinct]
         self.starts: list[int] = []
         self.spread = Spread()
@@ -63,7 +63,7 @@ class Member:
         self.total += other.total
         if other.top > self.top:
             self.top, self.worst = other.top, other.worst
-        self.sums = [a + b for a, b in zip(self.sums, other.sums, strict=True)]
+        self.sums = [_sum(a, b) for a, b in zip(self.sums, other.sums, strict=True)]
         for mine, others in zip(self.distinct, other.distinct, strict=True):
             mine.update(others)
         self.starts += other.starts
@@ -156,7 +156,7 @@ class Grouping:
         member.count += weight * (int(self._times(row)) if self._times else 1)
         member.total += weight * value
         for at, read in enumerate(self._sums):
-            member.sums[at] += int(read(row) or 0)
+            member.sums[at] = _sum(member.sums[at], read(row))
         for seen, read in zip(member.distinct, self._distinct, strict=True):
             seen.setdefault(read(row), row)
         if self._output.period and self._starts:
@@ -175,6 +175,10 @@ class Grouping:
             told = sorted(member.starts) if self._starts else []  # else some are missing
             row["period_ns"], row["period_error_ns"] = period(told)
         return row  # type: ignore[no-any-return]
+
+
+def _sum(known: int | None, more: int | None) -> int | None:
+    return known if more is None else (known or 0) + int(more)
 
 
 def _flat(row: Any) -> dict[str, Any]:

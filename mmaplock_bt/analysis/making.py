@@ -16,6 +16,7 @@ from mmaplock_bt.analysis import (
     spans,
 )
 from mmaplock_bt.analysis.kept import Raw
+from mmaplock_bt.analysis.meanwhile import Meanwhile
 from mmaplock_bt.analysis.naming import Reads, View
 from mmaplock_bt.analysis.printed_events import BATCH, PrintedEvents
 from mmaplock_bt.analysis.tally import Tally, rank_of
@@ -71,6 +72,7 @@ class Making:
         Of `sample` locks one was followed.
         """
         got, rarest = self.got, max(sample, self.rarest)
+        self._meanwhile = Meanwhile(got)
         for name, one in self._printed.items():
             one.flush()
             tally = self._tallies[name]
@@ -114,7 +116,9 @@ class Making:
 
     def _kept(self, name: str, output: Output) -> EventsData:
         tally, reads = self._tallies[name], self._reads[name]
-        found = [naming.row(raw, reads) for raw in tally.kept.rows()]
+        found: list[Any] = [naming.row(raw, reads) for raw in tally.kept.rows()]
+        if isinstance(output, Events) and "reason" in reads:
+            found = [self._meanwhile.told(row) for row in found]
         data = _data(output, _sorted(output, found))
         assert isinstance(data, EventsData)
         total = tally.kept.total
@@ -142,6 +146,7 @@ class Making:
         self._reads[name] = {one: naming.reader(names, one) for one in names}
         derive = output.derive
         waits, holds = self._spans(derive.waits), self._spans(derive.holds)
+        holds = [self._meanwhile.told(hold) for hold in holds]
         for span in self._made[derive.open].rows if derive.open else ():
             process = naming.process(span, self.got)
             _add_open({**span, "process": process}, waits, holds)
@@ -199,8 +204,7 @@ def _add_open(span: Any, waits: list[Any], holds: list[Any]) -> None:
     if span["state"] == "wait":
         waits.append({**span, "wait_ns": span["age_ns"]})
     else:
-        stack = span["current_stack"]
-        holds.append({**span, "hold_ns": span["age_ns"], "kernel_stack": stack})
+        holds.append({**span, "hold_ns": span["age_ns"]})
 
 
 def _raw(row: Any, names: tuple[str, ...]) -> Raw:

@@ -5,7 +5,7 @@ from typing import Any
 from mmaplock_bt.analysis import causes, naming, rows
 from mmaplock_bt.result.rows import Row
 from mmaplock_bt.spec.outputs import OpenSpans
-from mmaplock_bt.stream import bpftrace_json, records, stacks
+from mmaplock_bt.stream import bpftrace_json, lock_frames, records, stacks
 from mmaplock_bt.stream.collect import Collected, Seen
 from mmaplock_bt.stream.records import Span
 
@@ -27,7 +27,8 @@ def rows_of(output: OpenSpans, got: Collected) -> list[Row]:
         row["ended"] = "no" if is_open else "yes"
         if is_open and key[:2] in acquired:
             row["kernel_stack"] = stacks.frames(acquired[key[:2]])
-    return [rows.with_columns(row, output) for row in latest.values()]
+    wanted = [row for row in latest.values() if row["ended"] == "no" or not output.open.last_only]
+    return [rows.with_columns(row, output) for row in wanted]
 
 
 def _thread_and_space(key: str) -> tuple[int, str]:
@@ -50,6 +51,7 @@ def _row(seen: Seen, got: Collected, before: Row) -> Row:
         "certainty": _certainty(span),
         **_parties(seen, got),
         "current_stack": stack,
+        "reason": lock_frames.reason(stack) if span.state != "wait" else None,
         "cause": causes.of_open(stack),
     }
     return row  # type: ignore[no-any-return]

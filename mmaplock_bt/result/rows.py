@@ -79,10 +79,13 @@ class Row(TypedDict, total=False):
     ended: str | None
     certainty: str | None
     current_stack: Stack | None
+    reason: str | None
     charged: str | None
     charged_ns: int | None
     read_ns: int | None
     write_ns: int | None
+    preempted_ns: int | None
+    asleep_ns: int | None
     hold: int | None
     victim_tid: int | None
     victim_pid: int | None

@@ -22,12 +22,12 @@ VALUES = {
     "wait_began": _ALWAYS,
     "wait_ended": (*_ALWAYS, "wait_ns", "began", "contended", "cpu_wait_ns", "short_ns"),
     "hold_began": (*_ALWAYS, "wait_ns", "began"),
-    "hold_ended": (*_ALWAYS, "hold_ns"),
+    "hold_ended": (*_ALWAYS, "hold_ns", "watched", "preempted_ns", "asleep_ns"),
     "cleanup": (),
 }
 OWNERS = ("owner", "owner_pid", "owner_kind", "whose", "self", "actor_pid", "actor_kind")
 _MEASURED = ("wait_ns", "hold_ns")
-_FILLED_IN_PYTHON = {"cause"}
+_FILLED_IN_PYTHON = {"cause", "reason", "current_stack"}
 _FILLED_BY_BEHIND = {"label", "behind"}
 _VARIABLE = re.compile(r"\$([a-z_]\w*)")
 _ASSIGNED = re.compile(r"\$([a-z_]\w*)\s*=(?!=)")

@@ -280,6 +280,9 @@ class Watch(Strict):
     every: str | None = Field(
         None, description="the parameter that says how often to look; none: at the end only"
     )
+    last_only: bool = Field(
+        False, description="rows are what the last look saw; those before it serve other outputs"
+    )
 
 
 class OpenSpans(_Listed):

@@ -56,6 +56,21 @@ REMOTE = functions(r"""
 # Let go of meanwhile (mm/madvise.c).
 _LETS_GO = functions("vfs_fallocate vfs_fadvise")
 
+# What a holder may be kept by, the first that is found further in.
+_REASONS = {
+    "reclaim of memory": functions(r"""
+        try_to_free_\w+ do_try_to_free_pages shrink_\w+ reclaim_\w+ try_to_compact_pages
+        compact_zone\w* (?:__)?alloc_pages_direct_\w+ balance_dirty_pages\w* out_of_memory
+        mem_cgroup_out_of_memory mem_cgroup_handle_over_high
+    """),
+    "I/O": functions(r"""
+        io_schedule\w* folio_wait_\w+ wait_on_page_\w+ filemap_read_folio
+        (?:__)?filemap_fdatawait\w* submit_bio_wait blk_\w+ request_wait_answer fuse_\w+ nfs\d?_\w+
+        swap_read_folio\w* swap_readpage read_swap_cache\w* jbd2_\w+ write_inode_now
+    """),
+    "page faults under way": functions("(?:__)?vma_start_write (?:__)?vma_enter_locked"),
+}
+
 
 def asks(frame: str) -> bool:
     """Tells whether a function that sleeps here itself does so for the lock, most likely."""
@@ -76,6 +91,16 @@ def held(frames: Sequence[str]) -> list[str]:
         return []
     at = next((at for at, frame in enumerate(frames) if _is(HOLDS, frame)), len(frames))
     return list(frames[at:])
+
+
+def reason(frames: Sequence[str]) -> str | None:
+    """Returns what keeps a holder with such a stack: 'reclaim of memory', 'I/O', ...; or None."""
+    rest = held(frames)
+    within = frames[: len(frames) - len(rest) + 1] if rest else ()
+    for told, pattern in _REASONS.items():
+        if any(_is(pattern, frame) for frame in within):
+            return told
+    return None
 
 
 def _is(functions: re.Pattern[str], frame: str) -> bool:

@@ -32,7 +32,7 @@ class Listeners:
             OpenSpans(
                 chosen.params[one.open.older],
                 chosen.params[one.open.every] if one.open.every else None,
-                terminal.say,
+                None if one.open.last_only else terminal.say,
                 reads_stacks=is_ours,
                 locks=rendered.locks,
             )

@@ -22,12 +22,13 @@ BEGUN_BEFORE = {
 class OpenSpans:
     """A listener that looks for open waits and holds of at least `older_ns`.
 
-    It looks every `every_ns`, or at the end only (None). `say` prints a sentence for the user.
+    It looks every `every_ns`, or at the end only (None). `say` prints a sentence for the user,
+    where there is one.
     """
 
     older_ns: int
     every_ns: int | None
-    say: Callable[[str], None]
+    say: Callable[[str], None] | None
     reads_stacks: bool = True
     locks: Locks = "all"
     identities: Identities = field(default_factory=Identities)
@@ -69,9 +70,9 @@ class OpenSpans:
         look = Look(now_ns, last, tuple(spans), stacks)
         self.last = look if last else None
         yield look
-        if self.every_ns is not None:
+        if self.every_ns is not None and self.say is not None:
             for span in spans:
-                self._tell(span, now_ns, stacks[str(span.tid)])
+                self._tell(span, now_ns, stacks[str(span.tid)], self.say)
 
     def close(self) -> None:
         """Closes the maps."""
@@ -124,7 +125,7 @@ class OpenSpans:
                 )  # fmt: skip
         return list(found.values())
 
-    def _tell(self, span: Span, now_ns: int, frames: list[str]) -> None:
+    def _tell(self, span: Span, now_ns: int, frames: list[str], say: Callable[[str], None]) -> None:
         """Prints a span when it is first seen, and again whenever its age has doubled."""
         age_ns = now_ns - span.since_ns
         key = (span.tid, span.mm, span.since_ns)
@@ -138,7 +139,7 @@ class OpenSpans:
         owner = f"{space.owner_comm or '?'}[{space.owner_pid or '?'}]" if space else "?[?]"
         doubt = "likely " if span.comm is not None and span.mode == "read" else ""
         now = f"; now in {' < '.join(frames[:3])}" if frames else ""
-        self.say(
+        say(
             f"open for {age_ns / 1e9:.1f} s: {span.mode} {span.state} by "
             f"{doubt}{comm or '?'}[{pid}] thread {span.tid} on the address space of {owner}{now}"
         )

@@ -57,6 +57,9 @@ def test_waits_for_a_cpu_are_told_from_waits_for_the_lock(traced):
     assert sum(found.values()) == sum(of_modes(result, "waited", "sum").values()) > 0
     assert found["waited for a CPU"] > 0
     assert found.get("unexplained", 0) <= 0.1 * sum(found.values())
+    holders = [row for row in result.outputs["blame"].rows if row["key"]["pid"]]
+    assert sum(row["preempted_ns"] or 0 for row in holders) > 0
+    assert all((row["preempted_ns"] or 0) <= row["sum"] for row in holders)
 
 
 @pytest.mark.parametrize("name", ["blame", "convoys"])
@@ -91,3 +94,25 @@ def test_a_thread_that_is_alone_meets_nobody(traced):
     words = "blame", "--locks", "all", "--set", "threshold=100s"
     result = traced(*words, "--", *workload.command("mincores", 9973))
     assert result.books.starts >= 9973 and not result.outputs["short_waits"].rows
+
+
+def test_what_a_holder_sleeps_for_is_told_though_it_has_let_go(tmp_path):
+    """Its stack at release shows the end of a read; while it lasted the page was waited for."""
+    with parked(tmp_path, "write") as park:
+        words = "-p", str(park.pid), "--set", "poll=20ms"
+        some, every = opened("blame", *words)
+        with park.held():
+            park.queue()
+            park.pause(400 * MS)
+        park.workers[0].finish()
+        results = ended([some, every])
+    for result in results:
+        (row,) = [row for row in result.outputs["blame"].rows if row["sum"] >= 400 * MS]
+        assert row["reason"] == "I/O" and row["key"]["cause"] == "cmdline/environ/mem"
+        assert "fuse" in str(row["current_stack"]) and "mem_rw" in str(row["current_stack"])
+        assert row["key"]["kernel_stack"] and "fuse" not in str(row["key"]["kernel_stack"])
+        assert not result.outputs["still_open"].rows
+    asleep = max(row["asleep_ns"] or 0 for row in results[0].outputs["blame"].rows)
+    assert asleep >= 0.9 * 400 * MS
+    # Where every lock is followed it is not measured, which is not 'never'.
+    assert {row["asleep_ns"] for row in results[1].outputs["blame"].rows} == {None}

@@ -19,6 +19,7 @@ PARTIES = (
 )
 _OWNERS = {"owner_pid", "owner_comm", "owner_kind"}
 _MARKS = {"user_stack": "-- user", "current_stack": "-- when last seen"}
+_OF_ENDED = {"kernel_stack": "-- at release", "current_stack": "-- while it lasted"}
 _WHOSE = {
     "process": "on {}",
     "fork_child": "on the newborn child of {}",
@@ -87,10 +88,13 @@ def parties(row: Row, names: Iterable[str]) -> str:
 def frames(row: Row, indent: int = 6) -> list[Text]:
     """Returns a row's stacks as lines of a frame each, innermost first."""
     lines: list[Text] = []
+    # A hold's stack is taken where it ends, and what it waited for is seen only before.
+    has_ended = row.get("hold_ns") is not None and bool(row.get("kernel_stack"))
+    marks = _MARKS | _OF_ENDED if has_ended else _MARKS
     for name in STACKS:
         stack: list[str] = row.get(name) or []  # type: ignore[assignment]
-        if stack and name in _MARKS:
-            lines.append(Text(" " * indent + _MARKS[name], style="dim"))
+        if stack and name in marks:
+            lines.append(Text(" " * indent + marks[name], style="dim"))
         lines += [
             Text(" " * indent + safe(frame), overflow="ellipsis", no_wrap=True, style="dim")
             for frame in stack

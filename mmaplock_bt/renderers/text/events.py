@@ -22,7 +22,7 @@ from mmaplock_bt.units import format_ns, safe
 QUEUED = 8
 MEASURED = ("hold_ns", "wait_ns", "age_ns", "charged_ns")
 _LISTS = ("behind", "queued")
-_HEADLINE = (*MEASURED[:3], "mode", "label", "cause", "state", "ended")
+_HEADLINE = (*MEASURED[:3], "mode", "label", "cause", "reason", "state", "ended")
 _WRITER = ("writer_tid", "writer_pid", "writer_comm", "writer_wait_ns")
 _ELSEWHERE = {*_HEADLINE, "certainty", *PARTIES, *STACKS, *_LISTS, *_WRITER}
 
@@ -70,6 +70,8 @@ def _headline(row: Row, declared: Output) -> Text:
         text.append(f": {safe(label)}", style="bold yellow")
     if cause := row.get("cause"):
         text.append(f"  {safe(cause)}", style="bold")
+    if reason := row.get("reason"):
+        text.append(f", kept by {safe(reason)}", style="bold yellow")
     if (time_ns := row.get("time_ns")) is not None:
         text.append(f"  at +{format_ns(time_ns)}", style="dim")
     return text

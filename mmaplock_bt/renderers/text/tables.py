@@ -1,12 +1,13 @@
 """Tables and counters: a grid, or a paragraph for each row where rows have stacks."""
 
+import textwrap
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mmaplock_bt.renderers.console import UNBROKEN
+from mmaplock_bt.renderers.console import UNBROKEN, WIDTH
 from mmaplock_bt.renderers.text.cells import (
     PARTIES,
     SHOWN,
@@ -69,10 +70,14 @@ def _paragraph(row: TableRow, keys: list[Column], declared: Output) -> list[Text
     first.append(total, style="bold")
     if flat.get("cause"):
         first.append(f"  {safe(flat['cause'])}", style="bold")
+    if flat.get("reason"):
+        first.append(f", kept by {safe(flat['reason'])}", style="bold yellow")
     plain = [one for one in keys if one.name not in (*STACKS, *PARTIES, "cause")]
     first.append(f"  {_words(row, plain)}".rstrip())
     lines = [first, *(Text(f"    {text}") for text in (parties(flat, names),) if text)]
-    lines.append(Text("    " + ", ".join(_figures(row, declared)), style="dim"))
+    figures = (text.replace(" ", UNBROKEN) for text in _figures(row, declared))
+    for text in textwrap.wrap(", ".join(figures), WIDTH - 4):
+        lines.append(Text(f"    {text.replace(UNBROKEN, ' ')}", style="dim"))
     return [*lines, *frames(flat)]
 
 
@@ -82,10 +87,10 @@ def _words(row: TableRow, keys: list[Column]) -> str:
 
 
 def _figures(row: TableRow, declared: Output) -> list[str]:
-    told = (*STACKS, *PARTIES, "sum", "period_ns", "period_error_ns")
+    told = (*STACKS, *PARTIES, "sum", "reason", "period_ns", "period_error_ns")
     found = [
         f"{one.name.removesuffix('_ns')} {figure(row, one)}"
         for one in declared.figures
-        if one.name not in told
+        if one.name not in told and column(row, one.name) is not None
     ]
     return [*found, *(text for text in (period(row),) if text)]

@@ -73,7 +73,8 @@ def test_the_writers_wait_is_charged_to_the_agent():
     assert """
   60.0 ms  smaps/maps/numa_maps
     by agent[20], on victim[10] in /service/victim
-    count 4, max 18.0 ms, read 42.0 ms, write 18.0 ms, victims 4, holds 1
+    count 4, max 18.0 ms, read 42.0 ms, write 18.0 ms, preempted 3.16 ms, asleep 2.61 ms,
+    victims 4, holds 1, hold 20.0 ms
 """ in shown_as_table(result)
 
 
@@ -82,7 +83,7 @@ def test_an_open_wait_is_charged_to_the_open_hold():
     assert """
   80.0 ms  smaps/maps/numa_maps
     by agent[20], on stuck[70] in …ath/to/the/cgroup/of/a/worker
-    count 2, max 50.0 ms, read 30.0 ms, write 50.0 ms, victims 2, holds 1
+    count 2, max 50.0 ms, read 30.0 ms, write 50.0 ms, victims 2, holds 1, hold 60.0 ms
 """ in shown("blame")
 
 
