@@ -137,11 +137,11 @@ class OpenSpans:
         pid = (thread.pid if thread else span.pid) or span.tid
         space = self.identities.spaces.get(span.mm)
         owner = f"{space.owner_comm or '?'}[{space.owner_pid or '?'}]" if space else "?[?]"
-        doubt = "likely " if span.comm is not None and span.mode == "read" else ""
+        doubt = ", likely," if span.comm is not None and span.mode == "read" else ""
         now = f"; now in {' < '.join(frames[:3])}" if frames else ""
         say(
-            f"open for {age_ns / 1e9:.1f} s: {span.mode} {span.state} by "
-            f"{doubt}{comm or '?'}[{pid}] thread {span.tid} on the address space of {owner}{now}"
+            f"open for {age_ns / 1e9:.1f} s: {span.mode} {span.state}{doubt} by "
+            f"{comm or '?'}[{pid}] thread {span.tid} on the address space of {owner}{now}"
         )
 
 
