@@ -4,7 +4,6 @@ import re
 from functools import cache
 
 from mmaplock_bt.spec.causes import patterns
-
 from mmaplock_bt.stream import lock_frames
 
 UNKNOWN_FRAMES = 3
