@@ -24,7 +24,8 @@ def find(result: Result, rules: list[FindingRule], calm: list[CalmRule]) -> list
     if not rules and not calm:
         return None
     found = [one for rule in rules for one in _of_rule(rule, result)]
-    if not any(one.harm in ("waited", "open") for one in found):
+    hangs = any(one.role == "waits" for one in result.looks)
+    if not hangs and not any(one.harm in ("waited", "open") for one in found):
         found += _calm(result, calm)
     found.sort(key=lambda one: (HARMS.index(one.harm), -one.total_ns))
     return found[:MOST]

@@ -12,7 +12,8 @@ def looks(result: Result) -> list[str]:
     if not result.looks:
         return []
     head = "Asleep when the window ended (a look at /proc/*/stack, no measurement; likely):"
-    lines = [head, *(line for one in result.looks for line in _told(one))]
+    first = sorted(result.looks, key=lambda one: one.role)  # who may hold it
+    lines = [head, *(line for one in first for line in _told(one))]
     if all(one.role == "waits" for one in result.looks):
         lines.append("  Nobody was seen asleep with it: who holds it runs, or has let go since.")
     return lines

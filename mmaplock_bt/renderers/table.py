@@ -8,6 +8,7 @@ from rich.text import Text
 
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers import console, findings, price
+from mmaplock_bt.renderers.looks import looks
 from mmaplock_bt.renderers.text.events import events
 from mmaplock_bt.renderers.text.histograms import histograms
 from mmaplock_bt.renderers.text.tables import table
@@ -17,6 +18,7 @@ from mmaplock_bt.result.model import Books, EventsData, HistogramData, Result
 from mmaplock_bt.units import format_ns, safe
 
 ROOM = 17  # lines for findings: a screen has 24
+LOOKED = 9  # lines of a look at sleeping threads
 Line = tuple[str, str]  # what it is part of, its text
 _STYLES = {"says": "bold"}
 WORTH_TELLING = 10  # percent of the window without a CPU
@@ -44,6 +46,7 @@ def render(
 def _run(result: Result, out: Console, detail: int) -> None:
     out.print(title([result]))
     _findings(result, out, None if detail else findings.FIRST)
+    _looks(result, out, detail)
     for name, output in result.outputs.items():
         if not output.hidden and result.declarations[name].detail <= detail:
             out.print()
@@ -73,6 +76,17 @@ def _findings(result: Result, out: Console, most: int | None) -> None:
             out.print(Text(safe(line), style=_STYLES.get(style, "")), soft_wrap=True)
     if left := findings.left(result, most):
         out.print(Text(f"   … and {left:,} smaller (-v shows all)", style="dim"))
+
+
+def _looks(result: Result, out: Console, detail: int) -> None:
+    lines = looks(result)
+    shown = lines if detail else lines[:LOOKED]
+    if shown:
+        out.print()
+    for line in shown:
+        out.print(Text(line), soft_wrap=True)
+    if left := len(lines) - len(shown):
+        out.print(Text(f"  … and {left:,} lines more (-v shows all)", style="dim"))
 
 
 def _finding(one: findings.Said, number: int, width: int) -> list[Line]:

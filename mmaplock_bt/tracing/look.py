@@ -18,6 +18,7 @@ from mmaplock_bt.tracing import current_stack
 
 PROC = Path("/proc")
 PATIENCE_S = 0.5
+STILL_S = 0.1
 STACKS = 200
 SHOWN = 16  # of each role
 
@@ -43,7 +44,8 @@ class _Asleep:
 def look(pid: int | None = None, proc: Path = PROC) -> Sleepers:
     """Looks at every thread, or for those that wait at one process and whoever reaches into it.
 
-    It ends after PATIENCE_S, and reads no more than STACKS stacks; `cut` says that it did.
+    Who waits has done so for STILL_S. It ends after PATIENCE_S, and reads no more than STACKS
+    stacks; `cut` says that it did.
     """
     deadline = time.monotonic() + PATIENCE_S
     waiting: list[_Asleep] = []
@@ -54,12 +56,21 @@ def look(pid: int | None = None, proc: Path = PROC) -> Sleepers:
             break
         (waiting if lock_frames.asks(thread.wchan) else others).append(thread)
     stacks = _Stacks(deadline)
-    waits = [one for thread in waiting if (one := stacks.waits(thread)) and _is_meant(one, pid)]
+    waits = [one for thread in _still(waiting) if (one := stacks.waits(thread))]
+    waits = [one for one in waits if _is_meant(one, pid)]
     pids = {one.pid for one in waits} | ({pid} if pid else set())
     others.sort(key=lambda thread: thread.pid not in pids)
     may_hold = [one for thread in others if waits and (one := stacks.may_hold(thread, pids))]
     cut = cut or stacks.cut or len(waits) > SHOWN or len(may_hold) > SHOWN
     return Sleepers((*waits[:SHOWN], *may_hold[:SHOWN]), cut)
+
+
+def _still(waiting: list[_Asleep]) -> list[_Asleep]:
+    """Those that have not run for STILL_S: somebody always waits for a moment."""
+    before = {thread: _text(thread.folder / "schedstat") for thread in waiting}
+    if before:
+        time.sleep(STILL_S)
+    return [one for one, told in before.items() if _text(one.folder / "schedstat") == told]
 
 
 def _is_meant(waits: Sleeper, pid: int | None) -> bool:

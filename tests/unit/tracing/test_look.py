@@ -61,6 +61,16 @@ def test_of_one_process_also_who_reaches_into_it(thread, tmp_path):
     assert set(roles(look.look(10, tmp_path))) == {10, 11, 30}
 
 
+def test_who_waits_for_a_moment_is_not_told(thread, tmp_path, monkeypatch):
+    """It has run between two readings of its schedstat."""
+    thread(10, 11, MMAP)
+    thread(10, 12, MMAP)
+    ran = tmp_path / "10" / "task" / "12" / "schedstat"
+    ran.write_text("5 5 1")
+    monkeypatch.setattr(look.time, "sleep", lambda _: ran.write_text("6 5 2"))
+    assert roles(look.look(proc=tmp_path)) == {11: "waits"}
+
+
 def test_it_says_where_it_was_cut_off(thread, tmp_path, monkeypatch):
     for tid in range(look.SHOWN + 1):
         thread(10, 10 + tid, MMAP)
