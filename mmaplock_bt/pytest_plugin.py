@@ -84,7 +84,9 @@ def mmaplock(request: pytest.FixtureRequest) -> Tracing:
     """
 
     def traced(*gates: str, **options: Any) -> AbstractContextManager[Traced]:
-        return _traced(request.node, _Wanted(gates, **options))
+        caller = sys._getframe(1)
+        place = _Place(Path(caller.f_code.co_filename), caller.f_lineno)
+        return _traced(request.node, _Wanted(gates, **options), place)
 
     return traced
 
@@ -95,8 +97,22 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     marker = item.get_closest_marker("mmaplock")
     if marker is None:
         return (yield)
-    with _traced(item, _Wanted(marker.args, **marker.kwargs)):
+    path, line, _ = item.reportinfo()
+    with _traced(item, _Wanted(marker.args, **marker.kwargs), _Place(Path(path), (line or 0) + 1)):
         return (yield)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a test asks for tracing: the block's line, or the marked test's."""
+
+    file: Path
+    line: int
+
+    def told(self, config: pytest.Config) -> str:
+        """As pytest writes it, and editors and CI find it: from the root folder on."""
+        is_below = self.file.is_relative_to(config.rootpath)
+        return f"{self.file.relative_to(config.rootpath) if is_below else self.file}:{self.line}"
 
 
 @dataclass(frozen=True)
@@ -118,23 +134,23 @@ class _Wanted:
 
 
 @contextmanager
-def _traced(item: pytest.Item, wanted: _Wanted) -> Iterator[Traced]:
+def _traced(item: pytest.Item, wanted: _Wanted, place: _Place) -> Iterator[Traced]:
     """Runs the tool beside this process: from when its probes are live to the block's end."""
     traced = Traced()
     with tempfile.TemporaryDirectory(prefix="mmaplock-bt-") as folder:
         saved, said = Path(folder, "result.json"), Path(folder, "stderr")
-        tool = _start(wanted.words(saved), said)
+        tool = _start(wanted.words(saved), said, place.told(item.config))
         try:
             yield traced
         finally:
             tool.send_signal(signal.SIGINT)
             _wait(tool)
         if not saved.exists():
-            pytest.skip(f"mmap_lock was not traced: {_last(said)}")
-        _conclude(item, traced, saved.read_text(encoding="utf-8"))
+            pytest.skip(f"{place.told(item.config)}: mmap_lock was not traced: {_last(said)}")
+        _conclude(item, traced, saved.read_text(encoding="utf-8"), place)
 
 
-def _start(words: list[str], said: Path) -> subprocess.Popen[bytes]:
+def _start(words: list[str], said: Path, place: str) -> subprocess.Popen[bytes]:
     """Starts the tool and returns when the window is open; skips the test where it cannot be."""
     ready, told = os.pipe()
     argv = [sys.executable, "-P", "-m", "mmaplock_bt", *words, "--format", "none", "-q"]
@@ -153,8 +169,8 @@ def _start(words: list[str], said: Path) -> subprocess.Popen[bytes]:
             return tool
     _wait(tool)
     if tool.returncode == WRONG_USAGE:
-        pytest.fail(_last(said), pytrace=False)
-    pytest.skip(f"mmap_lock cannot be traced: {_last(said)}")
+        pytest.fail(f"{place}: {_last(said)}", pytrace=False)
+    pytest.skip(f"{place}: mmap_lock cannot be traced: {_last(said)}")
 
 
 def _wait(tool: subprocess.Popen[bytes]) -> None:
@@ -171,8 +187,8 @@ def _last(said: Path) -> str:
     return text.strip().rpartition("mmaplock-bt: ")[2]
 
 
-def _conclude(item: pytest.Item, traced: Traced, text: str) -> None:
-    """Fails, skips or warns by the verdicts."""
+def _conclude(item: pytest.Item, traced: Traced, text: str, place: _Place) -> None:
+    """Fails, skips or warns by the verdicts, each with its place in the test."""
     # Imported here: every pytest run of the environment loads this module, also without the marker.
     from mmaplock_bt.renderers.findings import sentences  # noqa: PLC0415
     from mmaplock_bt.result.saved import from_json  # noqa: PLC0415
@@ -183,8 +199,9 @@ def _conclude(item: pytest.Item, traced: Traced, text: str) -> None:
     unmet = [(verdict, sentence) for verdict, sentence in told if verdict.outcome != "pass"]
     for verdict, sentence in unmet:
         if verdict.level == "warn":
-            warnings.warn(MmapLockWarning(sentence), stacklevel=1)
-    bad = [(verdict.outcome, sentence) for verdict, sentence in unmet if verdict.level == "error"]
+            warnings.warn_explicit(MmapLockWarning(sentence), None, str(place.file), place.line)
+    at = place.told(item.config)
+    bad = [(said.outcome, f"{at}: {text}") for said, text in unmet if said.level == "error"]
     is_strict = item.config.getini(INCONCLUSIVE) == "fail"
     if any(is_strict or outcome == "fail" for outcome, _ in bad):
         said = [sentence for _, sentence in bad]
@@ -196,4 +213,5 @@ def _conclude(item: pytest.Item, traced: Traced, text: str) -> None:
 def _sentence(verdict: "Verdict") -> str:
     from mmaplock_bt.renderers.wording import explained  # noqa: PLC0415
 
-    return f"{verdict.outcome}: {verdict.gate}, {explained(verdict)}"
+    own = f" ({verdict.file}:{verdict.line})" if verdict.file and verdict.line else ""
+    return f"{verdict.outcome}: {verdict.gate}{own}, {explained(verdict)}"

@@ -42,6 +42,10 @@ def test_warned():
 def test_wrong_gate():
     pass
 
+@pytest.mark.mmaplock("hold.max < 10s", budget="budget.yaml")
+def test_budget():
+    maps(101)
+
 @pytest.mark.mmaplock("long_holds.count >= 101", profile="long-holds", settings=["threshold=0"])
 def test_other_profile():
     maps(101)
@@ -55,17 +59,50 @@ def test_too_early(mmaplock):
 
 def test_a_test_fails_only_on_evidence(pytester, kernel, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
-    pytester.makepyfile(BODY)
+    test = pytester.makepyfile(BODY)
+    pytester.path.joinpath("budget.yaml").write_text("gates:\n\n  - hold{mode=write}.count < 2\n")
     done = pytester.runpytest_subprocess("-rA", "-W", "default")
-    done.assert_outcomes(passed=4, failed=3, skipped=1, warnings=1)
+    done.assert_outcomes(passed=4, failed=4, skipped=1, warnings=1)
+    lines = {text: n for n, text in enumerate(BODY.splitlines(), 1)}
+    marked, wrong, budget, nothing, warned = (
+        f"{test.name}:{lines[f'@pytest.mark.mmaplock({words})']}"
+        for words in (
+            '"hold{mode=write}.count < 3", "hold.max < 10s"',
+            '"hold.p98 < 5ms"',
+            '"hold.max < 10s", budget="budget.yaml"',
+            '"hold{owner_comm=nobody}.max < 10s"',
+            '"warn: hold.count < 1"',
+        )
+    )
     for line in (
-        "FAILED*test_too_many - Failed: fail: hold{mode=write}.count < 3, observed*",
-        "SKIPPED*inconclusive: hold{owner_comm=nobody}.max < 10s*no sample was seen*",
+        f"FAILED*test_too_many - Failed: {marked}: fail: hold{{mode=write}}.count < 3, observed*",
+        f"SKIPPED*{nothing}: inconclusive: hold{{owner_comm=nobody}}.max < 10s*no sample was seen*",
         "FAILED*test_own_failure_comes_first - AssertionError*",
-        "FAILED*test_wrong_gate - Failed: --gate:1:6: hold: 'p98' is unknown*",
+        f"FAILED*test_wrong_gate - Failed: {wrong}: --gate:1:6: hold: 'p98' is unknown*",
+        f"FAILED*test_budget - Failed: {budget}: fail: hold{{mode=write}}.count < 2 "
+        "(budget.yaml:3), observed*",
+        f"*{warned}: MmapLockWarning: fail: hold.count < 1*",
     ):
         assert fnmatch.filter(done.stdout.lines, line), line
-    assert "MmapLockWarning: fail: hold.count < 1" in done.stdout.str()
+
+
+def test_a_blocks_failure_tells_the_blocks_line(pytester, kernel, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    test = pytester.makepyfile(
+        BODY
+        + """
+
+def test_late(mmaplock):
+    assert True
+    with mmaplock("hold{mode=write}.count < 3"):
+        maps(101)
+"""
+    )
+    line = BODY.count("\n") + 5
+    done = pytester.runpytest_subprocess("-k", "test_late")
+    done.assert_outcomes(failed=1)
+    wanted = f"FAILED*test_late - Failed: {test.name}:{line}: fail: hold{{mode=write}}.count < 3*"
+    assert fnmatch.filter(done.stdout.lines, wanted), done.stdout.str()
 
 
 def test_inconclusive_may_be_made_to_fail(pytester, kernel):
