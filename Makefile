@@ -4,6 +4,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+# What root runs leaves nothing in the checkout that its owner could not remove. No path is made
+# absolute: make would cut it at a blank.
+AS_ROOT := $(SUDO) env PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=$(shell mktemp -du)
+# And the other way round: `sudo make` makes the owner's files as the owner.
+AS_OWNER := $(if $(filter 0,$(shell id -u)),$(if $(SUDO_USER),sudo -Hu $(SUDO_USER)))
 
 SUITES ?= bullseye bookworm trixie sid
 KERNELS ?= bullseye bookworm trixie sid
@@ -12,30 +17,29 @@ KERNELS ?= bullseye bookworm trixie sid
   startup system test test-kernels test-matrix throughput unit
 
 demo: system $(VENV)/.installed
-	$(SUDO) $(BIN)/mmaplock-bt run blame -- \
-	  $(abspath $(BIN))/python -m mmaplock_bt.workload smaps 7 1024
+	$(AS_ROOT) $(BIN)/mmaplock-bt run blame -- $(BIN)/python -m mmaplock_bt.workload smaps 7 1024
 
 test: system $(VENV)/.dev lint
-	$(SUDO) $(abspath $(BIN))/python -m pytest
+	$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider
 
 unit: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/unit
+	$(AS_OWNER) $(BIN)/python -m pytest tests/unit
 
 # What is written from the code; the tests compare.
 docs: $(VENV)/.dev
-	$(BIN)/python tools/architecture.py
-	$(BIN)/python tools/template_docs.py
-	$(BIN)/python tools/schema_files.py
+	$(AS_OWNER) $(BIN)/python tools/architecture.py
+	$(AS_OWNER) $(BIN)/python tools/template_docs.py
+	$(AS_OWNER) $(BIN)/python tools/schema_files.py
 
 # Long ones. The roots of the suites are kept in ~/.cache/mmaplock-bt.
 # MATRIX_FLAGS=--no-record leaves the README's table alone; --capture only records tests/data.
 MATRIX_FLAGS ?=
 
 test-matrix: system $(VENV)/.dev matrix-tools
-	$(SUDO) $(abspath $(BIN))/python -u tools/matrix.py $(MATRIX_FLAGS) $(SUITES)
+	$(AS_ROOT) $(BIN)/python -u tools/matrix.py $(MATRIX_FLAGS) $(SUITES)
 
 test-kernels: $(VENV)/.dev kernels-tools
-	$(SUDO) $(abspath $(BIN))/python -u tools/kernels.py $(MATRIX_FLAGS) $(KERNELS)
+	$(AS_ROOT) $(BIN)/python -u tools/kernels.py $(MATRIX_FLAGS) $(KERNELS)
 
 # The streams in tests/data, from every bpftrace and every kernel that can trace.
 captures:
@@ -55,13 +59,13 @@ kernels-tools: matrix-tools
 # README's section. BENCH_FLAGS=--quick takes about two minutes.
 BENCH_FLAGS ?=
 bench: system $(VENV)/.dev bench-tools
-	$(SUDO) $(abspath $(BIN))/python tools/prices.py run $(BENCH_FLAGS)
+	$(AS_ROOT) $(BIN)/python tools/prices.py run $(BENCH_FLAGS)
 
 # The peers as checks: their counts and sums equal ours. Those in C and BCC here, the kernel module
 # in Debian's kernels.
 bench-check: system $(VENV)/.dev bench-tools kernels-tools
-	$(SUDO) $(abspath $(BIN))/python tools/prices.py check
-	$(SUDO) $(abspath $(BIN))/python -u tools/module_peer.py
+	$(AS_ROOT) $(BIN)/python tools/prices.py check
+	$(AS_ROOT) $(BIN)/python -u tools/module_peer.py
 
 # Only the peers need these. What is not to be had is a row that says so.
 bench-tools: matrix-tools
@@ -72,22 +76,22 @@ bench-tools: matrix-tools
 
 # What a run adds to bpftrace's own start and end.
 startup: system $(VENV)/.dev
-	$(SUDO) $(abspath $(BIN))/python tools/startup.py
+	$(AS_ROOT) $(BIN)/python tools/startup.py
 
 # How often `compare` is wrong on this machine; half an hour.
 alarms: system $(VENV)/.dev
-	$(SUDO) $(abspath $(BIN))/python tools/alarms.py
+	$(AS_ROOT) $(BIN)/python tools/alarms.py
 
 # How fast `report` reads a raw stream again, and in how much memory.
 throughput: $(VENV)/.dev
-	$(BIN)/python tools/throughput.py
+	$(AS_OWNER) $(BIN)/python tools/throughput.py
 
 lint: $(VENV)/.dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check --quiet .
-	$(BIN)/mypy
-	$(BIN)/mypy tools/*.py
-	$(BIN)/lint-imports
+	$(AS_OWNER) $(BIN)/ruff check .
+	$(AS_OWNER) $(BIN)/ruff format --check --quiet .
+	$(AS_OWNER) $(BIN)/mypy
+	$(AS_OWNER) $(BIN)/mypy tools/*.py
+	$(AS_OWNER) $(BIN)/lint-imports
 
 # What pip cannot bring: bpftrace, venv, and tracefs mounted.
 system:
@@ -97,15 +101,18 @@ system:
 	  $(SUDO) mount -t tracefs nodev /sys/kernel/tracing
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+	$(AS_OWNER) $(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
-	$(BIN)/pip install --quiet -e .
-	@touch $@
+	$(AS_OWNER) $(BIN)/python -m pip install --quiet -e .
+	@$(AS_OWNER) touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
-	$(BIN)/pip install --quiet -e '.[dev]'
-	@touch $@ $(VENV)/.installed
+	$(AS_OWNER) $(BIN)/python -m pip install --quiet -e '.[dev]'
+	@$(AS_OWNER) touch $@ $(VENV)/.installed
 
+# What root left there before is root's to remove.
+LEFT := $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 clean:
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@{ rm -rf $(LEFT) && find . -name __pycache__ -prune -exec rm -rf {} +; } 2>/dev/null || \
+	  { $(SUDO) rm -rf $(LEFT) && $(SUDO) find . -name __pycache__ -prune -exec rm -rf {} +; }
