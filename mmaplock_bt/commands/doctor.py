@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from mmaplock_bt import invocation
 from mmaplock_bt.commands.output import dump
 from mmaplock_bt.errors import TargetError
 from mmaplock_bt.machine import cgroups, distro, features, inventory, pid_namespace
@@ -44,7 +45,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _checks(bpftrace: str, *, fresh: bool) -> Iterator[Check]:
     """Each fact by itself: one that is missing hides none of the others."""
-    yield _needed("privilege", inventory.privilege)
+    yield _privilege()
     yield (root := _needed("tracefs", lambda: str(inventory.tracefs())))
     if root.state == "ok":
         yield (
@@ -70,6 +71,19 @@ def _needed(name: str, look: Callable[[], str]) -> Check:
         return Check(name, "ok", look())
     except TargetError as error:
         return Check(name, "missing", error.found, "nothing can be traced", error.mend)
+
+
+def _privilege() -> Check:
+    check = _needed("privilege", inventory.privilege)
+    if check.state != "ok" or inventory.is_all_of_root():
+        return check
+    return Check(
+        "privilege",
+        "limited",
+        f"{check.found}, without CAP_SYS_ADMIN",
+        "what tracing costs is not counted; bpftrace 0.17 cannot trace at all",
+        inventory.IN_A_CONTAINER if os.geteuid() == 0 else invocation.again(),
+    )
 
 
 def _fields(field: str) -> Iterator[Check]:

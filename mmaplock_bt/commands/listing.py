@@ -31,7 +31,7 @@ def _files() -> Iterator[tuple[str, Traversable]]:
     for name in shipped:
         yield name, resources.shipped("profiles") / (name + SUFFIX)
     folder = resources.user_profiles()
-    for path in sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []:
+    for path in sorted(folder.glob(f"*{SUFFIX}")) if folder else []:
         if path.stem not in shipped:
             yield path.stem, path
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from mmaplock_bt import resources
 from mmaplock_bt.analysis.analyse import analyse_lines
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.judging import verdicts
@@ -61,7 +62,7 @@ def load(path: str) -> list[Result]:
     Raises UsageError.
     """
     folder = Path(path)
-    if not folder.is_dir():
+    if not resources.is_folder(folder):
         return [load_run(path)]
     found = [load_run(str(file)) for file in sorted(folder.glob("*.json"))]
     if not found:

@@ -4,10 +4,12 @@ The hierarchy is the one with the memory controller: v1's own, or v2's unified o
 """
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
 from mmaplock_bt.errors import UsageError
+from mmaplock_bt.resources import is_folder
 from mmaplock_bt.units import plain
 
 MOUNTS = Path("/proc/mounts")
@@ -16,13 +18,18 @@ MOUNTS = Path("/proc/mounts")
 def hierarchy() -> Path | None:
     """Returns the mount point of v1's memory hierarchy, else of v2's; None without either."""
     unified = None
-    for line in MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in os.fsdecode(MOUNTS.read_bytes()).splitlines():
         _, folder, kind, options, *_ = line.split(" ")
         if kind == "cgroup" and "memory" in options.split(","):
-            return Path(folder)
+            return _mount_point(folder)
         if kind == "cgroup2":
-            unified = unified or Path(folder)
+            unified = unified or _mount_point(folder)
     return unified
+
+
+def _mount_point(written: str) -> Path:
+    r"""Blanks, line ends and backslashes in a path are written \040 (proc(5), seq_path())."""
+    return Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), written))
 
 
 def cgroup_id(path: str) -> int:
@@ -34,7 +41,7 @@ def cgroup_id(path: str) -> int:
     if root is None:
         raise UsageError(f"--cgroup {path}: no cgroup hierarchy is mounted here")
     for candidate in (root / path.lstrip("/"), Path(path)):
-        if candidate.is_dir() and candidate.is_relative_to(root):
+        if is_folder(candidate) and candidate.is_relative_to(root):
             return candidate.stat().st_ino
     raise UsageError(f"--cgroup {path}: no such cgroup under {root} (see /proc/PID/cgroup)")
 

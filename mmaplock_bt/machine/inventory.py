@@ -5,15 +5,16 @@ import json
 import os
 import platform
 import re
-import shlex
 import shutil
-import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmaplock_bt.errors import TargetError
+from mmaplock_bt.invocation import again
 from mmaplock_bt.machine import distro, features, pid_namespace
+from mmaplock_bt.resources import is_folder
 
 TRACEFS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 CONFIG = Path("/proc/config.gz")
@@ -23,6 +24,16 @@ NO_COMMAND = "no command mends it"
 # Bits of CapEff (include/uapi/linux/capability.h). bpftrace 0.25 and later asks for all four;
 # the DAC ones open tracefs, which is root's.
 CAPABILITIES = {"CAP_DAC_OVERRIDE": 1, "CAP_DAC_READ_SEARCH": 2, "CAP_PERFMON": 38, "CAP_BPF": 39}
+# What bpf(2) and perf_event_open(2) ask of root, too (bpf_capable(), perfmon_capable()).
+# CAP_SYS_ADMIN is as good; locked memory (CAP_SYS_RESOURCE) is no longer asked for from 5.11 on.
+ROOTS = ("CAP_BPF", "CAP_PERFMON")
+SYS_ADMIN = 21
+INITIAL_USERS = 0xEFFFFFFD  # PROC_USER_INIT_INO, include/linux/proc_ns.h
+USERS = Path("/proc/self/ns/user")
+IN_A_CONTAINER = (
+    "start the container with --privileged, or with --cap-add SYS_ADMIN and tracefs; or run it on "
+    "the machine itself"
+)
 
 
 @dataclass(frozen=True)
@@ -79,30 +90,59 @@ def offline() -> Machine:
 def privilege() -> str:
     """Returns 'root', or the names of the capabilities that replace it (bpftrace 0.25).
 
-    Raises TargetError where neither is there.
+    Raises TargetError where neither is there; root of a container has not all that root has.
     """
     if os.geteuid() == 0:
-        return "root"
-    held = features.capabilities()
-    missing = [name for name, bit in CAPABILITIES.items() if not held >> bit & 1]
+        return _root()
+    missing = _missing(CAPABILITIES)
     if missing:
         every = ", ".join(CAPABILITIES)
         found = f"tracing needs root, or with bpftrace 0.25 or newer {every}"
-        raise TargetError(f"{found} (missing: {', '.join(missing)})", with_sudo())
+        raise TargetError(f"{found} (missing: {', '.join(missing)})", again())
     return ", ".join(CAPABILITIES)
 
 
-def with_sudo() -> str:
-    """Returns this very command line, as root; -P: no module from the current folder."""
-    return shlex.join(["sudo", sys.executable, "-P", "-m", "mmaplock_bt", *sys.argv[1:]])
+def is_all_of_root() -> bool:
+    """Tells whether CAP_SYS_ADMIN is held: bpftrace 0.17, and the count of what tracing costs."""
+    return bool(features.capabilities() >> SYS_ADMIN & 1)
+
+
+def _root() -> str:
+    """Raises TargetError for one that the kernel gives no BPF."""
+    if USERS.stat().st_ino != INITIAL_USERS:
+        found = "root of a user namespace only: the kernel lets it load no BPF program"
+        raise TargetError(found, "run it as root of the machine, not in a rootless container")
+    if is_all_of_root():
+        return "root"
+    missing = ", ".join(_missing(ROOTS))
+    if missing:
+        found = f"root without CAP_SYS_ADMIN and without {missing}: the kernel lets it load no BPF"
+        raise TargetError(f"{found} program", IN_A_CONTAINER)
+    return f"root, by {' and '.join(ROOTS)}"
+
+
+def _missing(names: Iterable[str]) -> list[str]:
+    held = features.capabilities()
+    return [name for name in names if not held >> CAPABILITIES[name] & 1]
 
 
 def tracefs() -> Path:
     """Returns tracefs's mount point, one with mmap_lock events if any. Raises TargetError."""
-    mounted = [path for path in TRACEFS if (path / "events").is_dir()]
+    mounted = [path for path in TRACEFS if is_folder(path / "events")]
     if not mounted:
-        raise TargetError("tracefs is not mounted", "mount -t tracefs nodev /sys/kernel/tracing")
-    return next((path for path in mounted if (path / "events/mmap_lock").is_dir()), mounted[0])
+        raise _no_tracefs()
+    return next((path for path in mounted if is_folder(path / "events/mmap_lock")), mounted[0])
+
+
+def _no_tracefs() -> TargetError:
+    for path in TRACEFS:
+        try:
+            (path / "events").stat()
+        except PermissionError:
+            return TargetError(f"{path} is root's, so that its events are not seen", again())
+        except OSError:
+            continue
+    return TargetError("tracefs is not mounted", "mount -t tracefs nodev /sys/kernel/tracing")
 
 
 def tracepoints(root: Path) -> Path:
@@ -111,7 +151,7 @@ def tracepoints(root: Path) -> Path:
     Raises TargetError: the events came with 2b5067a8143e in Linux 5.11.
     """
     folder = root / "events/mmap_lock" / EVENT
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise TargetError(
             f"Linux {platform.release()} has no mmap_lock tracepoints (they came with 5.11)",
             f"{NO_COMMAND}: boot Linux 5.11 or newer, built with CONFIG_TRACEPOINTS",
@@ -123,9 +163,13 @@ def memcg_field(folder: Path) -> str:
     """Returns the name of the events' cgroup field, or 'none'.
 
     It is memcg_path up to 6.13, memcg_id from 6.14 ("mm: mmap_lock: optimize mmap_lock
-    tracepoints").
+    tracepoints"). Raises TargetError where it is not to be read.
     """
-    found = re.search(r"memcg_(?:id|path)", (folder / "format").read_text(encoding="utf-8"))
+    try:
+        described = (folder / "format").read_text(encoding="utf-8")
+    except OSError as error:
+        raise TargetError(f"cannot read {folder}/format: {error.strerror}", again()) from error
+    found = re.search(r"memcg_(?:id|path)", described)
     return found[0] if found else "none"
 
 
@@ -136,8 +180,8 @@ def lock_events(root: Path) -> dict[str, bool]:
     """
     folder = root / "events/lock"
     return {
-        "contention": (folder / "contention_begin").is_dir(),
-        "contended_release": (folder / "contended_release").is_dir(),
+        "contention": is_folder(folder / "contention_begin"),
+        "contended_release": is_folder(folder / "contended_release"),
     }
 
 
@@ -201,10 +245,14 @@ def _told_version(path: str) -> str:
 def unable(path: str, number: str) -> TargetError:
     """Returns the error that says why this bpftrace cannot trace at all."""
     said = features.refusal(path)
+    if os.geteuid() == 0 and not is_all_of_root():
+        # 0.17 looks for the kernel's BTF by a bpf(2) that wants it; 0.23 reads the file.
+        found = f"bpftrace {number} cannot trace for root without CAP_SYS_ADMIN"
+        return TargetError(found, f"{IN_A_CONTAINER}; or install bpftrace 0.23 or newer")
     if said is None:
         return TargetError(f"bpftrace {number} cannot read mm->owner on this kernel", mend_owner())
     if os.geteuid() != 0:
-        return TargetError(f"bpftrace {number} does not run without root ({said})", with_sudo())
+        return TargetError(f"bpftrace {number} does not run without root ({said})", again())
     mend = f"{distro.reinstall()}, or install bpftrace 0.17 or newer"
     return TargetError(f"bpftrace {number} does not run here ({said})", mend)
 

@@ -5,10 +5,13 @@ translates them, but a tracepoint does: it names by its initial id any process w
 is written, be it with the value that it has.
 """
 
+import os
 import re
+import select
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -45,7 +48,8 @@ def translate(bpftrace: str, pids: list[int], *, gone: bool = False) -> list[int
     )  # fmt: skip
     try:
         comm.write_text(NAME)
-        found = [(pid, _ask(process, pid)) for pid in pids]
+        deadline = time.monotonic() + LIVE_TIMEOUT_S
+        found = [(pid, _ask(process, pid, deadline)) for pid in pids]
     finally:
         comm.write_text(name, errors="surrogateescape")
         process.send_signal(signal.SIGKILL)  # it has no maps to print
@@ -59,20 +63,30 @@ def translate(bpftrace: str, pids: list[int], *, gone: bool = False) -> list[int
     return [machines for _, machines in found if machines is not None]
 
 
-def _ask(process: "subprocess.Popen[bytes]", pid: int) -> int | None:
+def _ask(process: "subprocess.Popen[bytes]", pid: int, deadline: float) -> int | None:
     """Once the probe is live, writes the value that is there already; None without an answer."""
-    assert process.stdout is not None
     adjustment = Path(f"/proc/{pid}/oom_score_adj")
-    deadline = time.monotonic() + LIVE_TIMEOUT_S
     waiting = False
     with suppress(OSError):
-        for line in process.stdout:
+        for line in _lines(process, deadline):
             found = re.search(rb"pid\|(\d+)\|", line)
             if found:
                 return int(found[1])
             if b"tick" in line and not waiting:
                 waiting = True
                 adjustment.write_text(adjustment.read_text())
-            if time.monotonic() > deadline:
-                break
     return None
+
+
+def _lines(process: "subprocess.Popen[bytes]", deadline: float) -> Iterator[bytes]:
+    """What it prints until the deadline, be it silent or not."""
+    assert process.stdout is not None
+    descriptor, rest = process.stdout.fileno(), b""
+    while (left_s := deadline - time.monotonic()) > 0:
+        if not select.select([descriptor], [], [], left_s)[0]:
+            return
+        piece = os.read(descriptor, 1 << 16)
+        if not piece:
+            return
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from lines

@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from mmaplock_bt import resources
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.judging.series import Series
 
@@ -49,7 +50,7 @@ def for_file(written: str) -> tuple[str, str]:
 
     Raises UsageError.
     """
-    if written.endswith("/") or Path(written).is_dir():
+    if written.endswith("/") or resources.is_folder(written):
         return FOLDER, written
     name, colon, path = written.partition(":")
     if colon and path and name in FORMATS:

@@ -163,9 +163,9 @@ def _find(name: str) -> tuple[str, str, Path | None]:
         return name, read(Path(name), "profile"), Path(name).parent
     if name in resources.shipped_names("profiles", SUFFIX):
         return name, (resources.shipped("profiles") / (name + SUFFIX)).read_text("utf-8"), None
-    mine = resources.user_profiles() / (name + SUFFIX)
-    if mine.is_file():
-        return str(mine), read(mine, "profile"), mine.parent
+    folder = resources.user_profiles()
+    if folder and resources.is_file(mine := folder / (name + SUFFIX)):
+        return str(mine), read(mine, "profile"), folder
     close = difflib.get_close_matches(name, names(), n=1)
     hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names())}"
     raise UsageError(f"unknown profile '{name}': {hint} (a file needs a path, ./{name}.yaml)")
@@ -173,7 +173,7 @@ def _find(name: str) -> tuple[str, str, Path | None]:
 
 def _user_names() -> list[str]:
     folder = resources.user_profiles()
-    return sorted(path.stem for path in folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
+    return sorted(path.stem for path in folder.glob(f"*{SUFFIX}")) if folder else []
 
 
 def _resolve(name: str, text: str, folder: Path | None, seen: tuple[str, ...]) -> Profile:

@@ -91,7 +91,11 @@ def _file(words: list[str], has_command: bool) -> str:
     ]
     name = hashlib.sha256("\0".join(said).encode(errors="surrogateescape")).hexdigest()[:16]
     # As resources.cache(), which pathlib and importlib.resources come with.
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    if not home.startswith("/"):
+        home = os.path.expanduser("~/.cache")  # noqa: PTH111
+    if not home.startswith("/"):  # a user without a home
+        home = os.devnull
     return f"{home}/mmaplock-bt/orders/{name}"
 
 

@@ -14,8 +14,9 @@ from mmaplock_bt.machine import cgroups
         ("cgroup /m/cpu cgroup rw,cpu 0 0\ncgroup /m/memory cgroup rw,memory 0 0\n", "/m/memory"),
         ("cgroup /m/cpu cgroup rw,cpu 0 0\ncgroup2 {v2} cgroup2 rw 0 0\n", "{v2}"),
         ("tmpfs /m tmpfs rw 0 0\n", None),
+        (r"cgroup2 /a\040b\134\011c cgroup2 rw 0 0" + "\n", "/a b\\\tc"),
     ],
-    ids=["hybrid", "v2", "none"],
+    ids=["hybrid", "v2", "none", "escaped"],
 )
 def test_where_memcg_ids_are_folders(monkeypatch, tmp_path, mounts, found):
     monkeypatch.setattr(cgroups, "MOUNTS", tmp_path / "mounts")

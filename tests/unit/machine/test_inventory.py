@@ -18,6 +18,47 @@ def test_not_root_without_capabilities(monkeypatch, tmp_path):
         inventory.privilege()
 
 
+@pytest.fixture
+def held(monkeypatch, tmp_path):
+    """Makes this process root that holds these capabilities (bits of CapEff)."""
+    monkeypatch.setattr(inventory.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(features, "STATUS", tmp_path / "status")
+
+    def make(*bits: int) -> None:
+        features.STATUS.write_text(f"CapEff:\t{sum(1 << bit for bit in bits):016x}\n")
+
+    return make
+
+
+def test_root_of_a_container_is_told_what_it_lacks(held):
+    """Docker's default set has none of them; CAP_SYS_ADMIN stands for the two others."""
+    held(0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31)
+    with pytest.raises(TargetError, match="without CAP_BPF, CAP_PERFMON") as told:
+        inventory.privilege()
+    assert "reinstall" not in told.value.mend and "--cap-add" in told.value.mend
+    held(38)
+    with pytest.raises(TargetError, match="without CAP_BPF: "):
+        inventory.privilege()
+    held(21)
+    assert inventory.privilege() == "root" and inventory.is_all_of_root()
+    held(38, 39)
+    assert inventory.privilege() == "root, by CAP_BPF and CAP_PERFMON"
+    assert not inventory.is_all_of_root()
+
+
+def test_a_bpftrace_that_wants_all_of_root_is_not_to_be_reinstalled(held, fake):
+    held(38, 39)
+    told = inventory.unable(fake("exit 1"), "0.17.0")
+    assert "CAP_SYS_ADMIN" in str(told) and "reinstall" not in str(told)
+
+
+def test_root_of_a_user_namespace_alone_is_not_root(held, monkeypatch, tmp_path):
+    held(21, 38, 39)
+    monkeypatch.setattr(inventory, "USERS", tmp_path)
+    with pytest.raises(TargetError, match="user namespace"):
+        inventory.privilege()
+
+
 def test_tracefs_and_tracepoints_are_looked_for(monkeypatch, tmp_path):
     monkeypatch.setattr(inventory, "TRACEFS", (tmp_path / "a", tmp_path / "b"))
     with pytest.raises(TargetError, match="mount -t tracefs"):

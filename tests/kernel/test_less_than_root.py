@@ -1,0 +1,160 @@
+"""Every command as another user, and as a root who has not all of root: told, never broken."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mmaplock_bt.machine import inventory
+from tests.builders import STREAM
+from tests.shell import ROOT
+
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.skipif(shutil.which("setpriv") is None, reason="no setpriv"),
+]
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory) -> Path:
+    """A copy of the package in a folder that anybody may read."""
+    folder = Path(tmp_path_factory.mktemp("copy"))
+    for above in (folder, *folder.parents[:2]):
+        above.chmod(0o755)
+    for name in ("mmaplock_bt", "templates", "profiles"):
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copy(STREAM, folder / "raw")
+    (folder / "secret").mkdir(0o700)
+    (folder / "home").mkdir(0o755)
+    return folder
+
+
+@pytest.fixture
+def nobody(kernel, copied) -> Run:
+    """Runs the tool as the user nobody, root's home still in its environment."""
+    packages = sysconfig.get_path("purelib")
+    variables = {
+        "PATH": os.environ["PATH"], "PYTHONPATH": f"{copied}:{packages}",
+        "HOME": f"{copied}/secret", "PYTHONDONTWRITEBYTECODE": "1",
+    }  # fmt: skip
+    version = "{}.{}".format(*sys.version_info)
+    for python in (
+        sys.executable,
+        shutil.which(f"python{version}", path="/usr/bin:/usr/local/bin"),
+    ):
+        argv = [*NOBODY, str(python), "-c", "import mmaplock_bt, pydantic"]
+        if python and subprocess.run(argv, env=variables, check=False).returncode == 0:
+            break
+    else:
+        pytest.skip("no Python of this version that everybody may run")
+
+    def run(*words: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [*NOBODY, str(python), "-m", "mmaplock_bt", *words], cwd=copied, env=variables,
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("run", 3),
+        ("run -- true", 3),
+        ("run blame --trap hold>50ms", 3),
+        ("run -o secret/x.json -- true", 2),
+        ("run -o none/x.json -- true", 2),
+        ("run -o x.json -- true", 2),
+        ("run -o secret/runs/ -- true", 2),
+        ("run secret/x.yaml", 2),
+        ("run mine", 2),
+        ("selftest", 3),
+        ("doctor", 3),
+        ("doctor --json", 3),
+        ("doctor --bpftrace secret/x", 3),
+        ("list", 0),
+        ("show blame", 0),
+        ("check blame", 0),
+        ("check mine", 2),
+        ("check secret/x.yaml", 2),
+        ("check blame --budget secret/x.yaml", 2),
+        ("script blame", 0),
+        ("script blame --cgroup secret/x", 2),
+        ("schema result", 0),
+        ("report raw", 0),
+        ("report secret/x.json", 2),
+        ("report secret", 2),
+        ("report raw -o secret/x.md", 2),
+        ("gate raw --gate hold.count<1", 1),
+        ("gate secret/x.json --gate hold.count<1", 2),
+        ("compare secret/a raw", 2),
+        ("explain smaps", 0),
+    ],
+)
+def test_every_command_as_nobody(nobody, words, code):
+    done = nobody(*words.split())
+    if words == "explain smaps" and "invalid choice" in done.stderr:
+        pytest.skip("no such command")
+    assert "Traceback" not in done.stderr and "Error" not in done.stderr, done.stderr
+    assert done.returncode == code, done.stderr
+    assert bool(done.stderr) == (code == 2 or (code == 3 and not words.startswith("doctor")))
+
+
+def test_doctor_tells_nobody_what_is_missing_and_how_to_mend_it(nobody):
+    checks = {
+        check["name"]: check for check in json.loads(nobody("doctor", "--json").stdout)["checks"]
+    }
+    for name in ("privilege", "tracefs"):
+        assert checks[name]["state"] == "missing" and checks[name]["mend"].startswith("sudo ")
+    assert "root" in checks["tracefs"]["found"]
+    assert "missing privilege: tracing needs root" in nobody("doctor").stdout
+
+
+def less(lacking: str, *words: str) -> "subprocess.CompletedProcess[str]":
+    """The tool as root without these capabilities."""
+    return subprocess.run(
+        ["setpriv", f"--bounding-set={lacking}", f"--inh-caps={lacking}", sys.executable, "-m",
+         "mmaplock_bt", *words],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("words", ["run -- true", "doctor", "selftest"])
+def test_root_of_a_container_is_told_which_capabilities_it_lacks(kernel, words):
+    """As Docker gives them: bpftrace itself would only say that it failed to create a map."""
+    done = less("-sys_admin,-bpf,-perfmon", *words.split())
+    told = done.stdout + done.stderr
+    assert done.returncode == 3
+    assert "root without CAP_SYS_ADMIN and without CAP_BPF, CAP_PERFMON" in told
+    assert "--cap-add" in told and "reinstall" not in told and "ok      privilege" not in told
+
+
+def test_bpf_and_perfmon_may_be_enough_and_it_is_said_when_not(kernel, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if less("-sys_admin", kernel.path, "--version").returncode == 0:
+        pytest.skip("a wrapper that itself needs all of root")
+    done = less("-sys_admin", "run", "hold-times", "-d", "100ms")
+    if done.returncode == 0:
+        assert "Traceback" not in done.stderr and "INCOMPLETE" not in done.stdout
+    else:
+        assert done.returncode == 3 and "CAP_SYS_ADMIN" in done.stderr
+        assert "reinstall bpftrace" not in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="no unshare")
+def test_root_of_a_user_namespace_is_not_root(kernel):
+    argv = ["unshare", "-Ur", sys.executable, "-m", "mmaplock_bt", "run", "--", "true"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    if "unshare" in done.stderr:
+        pytest.skip("no user namespaces here")
+    assert done.returncode == 3 and "root of a user namespace" in done.stderr
+    assert inventory.USERS.stat().st_ino == inventory.INITIAL_USERS
