@@ -2,20 +2,22 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
-from mmaplock_bt import __version__
-from mmaplock_bt.errors import Failure
+from mmaplock_bt import __version__, standard_streams
+from mmaplock_bt.errors import Failure, Interrupted, UsageError
 
 if TYPE_CHECKING:
     from mmaplock_bt.tracing.head_start import HeadStart
 
 EXIT_CODES = """exit codes:
   0 done   1 a gate or self-test failed   2 wrong usage or profile   3 this machine cannot trace
-  4 bpftrace failed   5 inconclusive   6 the traced command failed   130 interrupted, no result"""
+  4 bpftrace failed   5 inconclusive   6 the traced command failed
+  70 a fault of mmaplock-bt itself   130 interrupted, no result"""
 GATES = """Conditions on the result, like 'hold{mode=write}.p99 < 5ms' or
 'warn: long_holds.count == 0'. All are judged; one that cannot be judged is inconclusive."""
 JUDGES = ("median", "worst", "every")
@@ -45,12 +47,16 @@ def run_main() -> NoReturn:
     All that was begun has ended by then. Python would still take apart every module: tens of
     milliseconds, for nothing.
     """
-    code = main(sys.argv[1:])
+    standard_streams.install()
+    # A shell's background job is born ignoring it; whoever sends it one by name means it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except BrokenPipeError:
-        pass
+        code = main(sys.argv[1:])
+    except SystemExit as ended:  # argparse's
+        code = ended.code if isinstance(ended.code, int) else 0
+    # Whoever reads no further is no error; a result that could not be shown was told already.
+    if (lacking := standard_streams.failure()) and code == 0:
+        code = _complain(f"cannot write standard output: {lacking}", UsageError.exit_code)
     os._exit(code)
 
 
@@ -59,12 +65,23 @@ def main(argv: list[str]) -> int:
 
     Raises no Failure: its sentence goes to stderr, its code is returned.
     """
-    head = _head_start(argv)
     try:
-        return _called(argv, head)
-    finally:
-        if head is not None:
-            head.end()
+        head = _head_start(argv)
+        try:
+            return _called(argv, head)
+        finally:
+            if head is not None:
+                head.end()
+    except Failure as failure:
+        return _complain(str(failure), failure.exit_code)
+    except KeyboardInterrupt:
+        return _complain("interrupted before there was a result", Interrupted.exit_code)
+    except Exception as error:
+        # The last resort: Python's own exit code is 1, and that means that a gate failed.
+        from mmaplock_bt.commands import fault  # noqa: PLC0415  (seldom needed)
+
+        found = fault.of(error)
+        return _complain(str(found), found.exit_code)
 
 
 def _head_start(argv: list[str]) -> "HeadStart | None":
@@ -82,19 +99,10 @@ def _called(argv: list[str], head: "HeadStart | None") -> int:
     module, function, _ = COMMANDS[arguments.verb]
     if command and arguments.verb != "run":
         return _complain(f"{arguments.verb} takes no COMMAND after --", 2)
-    try:
-        entry: Callable[[argparse.Namespace], int] = getattr(
-            import_module(f"mmaplock_bt.commands.{module}"), function
-        )
-        return entry(arguments)
-    except Failure as failure:
-        return _complain(str(failure), failure.exit_code)
-    except KeyboardInterrupt:
-        return _complain("interrupted before there was a result", 130)
-    except BrokenPipeError:
-        # Python flushes stdout once more at its exit and would complain of the closed pipe again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    entry: Callable[[argparse.Namespace], int] = getattr(
+        import_module(f"mmaplock_bt.commands.{module}"), function
+    )
+    return entry(arguments)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

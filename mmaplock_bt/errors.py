@@ -47,5 +47,11 @@ class Interrupted(Failure):
     exit_code = 130
 
 
+class Fault(Failure):
+    """A fault of this program's own. Exit code 70, EX_SOFTWARE of sysexits.h."""
+
+    exit_code = 70
+
+
 # Exit code of `run` where all went well but the traced command failed.
 COMMAND_FAILED = 6

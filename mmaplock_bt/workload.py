@@ -8,6 +8,7 @@ import ctypes
 import json
 import mmap
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -16,7 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 # What a child runs first, so that reports show it under a name of its own.
-AGENT = "open('/proc/self/comm', 'w').write('agent')\n"
+# Ctrl-C, which goes to it too, is no error of its.
+QUIET_END = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
+AGENT = "open('/proc/self/comm', 'w').write('agent')\n" + QUIET_END
 PAGE = mmap.PAGESIZE
 MIB = 1 << 20
 PR_SET_NAME = 15
@@ -282,4 +285,5 @@ def command(name: str, *arguments: int) -> list[str]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(main(sys.argv[1:]))

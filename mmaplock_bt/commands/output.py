@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmaplock_bt import renderers
+from mmaplock_bt import renderers, standard_streams
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers.markdown import LIMIT_BYTES, shortened
@@ -39,10 +39,24 @@ def wanted(arguments: argparse.Namespace, *, folders_allowed: int = 0) -> Output
         raise UsageError(f"-o {folders[-1]}/ would keep each run's result: {allowed}")
     files = [(name, path) for name, path in found if name != renderers.FOLDER]
     for _, path in files:
-        if path != STDOUT and not Path(path).parent.is_dir():
-            raise UsageError(f"cannot write {path}: there is no folder {Path(path).parent}")
+        if path != STDOUT:
+            _check_place(path)
     detail = getattr(arguments, "verbose", 0)
     return Outputs(files, folders[0] if folders else None, arguments.format, detail)
+
+
+def _check_place(path: str) -> None:
+    """Raises UsageError for a file that cannot be written, before anything is traced for it."""
+    folder = Path(path).parent
+    try:
+        folder.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(f"cannot write {path}: there is no folder {folder}") from error
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    place = path if os.access(path, os.F_OK) else folder
+    if not os.access(place, os.W_OK):
+        raise UsageError(f"cannot write {path}: {place} is not writable for this user")
 
 
 def deliver(outputs: Outputs, rendered: Callable[[str, bool], str]) -> None:
@@ -58,7 +72,8 @@ def deliver(outputs: Outputs, rendered: Callable[[str, bool], str]) -> None:
             failed.append(str(error))
     if outputs.shown != "none":
         sys.stdout.write(rendered(outputs.shown, sys.stdout.isatty()))
-    sys.stdout.flush()
+    if lacking := standard_streams.failure():
+        failed.append(f"cannot write standard output: {lacking}")
     if failed:
         raise UsageError("; ".join(failed))
 
@@ -83,7 +98,7 @@ def _write(path: str, text: str) -> None:
         if _is_summary(path):
             _append(Path(path), text)
         else:
-            Path(path).write_text(text, encoding="utf-8")
+            Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 

@@ -8,22 +8,23 @@ import os
 import shutil
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from mmaplock_bt.commands import gate, output
+from mmaplock_bt.commands import fault, gate, output
 from mmaplock_bt.commands.output import Outputs
 from mmaplock_bt.commands.tracing import trace
-from mmaplock_bt.errors import COMMAND_FAILED, BpftraceError, UsageError
+from mmaplock_bt.errors import COMMAND_FAILED, BpftraceError, Interrupted, UsageError
 from mmaplock_bt.judging import series, verdicts
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.machine import inventory
 from mmaplock_bt.result.model import Result
+from mmaplock_bt.result.saved import to_json
 from mmaplock_bt.spec import located_yaml, profile
 from mmaplock_bt.spec.profile import Filter, Profile, Side
-from mmaplock_bt.tracing.ending import Options
+from mmaplock_bt.tracing.ending import Options, Stop
 from mmaplock_bt.units import parse_duration, parse_sample, parse_share
 
 DEFAULT = "overview"
@@ -44,25 +45,67 @@ def main(arguments: argparse.Namespace) -> int:
     chosen = profile.with_gates(chosen, gate.given(arguments, chosen.template.declaration.outputs))
     check_command(arguments.command)
     _check_repeat(arguments, chosen, outputs)
-    runs = _runs(arguments, chosen, _folder(arguments, outputs))
-    made = series.judged(runs, chosen.gates, arguments.judge, arguments.repeat)
-    output.deliver_series(outputs, made)
-    return ended(made)
+    folder = _folder(arguments, outputs)
+    runs = _runs(arguments, chosen, folder)
+    with fault.delivering(lambda: {} if folder else {"result.json": to_json(runs.made[-1])}):
+        made = series.judged(runs.made, chosen.gates, arguments.judge, arguments.repeat)
+        output.deliver_series(outputs, made)
+    code = ended(made) or (Interrupted.exit_code if runs.are_cut_short else 0)
+    if runs.unwritten and code == 0:
+        raise UsageError(runs.unwritten)
+    return code
 
 
-def _runs(arguments: argparse.Namespace, chosen: Profile, folder: Path | None) -> list[Result]:
+@dataclass(frozen=True)
+class Runs:
+    """What was traced; `are_cut_short` by a signal before there were as many as asked for."""
+
+    made: list[Result]
+    are_cut_short: bool
+    unwritten: str  # why a raw stream is not whole, or ''
+
+
+def _runs(arguments: argparse.Namespace, chosen: Profile, folder: Path | None) -> Runs:
     """One window after another; what ends one early ends them all. Each is saved as it is made."""
     machine = inventory.probe(arguments.bpftrace)
     made: list[Result] = []
-    for turn in range(1, arguments.repeat + 1):
-        result = trace(chosen, machine, options(arguments))
-        made.append(series.with_verdicts(result, chosen.gates))
-        if folder is not None:
-            path = series.save(made[-1], folder)
-            print(f"run {turn} of {arguments.repeat}: {path}", file=sys.stderr)
-        if result.window.failure or result.window.ended_by == "interrupt":
-            break
-    return made
+    traced = None
+    between = Stop()  # a signal that comes while a run is saved waits until it is
+    try:
+        while len(made) < arguments.repeat:
+            traced = trace(chosen, machine, options(arguments))
+            if made and traced.result.window.ended_by == "interrupt":
+                break  # shorter than its like: it would be no run of the series
+            judged = series.with_verdicts(traced.result, chosen.gates)
+            with between.on_signals():
+                made.append(_saved(arguments, judged, folder, len(made) + 1))
+            if traced.interrupted or between.interrupts or traced.result.window.failure:
+                break
+    except (Interrupted, KeyboardInterrupt):
+        if not made:
+            raise
+    unwritten = traced.unwritten if traced else ""
+    if made[-1].window.failure:
+        return Runs(made, are_cut_short=False, unwritten=unwritten)
+    are_cut_short = len(made) < arguments.repeat or (
+        arguments.repeat > 1 and made[-1].window.ended_by == "interrupt"
+    )
+    if are_cut_short:
+        _tell_of_interrupt(len(made), arguments.repeat, folder)
+    return Runs(made, are_cut_short, unwritten)
+
+
+def _saved(arguments: argparse.Namespace, result: Result, folder: Path | None, turn: int) -> Result:
+    if folder is not None:
+        with fault.delivering(lambda: {"result.json": to_json(result)}):
+            path = series.save(result, folder)
+        print(f"run {turn} of {arguments.repeat}: {path}", file=sys.stderr)
+    return result
+
+
+def _tell_of_interrupt(made: int, asked: int, folder: Path | None) -> None:
+    kept = f"{made} run{' is' if made == 1 else 's are'} kept in {folder} (--add goes on there)"
+    print(f"mmaplock-bt: interrupted: {kept}, {asked} were asked for", file=sys.stderr)
 
 
 def _check_repeat(arguments: argparse.Namespace, chosen: Profile, outputs: Outputs) -> None:
@@ -96,7 +139,7 @@ def _folder(arguments: argparse.Namespace, outputs: Outputs) -> Path | None:
 
 
 def ended(made: Series) -> int:
-    """Returns the exit code: the gates', else 6 where a traced command failed, else 0.
+    """Returns the exit code: the gates', else 6 where a traced command failed by itself, else 0.
 
     Raises BpftraceError for a bpftrace that died, unless the gates' code is not 0 already.
     """
@@ -106,8 +149,9 @@ def ended(made: Series) -> int:
         raise BpftraceError(failure)
     if failure:
         print(f"mmaplock-bt: {failure}", file=sys.stderr)
-    commands = [result.window.command for result in made.runs]
-    failed = any(command and command.status not in (0, None) for command in commands)
+    # Ctrl-C ends the command, too: then it has not failed, it was ended.
+    windows = [run.window for run in made.runs if run.window.ended_by != "interrupt"]
+    failed = any(one.command and one.command.status not in (0, None) for one in windows)
     return code or (COMMAND_FAILED if failed else 0)
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from mmaplock_bt import workload
 from mmaplock_bt.commands import output
 from mmaplock_bt.commands.tracing import trace
+from mmaplock_bt.errors import Interrupted
 from mmaplock_bt.machine import inventory
 from mmaplock_bt.result.model import Result
 from mmaplock_bt.result.rows import Row
@@ -38,7 +39,10 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _verdict(case: Case, machine: inventory.Machine, *, told: bool) -> dict[str, object]:
-    result = trace(*_prepared(case, machine))
+    traced = trace(*_prepared(case, machine))
+    if traced.interrupted:
+        raise Interrupted(f"interrupted in {case.profile}: the self-test is not over")
+    result = traced.result
     failure = result.window.failure
     found, right = case.check(result)
     right = right and failure is None and _sound(result)
@@ -54,7 +58,8 @@ def _verdict(case: Case, machine: inventory.Machine, *, told: bool) -> dict[str,
     if told:
         residue = result.books.residue
         followed = f"{case.profile} ({result.profile.locks})"
-        print(f"{'pass' if right else 'FAIL'}  {followed:<29} {found}; residue {residue}")
+        line = f"{'pass' if right else 'FAIL'}  {followed:<29} {found}; residue {residue}"
+        print(line, flush=True)
         if not right:
             end = failure or "bpftrace ended well"
             print(f"      {result.books}\n      {result.loss}\n      {end}")

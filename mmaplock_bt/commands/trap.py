@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmaplock_bt.analysis.analyse import analyse
+from mmaplock_bt.commands import fault
 from mmaplock_bt.errors import BpftraceError, UsageError
 from mmaplock_bt.machine import inventory
 from mmaplock_bt.renderers import findings
@@ -71,7 +72,8 @@ def main(arguments: argparse.Namespace, chosen: Profile) -> int:
     _say(f"armed: {' or '.join(arguments.trap)}, then {arguments.profile} ({arguments.capture})")
     # A trap stays armed for days: it has no limit on what it receives, and keeps little.
     options = Options(quiet=arguments.quiet, limit_bytes=None)
-    with Window(armed(chosen, limits.by_kind), machine, options) as window:
+    window = Window(armed(chosen, limits.by_kind), machine, options)
+    with window, fault.keeping(lambda: {"raw.ndjson": window.salvaged()}):
         if window.head.profile.locks == "contended" and "hold" in limits.by_kind:
             _say("a hold counts while somebody waits behind it (--locks all: every hold)")
         folders = one.watch(window.head, window.records())
@@ -191,11 +193,16 @@ class Trap:
         if self._is_full():
             return
         place = self.folder / time.strftime(f"%Y%m%dT%H%M%S-{len(self.sprung) + 1}")
-        place.mkdir(parents=True)
-        self.sprung.append(place)
-        self.running = self.capture(place)
-        self.say(f"{reason}: capturing into {place}")
-        before = self._before(head)
+        try:
+            place.mkdir(parents=True)
+            self.sprung.append(place)
+            self.running = self.capture(place)
+            self.say(f"{reason}: capturing into {place}")
+            self._describe(place, reason, self._before(head))
+        except OSError as error:
+            raise UsageError(f"cannot write {place}: {error.strerror}") from error
+
+    def _describe(self, place: Path, reason: str, before: Result) -> None:
         (place / "before.json").write_text(to_json(before), encoding="utf-8")
         found = [f"  {safe(one)}" for one in findings.sentences(before)]
         title = ["Before it (before.json):"] if found else []

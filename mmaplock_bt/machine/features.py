@@ -163,12 +163,14 @@ def _tried(path: str) -> dict[str, bool | str]:
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 
     # As tracing/bpftrace holds it: what is remembered must be what a run will meet.
+    programs = _Programs()
     with held_btf.held(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        running = {name: pool.submit(_try, path, trial) for name, trial in TRIALS.items()}
         try:
-            return {name: future.result() for name, future in running.items()}
-        except TargetError:
-            pool.shutdown(cancel_futures=True)  # a bpftrace that hangs once hangs in all
+            found = {n: pool.submit(_try, path, trial, programs) for n, trial in TRIALS.items()}
+            return {name: future.result() for name, future in found.items()}
+        except BaseException:  # one that hangs once hangs in all; and Ctrl-C waits for none
+            pool.shutdown(wait=False, cancel_futures=True)
+            programs.stop()
             raise
 
 
@@ -185,7 +187,7 @@ def last_words(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in shown) or "nothing"
 
 
-def output(path: str, *options: str) -> tuple[int, str]:
+def output(path: str, *options: str, programs: "_Programs | None" = None) -> tuple[int, str]:
     """Runs a program and returns its status and output (stdout and stderr).
 
     Raises TargetError where it does not start or does not end within TIMEOUT_S.
@@ -202,12 +204,40 @@ def output(path: str, *options: str) -> tuple[int, str]:
         said = f"{path} does not start: {error.strerror}"
         raise TargetError(said, distro.reinstall()) from error
     with process:
+        if programs is not None:
+            programs.add(process)
         try:
             return _until_end(process, time.monotonic() + TIMEOUT_S)
         except TimeoutError as error:
-            os.killpg(process.pid, signal.SIGKILL)
             said = f"{path} {options[0]} {error}"
             raise TargetError(said, distro.reinstall()) from error
+        finally:
+            _kill(process)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Ends it and what it forked, unless it has ended by itself."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+class _Programs:
+    """Programs that threads run, each in a session of its own, where no Ctrl-C comes to."""
+
+    def __init__(self) -> None:
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._are_stopped = False
+
+    def add(self, process: "subprocess.Popen[bytes]") -> None:
+        self._processes.append(process)
+        if self._are_stopped:  # it was begun while the others were ended
+            _kill(process)
+
+    def stop(self) -> None:
+        self._are_stopped = True
+        for process in list(self._processes):
+            _kill(process)
 
 
 def _until_end(process: subprocess.Popen[bytes], deadline: float) -> tuple[int, str]:
@@ -230,8 +260,8 @@ def _until_end(process: subprocess.Popen[bytes], deadline: float) -> tuple[int, 
     raise TimeoutError(f"does not answer within {TIMEOUT_S:.0f} s; it said {said}")
 
 
-def _try(path: str, trial: Trial) -> bool | str:
-    status, text = output(path, *trial.options)
+def _try(path: str, trial: Trial, programs: "_Programs") -> bool | str:
+    status, text = output(path, *trial.options, programs=programs)
     if trial.finds:
         found = re.search(trial.finds, text) if status == 0 else None
         return found[1] if found else ""

@@ -8,7 +8,6 @@ import mmap
 import os
 import re
 import select
-import shutil
 import signal
 import tempfile
 import time
@@ -284,12 +283,20 @@ class Tracer:
     def _refusal(self, lines: list[str]) -> str:
         """The sentence for a bpftrace that ended before its probes were live."""
         self._read_diagnostics()
-        kept = Path(tempfile.gettempdir()) / f"mmaplock-bt-refused-{os.getpid()}.bt"
-        shutil.copy(self._started.script, kept)
         return (
             f"bpftrace {self.machine.bpftrace} refused the script (status {self.status}): "
-            f"{self._last_words(lines)}\nThe script is kept at {kept}"
+            f"{self._last_words(lines)}\n{self._kept_script()}"
         )
+
+    def _kept_script(self) -> str:
+        """Nobody else can foresee its name, nor read it."""
+        try:
+            descriptor, kept = tempfile.mkstemp(".bt", "mmaplock-bt-refused-")
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(self.script.text)
+        except OSError as error:
+            return f"The script could not be kept ({error.strerror})"
+        return f"The script is kept at {kept}"
 
     def _last_words(self, lines: list[str]) -> str:
         """The diagnostics, and what in the stream is no JSON."""

@@ -37,9 +37,15 @@ def descendants(root: int) -> set[int]:
     found: set[int] = set()
     waiting = [root]
     while waiting:
-        for children in Path(f"/proc/{waiting.pop()}/task").glob("*/children"):
+        for children in _children_files(waiting.pop()):
             with suppress(OSError):
                 new = {int(pid) for pid in children.read_text().split()} - found
                 found |= new
                 waiting += new
     return found
+
+
+def _children_files(pid: int) -> list[Path]:
+    with suppress(OSError):  # glob() raises for a process that ends while it looks
+        return list(Path(f"/proc/{pid}/task").glob("*/children"))
+    return []

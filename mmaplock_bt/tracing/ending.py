@@ -89,7 +89,9 @@ class Stop:
             if self.interrupts > 1:
                 raise Interrupted("interrupted twice: the result is thrown away")
 
-        wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        wanted = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+            wanted.append(signal.SIGHUP)
         before: dict[signal.Signals, Handler] = {n: signal.signal(n, note) for n in wanted}
         try:
             yield

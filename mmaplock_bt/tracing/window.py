@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
@@ -20,6 +20,7 @@ from mmaplock_bt.spec.profile import Profile, merge
 from mmaplock_bt.stream.recording import Head
 from mmaplock_bt.stream.records import OWN, Decoder, Opened, Record, Trailer
 from mmaplock_bt.tracing import descendants, look, terminal
+from mmaplock_bt.tracing.backlog import Backlog
 from mmaplock_bt.tracing.bpftrace import ASK_S, Tracer
 from mmaplock_bt.tracing.ending import Options, Stop
 from mmaplock_bt.tracing.held_command import HeldCommand
@@ -40,6 +41,9 @@ class Window:
         self._options = options
         self._stop = Stop(limit_bytes=options.limit_bytes)
         self._raw: TextIO | None = None
+        self._backlog = Backlog()
+        self.unwritten = ""  # why the raw stream is not whole
+        self._started_ns = time.monotonic_ns()
 
     def __enter__(self) -> "Window":
         with ExitStack() as stack:
@@ -50,14 +54,31 @@ class Window:
     def __exit__(self, *_: object) -> None:
         self._ending.close()
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal asked for its end, be it too late to have been the reason."""
+        return self._stop.interrupts > 0
+
+    def salvaged(self) -> str:
+        """Returns what of the raw stream is remembered, once a fault ended the analysis.
+
+        bpftrace ends first: what it counted comes in its last lines.
+        """
+        with suppress(Exception):  # it was a fault that led here: what came is told however
+            for _ in self._last_lines:
+                pass
+        end = Trailer("limit", time.monotonic_ns() - self._started_ns)
+        return "\n".join([self.head.line(), *self._backlog.lines(), end.line(), ""])
+
     def records(self) -> Iterator[Record]:
         """Yields what is recorded until the window ends, then its Trailer; runs the command."""
         opened_ns, waited_ns = time.monotonic_ns(), cpu_pressure.waited_ns()
+        self._started_ns = opened_ns
         self._keep(self.head.line())
         # Only now: the map exists once bpftrace runs, and the fork probe must be live before /proc
         # is read.
         descendants.add_descendants(_roots(self._chosen), self._tracer)
-        for record in self._told(self._first):
+        for record in self._told(self._new(self._first)):
             if isinstance(record, Opened):
                 self._listeners.overhead.opened_ns = record.time_ns
             yield record
@@ -89,6 +110,7 @@ class Window:
         listeners = Listeners(chosen, self._script, self._machine.facts)
         self._listeners = stack.enter_context(listeners)
         self._stop.overhead = listeners.overhead
+        self._last_lines = self._closing()
 
     def _held(self, argv: list[str]) -> HeldCommand:
         head = self._options.head_start
@@ -132,7 +154,7 @@ class Window:
         overhead = self._listeners.overhead
         for _ in overhead.settle(self._tracer):
             yield from self._kept(overhead.news())
-            yield from self._told(self._tracer.read(ASK_S))
+            yield from self._told(self._new(self._tracer.read(ASK_S)))
             if self._stop.interrupts or not self._tracer.alive:
                 break
         yield from self._kept(overhead.news())
@@ -154,13 +176,13 @@ class Window:
             if stop.command is not None:
                 self._listeners.frames.remember(stop.command.pid)
             patience_s = min(stop.patience_s(), self._listeners.patience_s())
-            yield from self._told(tracer.read(patience_s, stop.descriptors()))
+            yield from self._told(self._new(tracer.read(patience_s, stop.descriptors())))
             yield from self._kept(self._listeners.look(tracer))
         return reason
 
     def _closed(self) -> Iterator[Record]:
         yield from self._kept(self._listeners.look(self._tracer, last=True))
-        yield from self._told(self._tracer.close_window())
+        yield from self._told(self._last_lines)
         yield from self._kept(self._listeners.told())
         if self._stop.command is None or self._options.system_wide:
             yield from self._kept([look.look(self._chosen.filter.owner.pid)])
@@ -168,6 +190,16 @@ class Window:
     def _told(self, lines: Iterable[str]) -> Iterator[Record]:
         """bpftrace's lines as records, with those that listeners add."""
         return self._kept(self._listeners.heard(self._decoder.decode(self._written(lines))))
+
+    def _new(self, lines: list[str]) -> list[str]:
+        """The lines, remembered before any of them is looked at."""
+        self._backlog.add(lines)
+        return lines
+
+    def _closing(self) -> Iterator[str]:
+        for line in self._tracer.close_window():
+            self._backlog.add([line])
+            yield line
 
     def _written(self, lines: Iterable[str]) -> Iterator[str]:
         for line in lines:
@@ -178,12 +210,20 @@ class Window:
         """Writes our own records to the raw stream, where bpftrace's lines are already."""
         for record in records:
             if isinstance(record, OWN):
-                self._keep(record.line())
+                line = record.line()
+                self._backlog.add([line])
+                self._keep(line)
             yield record
 
     def _keep(self, line: str) -> None:
         if self._raw is not None and line.strip():
-            self._raw.write(line + "\n")
+            try:
+                self._raw.write(line + "\n")
+            except OSError as error:
+                self._raw = None  # the result is still to be had
+                self.unwritten = (
+                    f"cannot write --save-raw {self._options.save_raw}: {error.strerror}"
+                )
 
     def _failure(self, reason: EndedBy) -> str | None:
         """The sentence for a bpftrace that died."""
@@ -263,9 +303,15 @@ def _raw(path: str | None, stack: ExitStack) -> TextIO | None:
     try:
         # Line by line: what came is kept however this process ends.
         file = Path(path).open("w", 1, encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
-        return stack.enter_context(file)
     except OSError as error:
         raise UsageError(f"cannot write --save-raw {path}: {error.strerror}") from error
+    stack.callback(_close, file)
+    return file
+
+
+def _close(file: TextIO) -> None:
+    with suppress(OSError):  # a full disk was told when the line was written
+        file.close()
 
 
 def _pidfd(pid: int, stack: ExitStack) -> int:

@@ -112,7 +112,7 @@ def test_runs_of_the_lock_probes_are_what_the_books_say(kernel, whole):
     little longer than it is looked at."""
     command = workload.command("munmaps", 10_007)
     chosen = profile.load("hold-times")
-    result = trace(chosen, kernel, Options(command, system_wide=True, quiet=True))
+    result = trace(chosen, kernel, Options(command, system_wide=True, quiet=True)).result
     books = result.books
     runs = {one.probe.rpartition(":")[2]: one.runs for one in result.cost.probes}
     told = {name.partition("mmap_lock_")[2]: count for name, count in runs.items() if count}
@@ -128,9 +128,8 @@ def test_runs_of_the_lock_probes_are_what_the_books_say(kernel, whole):
 def test_a_look_now_and_then_comes_near(kernel):
     """To what the books say, from a small part of the window."""
     command = workload.command("mincores", 200_000)
-    result = trace(
-        profile.load("hold-times"), kernel, Options(command, system_wide=True, quiet=True)
-    )
+    options = Options(command, system_wide=True, quiet=True)
+    result = trace(profile.load("hold-times"), kernel, options).result
     if 2 * result.cost.looked_ns > result.cost.duration_ns:
         pytest.skip("kernel.bpf_stats_enabled is set: all of the window was looked at")
     (told,) = (one for one in result.cost.probes if one.probe.endswith("mmap_lock_released"))

@@ -89,6 +89,23 @@ def test_the_window_ends_with_the_target(kernel):
     assert json.loads(out)["window"]["ended_by"] == "target_exit"
 
 
+@pytest.mark.parametrize("words", ["overview", "overview --locks all", "hold-times", "wait-times"])
+def test_a_window_in_which_nothing_happened_was_seen_through(kernel, words):
+    """From 0.24 on a map that stayed empty may not be printed; the books are 0 all the same."""
+    idle = subprocess.Popen(["sleep", "600"])
+    try:
+        run = begun(*words.split(), "-p", str(idle.pid), "-d", "100ms", "--format", "json")
+        out, err = run.communicate(timeout=60)
+    finally:
+        idle.kill()
+        idle.wait()
+    assert run.returncode == 0, err
+    result = json.loads(out)
+    kept = {name: n for name, n in result["books"].items() if n is not None}
+    assert result["loss"]["complete"] and not result["loss"]["unseen"]
+    assert kept["residue"] == kept["acquires"] == 0 and not any(kept.values())
+
+
 def test_a_target_that_is_gone_is_wrong_usage(cli, kernel):
     """No window is opened for it."""
     target = subprocess.Popen(["true"])
