@@ -1,6 +1,7 @@
 """Reads and writes durations, sizes and counts; makes text from outside harmless."""
 
 import re
+import signal
 from decimal import Decimal
 
 from mmaplock_bt.errors import UsageError
@@ -81,6 +82,25 @@ def format_value(value: int, unit: str) -> str:
     if unit == "ns":
         return format_ns(value)
     return f"{value:,} {unit}".strip() if unit != "count" else f"{value:,}"
+
+
+def counted(count: int, what: str) -> str:
+    """Writes a number with its noun: '1 run', '1,234 runs'."""
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
+def how_ended(status: int | None) -> str:
+    """Writes how a process ended by its exit status, a signal as its negative number.
+
+    None is one that had not ended: 'status 3', 'killed by SIGKILL', 'still running'.
+    """
+    if status is None:
+        return "still running"
+    if status >= 0:
+        return f"status {status}"
+    known = {number.value for number in signal.Signals}
+    name = signal.Signals(-status).name if -status in known else f"signal {-status}"
+    return f"killed by {name}"
 
 
 def _three(value: float) -> str:

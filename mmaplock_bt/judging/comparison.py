@@ -13,7 +13,7 @@ from mmaplock_bt.result.model import Outcome, Result, Verdict
 from mmaplock_bt.result.observe import Reading
 from mmaplock_bt.spec.gates import Metric
 from mmaplock_bt.spec.tolerances import Condition, Tolerance
-from mmaplock_bt.units import format_value
+from mmaplock_bt.units import counted, format_value
 
 BUSIER = 0.05  # further share of the window in which some task waited for a CPU
 
@@ -114,7 +114,7 @@ def _sound(runs: Sequence[Result], name: str, notes: list[str]) -> list[Result]:
     faults = [verdicts.faults(run) for run in runs]
     lost = [fault for fault in faults if fault]
     if lost:
-        notes.append(f"{len(lost)} of {len(runs)} {name} runs left out: {lost[0]}")
+        notes.append(f"{len(lost)} of {counted(len(runs), f'{name} run')} left out: {lost[0]}")
     return [run for run, fault in zip(runs, faults, strict=True) if not fault]
 
 
@@ -159,7 +159,7 @@ def _change(metric: Metric, base: list[float], new: list[float], rules: Rules, s
     runs = (len(base), len(new))
     medians = (median(base) if base else None, median(new) if new else None)
     if min(runs) < rules.min_runs:
-        reason = f"{min(runs)} runs, fewer than {rules.min_runs}"
+        reason = f"{counted(min(runs), 'run')}, fewer than {rules.min_runs}"
         return Change(metric, *medians, runs, reason=reason)
     relative = None if not medians[0] else (medians[1] or 0) / medians[0] - 1
     return Change(

@@ -10,6 +10,7 @@ from mmaplock_bt.result.model import Outcome, Result, Verdict
 from mmaplock_bt.result.observe import Reading
 from mmaplock_bt.spec import gates
 from mmaplock_bt.spec.gates import Gate, Metric, Number
+from mmaplock_bt.units import counted
 
 Judge = Literal["median", "worst", "every"]
 JUDGES: tuple[Judge, ...] = ("median", "worst", "every")
@@ -92,11 +93,11 @@ def _doubt(gate: Gate, seen: Reading, result: Result) -> str:
     looks_at_loss = gate.metric.output == "loss" or gate.metric.text == "books.residue"
     if looks_at_loss and _decision(gate, seen) == "fail":
         return ""  # that something is missing is what it asks about
-    few = f"{seen.samples:,} samples, fewer than min_samples {gate.min_samples:,}"
+    few = f"{counted(seen.samples, 'sample')}, fewer than min_samples {gate.min_samples:,}"
     stacks = missing_stacks(gate.metric, result)
     doubts = {
         faults(result): True,
-        f"{stacks:,} stacks missing": stacks > 0,
+        f"{counted(stacks, 'stack')} missing": stacks > 0,
         "no sample was seen": not seen.samples,
         "it was not measured": not seen.is_measured,
         few: seen.samples < gate.min_samples,

@@ -16,6 +16,7 @@ from pathlib import Path
 from mmaplock_bt import resources
 from mmaplock_bt.errors import TargetError
 from mmaplock_bt.machine import btf, distro, held_btf
+from mmaplock_bt.units import how_ended
 
 TIMEOUT_S = 30.0
 LIMIT_BYTES = 1 << 20  # of output: a program that prints without end is no bpftrace
@@ -177,7 +178,7 @@ def _tried(path: str) -> dict[str, bool | str]:
 def refusal(path: str) -> str | None:
     """Returns what bpftrace says when it fails even an empty program; None if it runs it."""
     status, text = output(path, "-f", "json", "-e", END)
-    return None if status == 0 else f"status {status}: {last_words(text)}"
+    return None if status == 0 else f"{how_ended(status)}: {last_words(text)}"
 
 
 def last_words(text: str) -> str:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from mmaplock_bt.judging.comparison import Change, Comparison
 from mmaplock_bt.renderers import console, markdown
-from mmaplock_bt.units import format_value, safe
+from mmaplock_bt.units import counted, format_value, safe
 
 HEADS = ("measure", "base", "new", "change", "95 % interval", "p", "runs")
 NOTHING = "~"
@@ -93,4 +93,4 @@ def _title(made: Comparison) -> str:
 def _windows(made: Comparison) -> str:
     """How many runs, and when each series' last one began, to the minute."""
     base, new = (safe(runs[-1].window.start[:16]) for runs in (made.base, made.new))
-    return f"{len(made.base)} runs of {base} and {len(made.new)} of {new}"
+    return f"{counted(len(made.base), 'run')} of {base} and {len(made.new)} of {new}"

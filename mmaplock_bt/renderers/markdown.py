@@ -9,7 +9,7 @@ from mmaplock_bt.renderers.summary import Summary, key_of, summaries
 from mmaplock_bt.renderers.wording import acquisitions, followed, interval, limit
 from mmaplock_bt.result.loss import left_out, missing
 from mmaplock_bt.result.model import Result, Verdict
-from mmaplock_bt.units import format_ns, format_value, safe
+from mmaplock_bt.units import counted, format_ns, format_value, how_ended, safe
 
 LIMIT_BYTES = 1024 * 1024  # GitHub drops a step's whole summary beyond this
 COMMAND = 200
@@ -87,7 +87,7 @@ def _head(series: Series) -> str:
     parts = [
         f"Linux {words(result.target.kernel)}",
         f"bpftrace {words(result.target.bpftrace)}",
-        f"{count} run{'s' * (count > 1)}",
+        counted(count, "run"),
         *_command(result),
     ]
     return f"## mmaplock-bt: {words(result.profile.name)}\n\n{' · '.join(parts)}"
@@ -98,7 +98,7 @@ def _command(result: Result) -> Iterable[str]:
         return
     argv = " ".join(result.window.command.argv)
     shown = argv if len(argv) <= COMMAND else argv[: COMMAND - 1] + "…"
-    yield f"{code(shown)}: status {result.window.command.status}"
+    yield f"{code(shown)}: {how_ended(result.window.command.status)}"
 
 
 def gates(verdicts: Sequence[Verdict], how: str = "") -> str:
@@ -154,9 +154,8 @@ def _complete(runs: Sequence[Result]) -> str:
     if not faults:
         return f"Complete: no loss is known and the books balance; {head}.{notes}"
     lines = [f"- ⚠️ run {turn}: INCOMPLETE: {words(fault)}" for turn, fault in faults.items()]
-    return (
-        "\n".join([f"Incomplete: {len(faults)} of {len(runs)} runs; {head}:", "", *lines]) + notes
-    )
+    several = f"Incomplete: {len(faults)} of {counted(len(runs), 'run')}; {head}:"
+    return "\n".join([several, "", *lines]) + notes
 
 
 def _cost(runs: Sequence[Result]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from mmaplock_bt.result.model import Cost, ProbeCost, Result, Step
-from mmaplock_bt.units import format_ns, safe
+from mmaplock_bt.units import counted, format_ns, safe
 
 PROBES = 4  # named with their figures: those that took the most
 STEPS = 4  # the latest
@@ -18,7 +18,7 @@ def told(result: Result) -> str:
     cost = result.cost
     if cost is None:
         return ""
-    cpus = f"{result.target.cpus:,} CPU{'s' * (result.target.cpus != 1)}"
+    cpus = counted(result.target.cpus, "CPU")
     spent = f"{', '.join(_parts(cost))} of CPU in {format_ns(cost.duration_ns)} on {cpus}"
     head = f"{share(result)}: " if share(result) else ""
     note = f"; {cost.note}" if cost.note else ""

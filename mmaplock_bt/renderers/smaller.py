@@ -4,7 +4,7 @@ import json
 
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers.summary import Summary, summaries
-from mmaplock_bt.units import safe
+from mmaplock_bt.units import counted, safe
 
 
 def render(series: Series) -> str:
@@ -35,9 +35,5 @@ def _entry(one: Summary, series: Series) -> dict[str, str | float]:
 
 def _extra(one: Summary, series: Series) -> str:
     target = series.last.target
-    told = f"{_counted(one.samples, 'sample')}, {_counted(len(series.runs), 'run')}"
+    told = f"{counted(one.samples, 'sample')}, {counted(len(series.runs), 'run')}"
     return safe(f"{told}, Linux {target.kernel}, bpftrace {target.bpftrace}")
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'s' * (count != 1)}"

@@ -11,11 +11,12 @@ from mmaplock_bt.renderers import console, findings, price
 from mmaplock_bt.renderers.looks import looks
 from mmaplock_bt.renderers.text.events import events
 from mmaplock_bt.renderers.text.histograms import histograms
+from mmaplock_bt.renderers.text.spread import spread
 from mmaplock_bt.renderers.text.tables import table
 from mmaplock_bt.renderers.wording import acquisitions, followed
 from mmaplock_bt.result.loss import left_out, missing
 from mmaplock_bt.result.model import Books, EventsData, HistogramData, Result
-from mmaplock_bt.units import format_ns, safe
+from mmaplock_bt.units import format_ns, how_ended, safe
 
 ROOM = 17  # lines for findings: a screen has 24
 LOOKED = 9  # lines of a look at sleeping threads
@@ -141,7 +142,7 @@ def _runs(runs: Sequence[Result], out: Console) -> None:
     out.print()
     for turn, result in enumerate(runs, 1):
         command = result.window.command
-        status = "" if command is None else f", status {command.status}"
+        status = "" if command is None else f", {how_ended(command.status)}"
         found = missing(result)
         loss = f"INCOMPLETE: {found}" if found else "complete"
         share = price.share(result)
@@ -152,6 +153,7 @@ def _runs(runs: Sequence[Result], out: Console) -> None:
                 f"{acquisitions([result])}, {loss}{cost}"
             )
         )
+    out.print(spread(runs))
     worst = findings.worst(runs)
     if worst.findings:
         out.print()
@@ -173,7 +175,7 @@ def title(runs: Sequence[Result]) -> Text:
     if window.command is not None:
         argv = safe(" ".join(window.command.argv))
         shown = argv if len(argv) <= 70 else argv[:69] + "…"
-        status = f": status {window.command.status}" if len(runs) == 1 else ""
+        status = f": {how_ended(window.command.status)}" if len(runs) == 1 else ""
         text.append(f"\n{shown}{status}", style="dim")
     return text
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mmaplock_bt.result.model import Result, Verdict
-from mmaplock_bt.units import format_ns
+from mmaplock_bt.units import counted, format_ns
 
 
 def followed(result: Result) -> list[str]:
@@ -16,8 +16,8 @@ def followed(result: Result) -> list[str]:
         )
     if result.books.spinning:
         found.append(
-            f"{result.books.spinning:,} holds ended while a writer spun for the lock on a CPU: "
-            "its wait, at most as long as the hold, is in no sum."
+            f"{counted(result.books.spinning, 'hold')} ended while a writer spun for the lock on a "
+            "CPU: its wait, at most as long as the hold, is in no sum."
         )
     if result.profile.sample > 1:
         times = "At times only one" if result.cost and result.cost.has_changed else "One"
@@ -32,7 +32,7 @@ def acquisitions(runs: Sequence[Result]) -> str:
     """Writes how often the lock was taken, as far as it was followed: '1,234 acquisitions'."""
     total = sum(run.books.acquires or 0 for run in runs)
     kinds = {run.profile.locks for run in runs}
-    return f"{total:,} acquisitions{' after a wait' if kinds == {'contended'} else ''}"
+    return f"{counted(total, 'acquisition')}{' after a wait' if kinds == {'contended'} else ''}"
 
 
 def told(said: Verdict) -> str:
@@ -48,7 +48,7 @@ def explained(said: Verdict) -> str:
 
 def observed(said: Verdict) -> str:
     """Writes 'observed 3.67 ms–3.93 ms, limit < 5.00 ms, 1,234 samples'."""
-    samples = f"{said.samples:,} sample{'s' * (said.samples != 1)}"
+    samples = counted(said.samples, "sample")
     return f"observed {interval(said)}, limit {limit(said)}, {samples}"
 
 

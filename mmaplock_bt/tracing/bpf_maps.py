@@ -76,7 +76,7 @@ def of_process(pid: int) -> dict[str, Map]:
     try:
         process = os.pidfd_open(pid)
     except OSError as error:
-        raise BpftraceError(f"bpftrace is gone: {error.strerror}") from error
+        raise BpftraceError("bpftrace was gone before its maps were read") from error
     try:
         for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
             if "map_type:\t1\n" in entry.read_text():  # BPF_MAP_TYPE_HASH

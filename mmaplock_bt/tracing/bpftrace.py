@@ -24,6 +24,7 @@ from mmaplock_bt.tracing.drain import Drain
 from mmaplock_bt.tracing.head_start import HeadStart
 from mmaplock_bt.tracing.launch import Launch, Order
 from mmaplock_bt.tracing.process import Process
+from mmaplock_bt.units import how_ended
 
 LIVE_TIMEOUT_S = 90.0
 STOP_GRACE_S = 20.0
@@ -284,7 +285,7 @@ class Tracer:
         """The sentence for a bpftrace that ended before its probes were live."""
         self._read_diagnostics()
         return (
-            f"bpftrace {self.machine.bpftrace} refused the script (status {self.status}): "
+            f"bpftrace {self.machine.bpftrace} refused the script ({how_ended(self.status)}): "
             f"{self._last_words(lines)}\n{self._kept_script()}"
         )
 

@@ -11,6 +11,7 @@ from mmaplock_bt.stream import records
 from mmaplock_bt.stream.identities import Identities
 from mmaplock_bt.stream.records import Look, Record, Span
 from mmaplock_bt.tracing import bpf_maps, current_stack
+from mmaplock_bt.units import format_ns
 
 BEGUN_BEFORE = {
     "all": "hold begun before the window",
@@ -140,7 +141,7 @@ class OpenSpans:
         doubt = ", likely," if span.comm is not None and span.mode == "read" else ""
         now = f"; now in {' < '.join(frames[:3])}" if frames else ""
         say(
-            f"open for {age_ns / 1e9:.1f} s: {span.mode} {span.state}{doubt} by "
+            f"open for {format_ns(age_ns)}: {span.mode} {span.state}{doubt} by "
             f"{comm or '?'}[{pid}] thread {span.tid} on the address space of {owner}{now}"
         )
 

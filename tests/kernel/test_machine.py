@@ -44,11 +44,11 @@ def refused(path: str, monkeypatch: pytest.MonkeyPatch) -> TargetError:
     [
         ("", "says 'nothing'"),
         ("echo hello", "says 'hello'"),
-        ("kill -SEGV $$", "status -11"),
+        ("kill -SEGV $$", "(killed by SIGSEGV)"),
         ("sleep 60 & wait", "does not answer"),
         ("exec yes $(printf '\\033[31mno')", "prints without end: ?[31mno"),
         (ALWAYS.format("[ $1 = --version ]"), "install bpftrace 0.17 or newer"),
-        (ALWAYS.format("[ $1 = --version ] || kill -SEGV $$"), "does not run here (status -11"),
+        (ALWAYS.format("[ $1 = --version ] || kill -SEGV $$"), "does not run here (killed by SIGSEGV"),
         (ALWAYS.format("case $* in *mm_struct*) exit 1; esac"), "cannot read mm->owner"),
         (
             ALWAYS.format("[ $1 = --version ] || { echo busy; sleep 60 & wait; }"),

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmaplock_bt import units
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.units import format_ns, parse_duration, parse_share, with_short_ids
 
@@ -66,3 +67,14 @@ def test_any_text_is_a_share_or_a_sentence(text):
 def test_a_container_is_told_by_its_ids_head(path, short):
     """As `docker ps` shows it; what is no id of 64 digits stays."""
     assert with_short_ids(path) == short
+
+
+def test_a_number_agrees_with_its_noun():
+    assert units.counted(1, "run") == "1 run"
+    assert [units.counted(n, "run") for n in (0, 2, 1234)] == ["0 runs", "2 runs", "1,234 runs"]
+
+
+def test_how_a_process_ended_in_words():
+    told = {0: "status 0", 3: "status 3", -11: "killed by SIGSEGV", -9: "killed by SIGKILL",
+            -40: "killed by signal 40", None: "still running"}  # fmt: skip
+    assert {status: units.how_ended(status) for status in told} == told

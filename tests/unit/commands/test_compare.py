@@ -26,4 +26,4 @@ def test_the_command(cli, tmp_path):
     assert "--fail-on:1:6:" in wrong.stderr and "--fail-on:1:2:" in wrong.stderr
     assert cli("compare", base, str(tmp_path / "none")).returncode == 2
     one = cli("compare", f"{base}/run-001.json", slow, "--fail-on", "hold.p99:+10%")
-    assert one.returncode == 5 and "1 runs, fewer than 6" in one.stdout
+    assert one.returncode == 5 and "1 run, fewer than 6" in one.stdout

@@ -50,7 +50,7 @@ def test_a_rate_is_exact():
         ("hold.p99 < 5ms", run(5, unparsed_lines=1), "unparsed lines 1"),
         ("hold.p99 < 5ms", run(5, probes_attached=0), "probes attached 0 of 1"),
         ("hold.p99 < 5ms", run(5, complete=False), "did not see the window through"),
-        ("long_holds{cause=x}.count == 0", run(5, stack_errors=1), "stacks missing"),
+        ("long_holds{cause=x}.count == 0", run(5, stack_errors=1), "1 stack missing"),
         ("loss.map_full == 0", run(5, lost_events=1), "lost events 1"),
     ],
 )
