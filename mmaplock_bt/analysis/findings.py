@@ -186,6 +186,8 @@ def _next(row: Any, rule: FindingRule, result: Result) -> list[str]:
         word for name, value in rule.params.items() for word in ("--set", f"{name}={value}")
     ]
     again = ["--", *command.argv] if command is not None else []
+    if command is not None and result.profile.tree is False:
+        again.insert(0, "--system-wide")
     return ["run", rule.run, *given, *own, *settings, *again]
 
 

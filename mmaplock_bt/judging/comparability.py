@@ -7,10 +7,12 @@ from typing import Any
 from mmaplock_bt.result.buckets import upper
 from mmaplock_bt.result.model import HistogramData, Result
 from mmaplock_bt.result.rows import Bucket
+from mmaplock_bt.units import counted
 
 # From 6.4 page faults take per-VMA locks; up to 6.13 the tracepoints walk the cgroup's path on
 # every event (mm: mmap_lock: optimize mmap_lock tracepoints).
 KERNEL_ERAS = ((6, 4), (6, 14))
+_PIDS = ("owner.pid", "actor.pid")
 Kinds = dict[str, Callable[[Result], Any]]
 
 
@@ -47,17 +49,31 @@ def _era(result: Result) -> str:
 def _told(kind: Any) -> str:
     """A mapping as its items, an empty one as 'none'."""
     if isinstance(kind, dict):
-        return ", ".join(f"{key} {value}" for key, value in kind.items()) or "none"
-    return str(kind)
+        return ", ".join(f"{key} {_words(value)}".strip() for key, value in kind.items()) or "none"
+    return str(kind) or "none"
+
+
+def _words(value: Any) -> str:
+    return " or ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _filter(result: Result) -> dict[str, Any]:
-    """Without pids: the same service has another one after its restart."""
+    """Of pids only how many there are: the same service has another one after its restart."""
     flat: dict[str, Any] = {}
     for side, given in result.profile.filter.items():
         inner = given if isinstance(given, dict) else {"": given}
-        flat |= {f"{side}{'.' * bool(k)}{k}": v for k, v in inner.items() if k != "pid" and v}
+        flat |= {f"{side}{'.' * bool(k)}{k}": v for k, v in inner.items() if v}
+    for name in _PIDS:
+        if name in flat:
+            pids = flat.pop(name)
+            flat[counted(len(pids) if isinstance(pids, list) else 1, name)] = ""
     return flat
+
+
+def _whose(result: Result) -> str:
+    """Whose address spaces: a command's processes alone, also where an old result does not tell."""
+    is_tree = result.window.command is not None and result.profile.tree is not False
+    return "the command's processes" if is_tree else "every process"
 
 
 def _bucket_kinds(result: Result) -> dict[str, str]:
@@ -82,6 +98,7 @@ KINDS: Kinds = {
     "template": lambda result: result.profile.template,
     "parameters": lambda result: result.profile.params,
     "filter": _filter,
+    "traced": _whose,
     "locks": lambda result: result.profile.locks,
     "sample": lambda result: f"1/{result.profile.sample}",
     "kernel": _era,

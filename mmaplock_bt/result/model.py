@@ -45,6 +45,9 @@ class ProfileInfo:
         Literal["all", "contended"], _says("which were followed: all, or those somebody waited for")
     ] = "all"
     sample: Annotated[int, _says("of so many locks one was followed")] = 1
+    tree: Annotated[
+        bool | None, _says("whether only a command's processes were traced; null: not told")
+    ] = None
 
 
 @dataclass(frozen=True)

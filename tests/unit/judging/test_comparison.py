@@ -7,6 +7,7 @@ import pytest
 from mmaplock_bt.errors import Inconclusive
 from mmaplock_bt.judging import comparison
 from mmaplock_bt.judging.comparison import Rules
+from mmaplock_bt.result.model import Command
 from mmaplock_bt.result.rows import Bucket
 from mmaplock_bt.spec import tolerances
 from tests.builders import LONG_HOLDS, noisy, run, with_rows
@@ -114,6 +115,11 @@ def on(kernel="6.18.1", cpus=2, **profile):
     ]
 
 
+def commanded(tree):
+    command = Command(["make"], 0)
+    return [replace(one, window=replace(one.window, command=command)) for one in on(tree=tree)]
+
+
 @pytest.mark.parametrize(
     ("base", "new", "reason"),
     [
@@ -124,6 +130,16 @@ def on(kernel="6.18.1", cpus=2, **profile):
         (on(params={"threshold_ns": 5}), on(params={"threshold_ns": 6}), "threshold_ns"),
         (on(filter={"mode": "read"}), on(), "filter: mode read and none"),
         (on(), [*on(), *on(cpus=8)], "CPUs: 2 and 8"),
+        (on(filter={"owner": {"pid": 5}}), on(), "filter: 1 owner.pid and none"),
+        (on(filter={"owner": {"pid": 5}}), on(filter={"owner": {"pid": [5, 6]}}), "2 owner.pids"),
+        (
+            on(filter={"actor": {"pid": 5}}),
+            on(filter={"owner": {"pid": 5}}),
+            "1 actor.pid and 1 ow",
+        ),
+        (on(filter={"owner": {"comm": ["a", "b"]}}), on(), "owner.comm a or b and none"),
+        (commanded(tree=True), commanded(tree=False), "the command's processes and every process"),
+        (commanded(tree=None), on(), "traced: the command's processes and every process"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(base, new, reason):
@@ -148,6 +164,10 @@ def test_a_run_that_saw_nothing_is_of_no_other_kind():
 
 
 def test_another_pid_is_the_same_filter():
+    """The same service has another pid after its restart; how many were traced is the same."""
     base, new = on(filter={"owner": {"pid": 5}}), on(filter={"owner": {"pid": 6}})
     assert not compared(base, new).notes
+    several = on(filter={"owner": {"pid": [5, 6]}}), on(filter={"owner": {"pid": [7, 8]}})
+    assert not compared(*several).notes
+    assert compared(commanded(tree=False), on()).notes == ("command: make and none",)
     assert "kernel release: 6.18.1 and 6.18.2" in compared(on(), on("6.18.2")).notes
