@@ -56,6 +56,12 @@ def following(profile: Profile) -> None:
     declared, name = profile.template.declaration, profile.template.name
     if profile.locks is not None and profile.locks not in declared.locks:
         raise UsageError(f"{name} follows {declared.locks[0]} locks: it takes no other --locks")
+    hidden = "actor" if profile.filter.actor != Side() else "mode" if profile.filter.mode else ""
+    if profile.locks == "contended" and hidden:
+        raise UsageError(
+            "--locks contended needs every wait and hold of an address space: it takes no "
+            f"{hidden} filter (--locks all does)"
+        )
     if profile.sample > 1 and not declared.samples:
         raise UsageError(f"{name} would be wrong for one lock in {profile.sample}: no --sample")
 

@@ -85,6 +85,8 @@ def quote(text: str) -> str:
 
     Raises UsageError for what cannot be quoted.
     """
+    if not isinstance(text, str):
+        raise UsageError(f"quote() takes one text, not {text!r}")
     if not text.isprintable() or not text.isascii() or '"' in text or "\\" in text:
         raise UsageError(
             f"{text!r} cannot be quoted in a script: printable ASCII, no quotes, no \\"
@@ -217,10 +219,10 @@ def _polled(outputs: Outputs, params: dict[str, int]) -> Data | None:
     return None
 
 
-def _cgroups(profile: Profile) -> dict[str, int]:
-    """The ids of the cgroups in the filter, 0 for none. Raises UsageError."""
+def _cgroups(profile: Profile) -> dict[str, list[int]]:
+    """The ids of the cgroups in the filter. Raises UsageError."""
     sides = {"owner": profile.filter.owner, "actor": profile.filter.actor}
-    return {name: cgroup_id(side.cgroup) if side.cgroup else 0 for name, side in sides.items()}
+    return {name: [cgroup_id(path) for path in side.cgroups] for name, side in sides.items()}
 
 
 def _names(printed: dict[str, Data]) -> bool:

@@ -4,9 +4,9 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PlainValidator, WithJsonSchema, field_validator, model_validator
 
 from mmaplock_bt import resources
 from mmaplock_bt.errors import UsageError
@@ -26,28 +26,67 @@ MAP_KEYS = 16384  # per map; bpftrace's own default is 4096
 MAP_KEYS_RANGE = range(64, 4 * 1024 * 1024 + 1)
 
 
-class Side(Strict):
-    """A filter on one side of a lock: a process, a name, a cgroup with those below it.
+SEVERAL = 16  # of one kind in a filter: each is one more comparison for every lock
 
-    With `descendants`, what the process forks and has forked counts as well.
+
+def _one_or_more(check: Callable[[Any], Any], schema: dict[str, Any]) -> Any:
+    """The marks of a key that takes a value or a list of them, kept as a value or a tuple."""
+
+    def checked(value: Any) -> Any:
+        if value is None:
+            return None
+        given = value if isinstance(value, list | tuple) else [value]
+        found = tuple(dict.fromkeys(map(check, given)))
+        if not 0 < len(found) <= SEVERAL:
+            raise ValueError(f"{len(found)} given: a filter takes 1 to {SEVERAL} of a kind")
+        return found if len(found) > 1 else found[0]
+
+    several = {"type": "array", "items": schema, "maxItems": SEVERAL}
+    shape: Any = {"anyOf": [schema, several, {"type": "null"}]}
+    return PlainValidator(checked), WithJsonSchema(shape)
+
+
+def _pid(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"a pid is a number, not {value!r:.40}")
+    if not 0 < value < 2**31:
+        raise ValueError("a pid is above 0 and below 2,147,483,648")
+    return value
+
+
+def _comm(value: Any) -> str:
+    """A name may be a number in YAML."""
+    comm = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(comm, str) or not 0 < len(comm.encode()) <= COMM_BYTES:
+        raise ValueError(f"the kernel keeps 1 to {COMM_BYTES} bytes of a name")
+    return comm
+
+
+def _path(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"a cgroup is a path, not {value!r:.40}")
+    return value
+
+
+_NUMBER, _WORDS = {"type": "integer"}, {"type": "string"}
+Pids = Annotated[Any, *_one_or_more(_pid, _NUMBER)]
+Comms = Annotated[Any, *_one_or_more(_comm, _WORDS)]
+Paths = Annotated[Any, *_one_or_more(_path, _WORDS)]
+
+
+class Side(Strict):
+    """A filter on one side of a lock: processes, names, cgroups with those below them.
+
+    Of several of a kind any is meant, of several kinds all are. With `descendants`, what the
+    processes fork and have forked counts as well.
     """
 
-    pid: int | None = Field(None, description="a process")
-    comm: str | None = Field(None, description="the name of a process, at most 15 bytes")
-    cgroup: str | None = Field(None, description="the path of a memory cgroup; those below count")
+    pid: Pids = Field(None, description="a process, or a list of them")
+    comm: Comms = Field(None, description="the name of a process, at most 15 bytes, or a list")
+    cgroup: Paths = Field(
+        None, description="the path of a memory cgroup, or a list; those below count"
+    )
     descendants: bool = Field(False, description="with pid: what it forks, too")
-
-    @field_validator("comm", mode="before")
-    @classmethod
-    def _text(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, int) else value
-
-    @field_validator("pid")
-    @classmethod
-    def _positive(cls, pid: int | None) -> int | None:
-        if pid is not None and pid <= 0:
-            raise ValueError("a pid is above 0")
-        return pid
 
     @model_validator(mode="after")
     def _whose(self) -> "Side":
@@ -55,12 +94,27 @@ class Side(Strict):
             raise ValueError("descendants of which process? give its pid")
         return self
 
-    @field_validator("comm")
-    @classmethod
-    def _possible(cls, comm: str | None) -> str | None:
-        if comm is not None and not 0 < len(comm.encode()) <= COMM_BYTES:
-            raise ValueError(f"the kernel keeps 1 to {COMM_BYTES} bytes of a name")
-        return comm
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes, however many."""
+        found: tuple[int, ...] = _all(self.pid)
+        return found
+
+    @property
+    def comms(self) -> tuple[str, ...]:
+        """The names, however many."""
+        found: tuple[str, ...] = _all(self.comm)
+        return found
+
+    @property
+    def cgroups(self) -> tuple[str, ...]:
+        """The cgroups' paths, however many."""
+        found: tuple[str, ...] = _all(self.cgroup)
+        return found
+
+
+def _all(value: Any) -> Any:
+    return () if value is None else value if isinstance(value, tuple) else (value,)
 
 
 class Filter(Strict):
@@ -145,16 +199,18 @@ def load(name: str) -> Profile:
 
 def with_params(profile: Profile, settings: list[str]) -> Profile:
     """Returns the profile with settings like 'threshold=5ms' applied. Raises UsageError."""
-    params = dict(profile.params)
+    params: dict[str, int] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise UsageError(f"--set {setting}: expected NAME=VALUE")
+        if key in params:
+            raise UsageError(f"--set {setting}: {key} is set twice")
         try:
             params[key] = _param(profile.template, key, value)
         except UsageError as error:
             raise UsageError(f"--set {setting}: {error}") from error
-    return replace(profile, params=params)
+    return replace(profile, params=profile.params | params)
 
 
 def _find(name: str) -> tuple[str, str, Path | None]:

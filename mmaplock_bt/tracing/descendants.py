@@ -10,18 +10,18 @@ from mmaplock_bt.tracing.bpftrace import Tracer
 ROUNDS = 3
 
 
-def add_descendants(roots: dict[str, int], tracer: Tracer) -> None:
-    """Puts the descendants of each root pid into the script's map of that name.
+def add_descendants(roots: dict[str, tuple[int, ...]], tracer: Tracer) -> None:
+    """Puts the descendants of the root pids into the script's map of that name.
 
     The fork probe is live already: what it cannot have seen is found in /proc. Looks ROUNDS times:
     a child may fork after it is found and before it is in the map.
     """
     found = bpf_maps.of_process(tracer.pid) if roots else {}
     try:
-        for name, root in roots.items():
+        for name, pids in roots.items():
             known: set[int] = set()
             for _ in range(ROUNDS):
-                new = descendants(root) - known
+                new = set().union(*map(descendants, pids)) - known
                 for pid in pid_namespace.translate(tracer.machine.path, list(new), gone=True):
                     found[name].put(pid, 1)
                 known |= new

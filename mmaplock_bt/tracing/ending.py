@@ -31,6 +31,7 @@ class Options:
     limit_bytes: int | None = LIMIT_BYTES
     ready_fd: int | None = None
     head_start: HeadStart | None = None
+    force: bool = False  # write over save_raw
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Stop:
     """What may end a window."""
 
     deadline_ns: int | None = None
-    pidfd: int | None = None
+    watched: list[int] = field(default_factory=list)  # pidfds: a window ends with the last of them
     command: HeldCommand | None = None
     limit_bytes: int | None = LIMIT_BYTES
     overhead: Overhead | None = None
@@ -50,14 +51,19 @@ class Stop:
             return "interrupt"
         if self.command is not None and self.command.status is not None:
             return "command"
-        # A pidfd becomes readable when its process exits (Linux 5.3).
-        if self.pidfd is not None and select.select([self.pidfd], [], [], 0)[0]:
+        if self._have_exited():
             return "target_exit"
         if self.deadline_ns is not None and time.monotonic_ns() >= self.deadline_ns:
             return "duration"
         if self._is_beyond_a_limit(tracer):
             return "limit"
         return None if tracer.alive else "bpftrace_died"
+
+    def _have_exited(self) -> bool:
+        """A pidfd becomes readable when its process exits (Linux 5.3); it is looked at no more."""
+        exited = select.select(self.watched, [], [], 0)[0] if self.watched else []
+        self.watched = [descriptor for descriptor in self.watched if descriptor not in exited]
+        return bool(exited) and not self.watched
 
     def _is_beyond_a_limit(self, tracer: Tracer) -> bool:
         too_much = self.limit_bytes is not None and tracer.received_bytes > self.limit_bytes
@@ -66,16 +72,16 @@ class Stop:
     def patience_s(self) -> float:
         """Returns how long one read may wait, in s: short near the deadline.
 
-        The end of the command or of the watched process wakes it (descriptors).
+        The end of the command or of a watched process wakes it (descriptors).
         """
         if self.deadline_ns is None:
             return TICK_S
         return min(TICK_S, max(0.0, (self.deadline_ns - time.monotonic_ns()) / 1e9))
 
     def descriptors(self) -> list[int]:
-        """Returns what can be read from once the command or the watched process has ended."""
+        """Returns what can be read from once the command or a watched process has ended."""
         command = [] if self.command is None else [self.command.pidfd]
-        return command + ([] if self.pidfd is None else [self.pidfd])
+        return command + self.watched
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:

@@ -41,8 +41,8 @@ class _Asleep:
     wchan: str
 
 
-def look(pid: int | None = None, proc: Path = PROC) -> Sleepers:
-    """Looks at every thread, or for those that wait at one process and whoever reaches into it.
+def look(processes: tuple[int, ...] = (), proc: Path = PROC) -> Sleepers:
+    """Looks at every thread, or for those that wait at some processes and whoever reaches into it.
 
     Who waits has done so for STILL_S. It ends after PATIENCE_S, and reads no more than STACKS
     stacks; `cut` says that it did.
@@ -57,8 +57,8 @@ def look(pid: int | None = None, proc: Path = PROC) -> Sleepers:
         (waiting if lock_frames.asks(thread.wchan) else others).append(thread)
     stacks = _Stacks(deadline)
     waits = [one for thread in _still(waiting) if (one := stacks.waits(thread))]
-    waits = [one for one in waits if _is_meant(one, pid)]
-    pids = {one.pid for one in waits} | ({pid} if pid else set())
+    waits = [one for one in waits if _is_meant(one, processes)]
+    pids = {one.pid for one in waits} | set(processes)
     others.sort(key=lambda thread: thread.pid not in pids)
     may_hold = [one for thread in others if waits and (one := stacks.may_hold(thread, pids))]
     cut = cut or stacks.cut or len(waits) > SHOWN or len(may_hold) > SHOWN
@@ -73,8 +73,8 @@ def _still(waiting: list[_Asleep]) -> list[_Asleep]:
     return [one for one, told in before.items() if _text(one.folder / "schedstat") == told]
 
 
-def _is_meant(waits: Sleeper, pid: int | None) -> bool:
-    return pid is None or waits.pid == pid or lock_frames.is_remote(waits.kernel_stack)
+def _is_meant(waits: Sleeper, processes: tuple[int, ...]) -> bool:
+    return not processes or waits.pid in processes or lock_frames.is_remote(waits.kernel_stack)
 
 
 class _Stacks:

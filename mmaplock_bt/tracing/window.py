@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
-from mmaplock_bt import __version__
+from mmaplock_bt import __version__, files
 from mmaplock_bt.errors import Interrupted, RefusedError, UsageError
 from mmaplock_bt.machine import cpu_pressure, pid_namespace
 from mmaplock_bt.machine.inventory import Machine
@@ -25,7 +25,12 @@ from mmaplock_bt.tracing.bpftrace import ASK_S, Tracer
 from mmaplock_bt.tracing.ending import Options, Stop
 from mmaplock_bt.tracing.held_command import HeldCommand
 from mmaplock_bt.tracing.listeners import Listeners
-from mmaplock_bt.units import plain
+from mmaplock_bt.units import how_ended, plain
+
+_ALL_FOLLOWED = (
+    "note: every lock is followed: what tells contended ones is not there (lock:contention_begin, "
+    "Linux 5.19, and a readable rwsem)"
+)
 
 
 class Window:
@@ -97,15 +102,16 @@ class Window:
     def _open(self, stack: ExitStack) -> None:
         chosen, options = self._chosen, self._options
         stack.enter_context(self._stop.on_signals())
-        if chosen.filter.owner.pid is not None:
-            self._stop.pidfd = _pidfd(chosen.filter.owner.pid, stack)
-        self._raw = _raw(options.save_raw, stack)
+        self._stop.watched = [_pidfd("-p", pid, stack) for pid in chosen.filter.owner.pids]
+        for pid in chosen.filter.actor.pids:
+            _pidfd("--actor-pid", pid, stack)
+        self._raw = _raw(options, stack)
         if options.command:
             self._stop.command = self._held(list(options.command))
             stack.callback(self._stop.command.end)
         self._start(stack)
         start = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        self.head = _head(chosen, self._machine, self._script, start, options.command)
+        self.head = _head(chosen, self._machine, self._script, start, options)
         self._decoder = Decoder(self._script.outputs)
         listeners = Listeners(chosen, self._script, self._machine.facts)
         self._listeners = stack.enter_context(listeners)
@@ -133,9 +139,10 @@ class Window:
 
     def _try(self, stack: ExitStack) -> None:
         command = self._stop.command
-        is_tree = command is not None and not self._options.system_wide
         known = _as_machine_counts(self._chosen, self._machine)
-        self._script = render(known, self._machine, tree=is_tree)
+        self._script = render(known, self._machine, tree=_is_tree(self._options))
+        if self._chosen.locks == "contended" and self._script.locks == "all":
+            print(_ALL_FOLLOWED, file=sys.stderr)
         root, head = 0 if command is None else command.pid, self._options.head_start
         tracer = Tracer(self._script, self._machine, root, head)
         self._progress("compiling and attaching")
@@ -185,7 +192,7 @@ class Window:
         yield from self._told(self._last_lines)
         yield from self._kept(self._listeners.told())
         if self._stop.command is None or self._options.system_wide:
-            yield from self._kept([look.look(self._chosen.filter.owner.pid)])
+            yield from self._kept([look.look(self._chosen.filter.owner.pids)])
 
     def _told(self, lines: Iterable[str]) -> Iterator[Record]:
         """bpftrace's lines as records, with those that listeners add."""
@@ -231,7 +238,7 @@ class Window:
         if reason != "bpftrace_died" and status in (0, None):
             return None
         return (
-            f"bpftrace ended with status {status} before the window did; what it had printed "
+            f"bpftrace ended before the window did ({how_ended(status)}); what it had printed "
             f"is above. {' / '.join(self._tracer.diagnostics[-3:])}"
         )
 
@@ -249,29 +256,36 @@ def params_in_units(chosen: Profile) -> dict[str, int]:
 def _as_machine_counts(chosen: Profile, machine: Machine) -> Profile:
     """The profile, its filter's pids as the initial PID namespace has them."""
     sides = {"owner": chosen.filter.owner, "actor": chosen.filter.actor}
-    ours = {name: side.pid for name, side in sides.items() if side.pid is not None}
-    known = pid_namespace.translate(machine.path, list(ours.values())) if ours else []
-    given = {name: {"pid": pid} for name, pid in zip(ours, known, strict=True)}
+    ours = [pid for side in sides.values() for pid in side.pids]
+    known = iter(pid_namespace.translate(machine.path, ours) if ours else [])
+    given = {n: {"pid": [next(known) for _ in side.pids]} for n, side in sides.items() if side.pids}
     return replace(chosen, filter=merge(chosen.filter, given))
 
 
-def _head(chosen: Profile, machine: Machine, rendered: Script, start: str, argv: list[str]) -> Head:
+def _is_tree(options: Options) -> bool:
+    return bool(options.command) and not options.system_wide
+
+
+def _head(
+    chosen: Profile, machine: Machine, rendered: Script, start: str, options: Options
+) -> Head:
     return Head(
         profile=ProfileInfo(
             chosen.name,
             chosen.template.name,
             params_in_units(chosen),
-            chosen.filter.model_dump(exclude_none=True),
+            chosen.filter.model_dump(mode="json", exclude_none=True),
             rendered.sha256,
             rendered.locks,
             rendered.sample,
+            _is_tree(options),
         ),
         target=TargetInfo(
             machine.kernel, machine.arch, machine.cpus, machine.bpftrace, dict(machine.facts)
         ),
         tool=Tool("mmaplock-bt", __version__),
         start=start,
-        argv=[plain(word) for word in argv] or None,
+        argv=[plain(word) for word in options.command] or None,
         outputs=rendered.outputs,
         probes=rendered.probes,
         books=rendered.books,
@@ -280,10 +294,10 @@ def _head(chosen: Profile, machine: Machine, rendered: Script, start: str, argv:
     )
 
 
-def _roots(chosen: Profile) -> dict[str, int]:
-    """The pid at the root of each of the script's maps of descendants."""
+def _roots(chosen: Profile) -> dict[str, tuple[int, ...]]:
+    """The pids at the roots of each of the script's maps of descendants."""
     sides = {"tree": chosen.filter.owner, "acting": chosen.filter.actor}
-    return {name: side.pid for name, side in sides.items() if side.descendants and side.pid}
+    return {name: side.pids for name, side in sides.items() if side.descendants}
 
 
 def _tell_ready(fd: int | None) -> None:
@@ -297,12 +311,13 @@ def _tell_ready(fd: int | None) -> None:
         raise UsageError(f"--ready-fd {fd}: {error.strerror}") from error
 
 
-def _raw(path: str | None, stack: ExitStack) -> TextIO | None:
+def _raw(options: Options, stack: ExitStack) -> TextIO | None:
+    path = options.save_raw
     if path is None:
         return None
     try:
         # Line by line: what came is kept however this process ends.
-        file = Path(path).open("w", 1, encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
+        file = files.opened(path, force=options.force, buffering=1, errors="surrogateescape")
     except OSError as error:
         raise UsageError(f"cannot write --save-raw {path}: {error.strerror}") from error
     stack.callback(_close, file)
@@ -314,10 +329,22 @@ def _close(file: TextIO) -> None:
         file.close()
 
 
-def _pidfd(pid: int, stack: ExitStack) -> int:
+def _pidfd(option: str, pid: int, stack: ExitStack) -> int:
     try:
         found = os.pidfd_open(pid)
     except OSError as error:
-        raise UsageError(f"-p {pid}: no such process ({error.strerror})") from error
+        raise UsageError(f"{option} {pid}: {_no_process(pid, error)}") from error
     stack.callback(os.close, found)
     return found
+
+
+def _no_process(pid: int, error: OSError) -> str:
+    """Why no descriptor of a process could be had; a thread's id is none of a process."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "there is no such process"
+    leader = next((line.split()[1] for line in status.splitlines() if line.startswith("Tgid:")), "")
+    if leader != str(pid):
+        return f"this is a thread of process {leader}: give {leader}"
+    return f"this process cannot be watched: {error.strerror}"

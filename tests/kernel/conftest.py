@@ -1,6 +1,7 @@
 """Fixtures of tests that trace the running kernel."""
 
 import ctypes
+import itertools
 import os
 import signal
 import subprocess
@@ -76,8 +77,10 @@ def kernel() -> Iterator[inventory.Machine]:
 def traced(cli: Run, kernel: inventory.Machine, tmp_path: Path) -> Callable[..., Result]:
     """Runs a profile for real and returns the saved result."""
 
+    made = itertools.count()
+
     def trace(*words: str, code: int = 0) -> Result:
-        saved = tmp_path / "result.json"
+        saved = tmp_path / f"result-{next(made)}.json"
         done = cli("run", words[0], "-o", str(saved), *words[1:])
         assert done.returncode == code, done.stderr
         return from_json(saved.read_text())

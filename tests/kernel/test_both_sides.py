@@ -73,7 +73,7 @@ def test_two_actors_get_their_shares(cli, kernel, tmp_path):
     """While the mapping thread has no CPU it does not wait: on a busy machine the best of three."""
     found = []
     while len(found) < 3 and not any(abs(share / own - 1) <= 0.1 for share, own in found):
-        found.append(shares(cli, tmp_path / "result.json"))
+        found.append(shares(cli, tmp_path / f"result-{len(found)}.json"))
     assert any(share == pytest.approx(own, rel=0.1) for share, own in found), found
 
 

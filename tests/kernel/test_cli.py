@@ -11,6 +11,8 @@ pytestmark = pytest.mark.kernel
 # The machine is looked at before these are.
 CASES = [
     (2, ("run", "blame", "--actor-pid", "1"), "takes no actor filter"),
+    (2, ("run", "blame", "-p", "2147483647"), "-p 2147483647: there is no such process"),
+    (2, ("run", "hold-times", "--actor-pid", "2147483647"), "--actor-pid 2147483647: there is no"),
     (2, ("run", "hold-times", "--cgroup", "/nonexistent/x"), "no such cgroup"),
     (2, ("run", "hold-times", "--ready-fd", "99", "--", "true"), "--ready-fd 99: Bad file"),
     (3, ("run", "hold-times", "--bpftrace", "/nonexistent/bpftrace"), "apt-get install bpftrace"),

@@ -140,6 +140,78 @@ def test_only_what_is_asked_for_is_counted(kernel, group):
             assert 0 <= reads(result)[mine.pid] - 3101 < SLACK, option
 
 
+@contextmanager
+def below(group, *names):
+    folders = [group / name for name in names]
+    for folder in folders:
+        folder.mkdir()
+    try:
+        yield folders
+    finally:
+        for folder in folders:
+            for pid in (folder / "cgroup.procs").read_text().split():
+                move(int(pid), group)
+            folder.rmdir()
+
+
+def test_of_several_any_is_meant(kernel, group):
+    with takers("one", "two", "others") as (one, two, other), below(group, "a", "b") as groups:
+        for taker, folder in zip((one, two, other), (*groups, group), strict=True):
+            move(taker.pid, folder)
+        filters = {
+            "-p": (one.pid, two.pid),
+            "--actor-pid": (one.pid, two.pid),
+            "--comm": ("one", "two"),
+            "--owner-comm": ("one", "two"),
+            "--cgroup": groups,
+            "--actor-cgroup": groups,
+        }
+        found = []
+        for names in (list(filters)[:3], list(filters)[3:]):  # so many at once as there is room for
+            runs = opened(*([w for v in filters[n] for w in (n, str(v))] for n in names))
+            one.does("lock", 1009)
+            other.does("lock", 2003)
+            two.does("lock", 499)
+            found += zip(names, ended(runs), strict=True)
+        for option, result in found:
+            assert reads(result).keys() == {one.pid, two.pid}, option
+            assert 0 <= reads(result)[one.pid] - 1009 < SLACK, option
+            assert 0 <= reads(result)[two.pid] - 499 < SLACK, option
+        assert found[0][1].profile.filter["owner"]["pid"] == [one.pid, two.pid]
+
+
+def test_the_window_ends_with_the_last_of_several(kernel):
+    with takers("one", "two") as (one, two):
+        (run,) = opened(("-p", str(one.pid), "-p", str(two.pid)))
+        one.process.kill()
+        one.process.wait()
+        two.does("lock", 1009)
+        two.process.kill()
+        out, err = run.communicate(timeout=60)
+    assert run.returncode == 0, err
+    result = from_json(out)
+    assert result.window.ended_by == "target_exit"
+    assert 0 <= reads(result)[two.pid] - 1009 < SLACK
+
+
+def test_the_descendants_of_several(kernel):
+    """Of two processes, but not of a third: the children that they have and those to come."""
+    families = [child(FORKS, 23, EACH) for _ in range(3)]
+    assert [heard(family) for family in families] == ["up"] * 3
+    words = [word for family in families[:2] for word in ("-p", str(family.pid))]
+    runs = opened([*words, "--descendants"])
+    found = []
+    for family in families:
+        tell(family, "go")
+        found.append([int(word) for word in heard(family).split()])
+    (result,) = ended(runs)
+    for family in families:
+        family.communicate("")
+    everyone = reads(result)
+    assert set(found[0]) | set(found[1]) <= everyone.keys()
+    assert not set(found[2]) & everyone.keys()
+
+
 def test_who_changes_the_cgroup_changes_sides(kernel, group):
     with takers("moves") as (taker,):
         move(taker.pid, group)

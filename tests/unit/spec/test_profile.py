@@ -3,11 +3,13 @@
 import re
 
 import pytest
+from pydantic import ValidationError
 
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.machine import inventory
 from mmaplock_bt.script import render
 from mmaplock_bt.spec import budget, profile
+from mmaplock_bt.spec.profile import Side
 from tests.builders import ROOT
 
 EXAMPLE = """\
@@ -140,3 +142,21 @@ def test_a_wrong_base_hides_no_other_wrong_share(tmp_path):
         profile.load(str(tmp_path / "own.yaml"))
     for place in (":1:1: extends", ":2:1: sample", ":3:1: max_overhead"):
         assert f"own.yaml{place}" in str(error.value)
+
+
+def test_a_filter_takes_several_of_a_kind():
+    one, several = Side(pid=[5]), Side(pid=[5, 6, 5], comm=["a", 7], cgroup="/x")
+    assert (one.pid, one.pids) == (5, (5,)) and Side().pids == ()
+    assert (several.pids, several.comms, several.cgroups) == ((5, 6), ("a", "7"), ("/x",))
+    assert several.model_dump(mode="json", exclude_defaults=True)["pid"] == [5, 6]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [({"pid": []}, "0 given"), ({"pid": list(range(1, 18))}, "17 given: a filter takes 1 to 16"),
+     ({"pid": [1, "x"]}, "a pid is a number, not 'x'"), ({"pid": [0]}, "above 0"),
+     ({"comm": ["a", "x" * 16]}, "1 to 15 bytes"), ({"cgroup": [1]}, "a cgroup is a path")],
+)  # fmt: skip
+def test_what_no_filter_takes(given, said):
+    with pytest.raises(ValidationError, match=said):
+        Side(**given)

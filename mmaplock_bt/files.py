@@ -1,0 +1,68 @@
+"""Files written for the user: none that is there is written over, unless that is asked for."""
+
+import itertools
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, TextIO
+
+from mmaplock_bt.errors import UsageError
+
+
+def check(paths: Iterable[str], *, force: bool) -> None:
+    """Raises UsageError, before anything is traced, for files that cannot be written.
+
+    That is one in no folder, one that is there, one that is asked for twice.
+    """
+    seen: set[Path] = set()
+    for path in paths:
+        place = Path(path)
+        if not place.parent.is_dir():
+            raise UsageError(f"cannot write {path}: there is no folder {place.parent}")
+        if is_taken(place) and not force:
+            raise UsageError(f"{path} is there already: give another name, or --force")
+        if place.absolute() in seen and not _is_special(place):
+            raise UsageError(f"{path} would be written twice: give two names")
+        seen.add(place.absolute())
+
+
+def is_taken(place: Path) -> bool:
+    """Tells whether something would be lost; a device or a FIFO keeps nothing."""
+    return os.path.lexists(place) and not _is_special(place)
+
+
+def write(path: str, text: str, *, force: bool) -> None:
+    """Writes a text file. Raises OSError.
+
+    Where the file has appeared since check(), it is left as it is: the text goes beside it, and
+    UsageError says where.
+    """
+    place = Path(path)
+    try:
+        with opened(path, force=force) as file:
+            file.write(text)
+    except FileExistsError as error:
+        spare = _beside(place)
+        with spare.open("x", encoding="utf-8") as file:
+            file.write(text)
+        raise UsageError(
+            f"{path} has appeared meanwhile and is left as it is: what was for it is in {spare}"
+        ) from error
+
+
+def opened(path: str, *, force: bool, buffering: int = -1, errors: str | None = None) -> TextIO:
+    """Opens a file for writing. Raises OSError; FileExistsError for one that is there."""
+    mode: Literal["w", "x"] = "w" if force or _is_special(Path(path)) else "x"
+    return Path(path).open(mode, buffering, encoding="utf-8", errors=errors)
+
+
+def _is_special(place: Path) -> bool:
+    return place.exists() and not place.is_file()
+
+
+def _beside(place: Path) -> Path:
+    stem, dot, suffixes = place.name.partition(".")
+    names = (f"{stem}-{turn}{dot}{suffixes}" for turn in itertools.count(2))
+    return next(
+        place.with_name(name) for name in names if not os.path.lexists(place.with_name(name))
+    )
