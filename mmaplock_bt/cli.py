@@ -1,6 +1,7 @@
 """The command line: parses it, calls one sub-command, prints every error in one place."""
 
 import argparse
+import functools
 import os
 import signal
 import sys
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
-from mmaplock_bt import __version__, standard_streams
+from mmaplock_bt import __version__, standard_streams, usage
 from mmaplock_bt.errors import Failure, Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +25,15 @@ JUDGES = ("median", "worst", "every")
 FORMATS = (
     *("table", "json", "gates", "junit", "github", "markdown"),
     *("openmetrics", "bencher", "smaller", "gobench"),
+)
+# Each may be repeated: any of those given is meant.
+FILTERS = (
+    (("-p", "--pid"), "PID", "this process's address space, whoever takes its lock"),
+    (("--actor-pid",), "PID", "locks taken by this process's threads"),
+    (("--comm",), "NAME", "locks taken by threads of this name"),
+    (("--owner-comm",), "NAME", "address spaces of processes of this name"),
+    (("--cgroup",), "PATH", "address spaces of this memory cgroup and those below it"),
+    (("--actor-cgroup",), "PATH", "locks taken from this cgroup and those below it"),
 )
 # name -> (module, function, help). Imported when called only: rich, jinja2 and pydantic are slow.
 COMMANDS = {
@@ -95,10 +105,10 @@ def _head_start(argv: list[str]) -> "HeadStart | None":
 def _called(argv: list[str], head: "HeadStart | None") -> int:
     arguments = parse(argv)
     arguments.head_start = head
-    command = arguments.command
     module, function, _ = COMMANDS[arguments.verb]
-    if command and arguments.verb != "run":
-        return _complain(f"{arguments.verb} takes no COMMAND after --", 2)
+    from mmaplock_bt.commands import combinations  # noqa: PLC0415  (--help needs none)
+
+    combinations.check(arguments)
     entry: Callable[[argparse.Namespace], int] = getattr(
         import_module(f"mmaplock_bt.commands.{module}"), function
     )
@@ -112,8 +122,15 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """
     # argparse would take the command's own options for ours.
     own, command = _split(argv)
-    arguments = _parser().parse_args(own)
+    parser, verbs = _parsers()
+    if hint := usage.instead(own, verbs):
+        parser.refuse(hint)
+    arguments, left = parser.parse_known_args(own)
+    if left:
+        verb = arguments.verb
+        verbs[verb].refuse(usage.stray(verb, own, left, verbs[verb].options))
     arguments.command = command
+    arguments.given = frozenset(vars(arguments).get("given", ()))
     return arguments
 
 
@@ -130,22 +147,18 @@ def _complain(sentence: str, code: int) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parsers() -> tuple[usage.Parser, dict[str, usage.Parser]]:
+    """The parser of the whole line, and each sub-command's by its name."""
+    parser = usage.Parser(
         prog="mmaplock-bt",
         description="Who held mmap_lock, how long, with which stack, and who waited.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        end=lambda: f"{usage.examples(*usage.MAIN)}\n\n{EXIT_CODES}",
     )
     parser.add_argument("--version", action="version", version=f"mmaplock-bt {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     made = {
         name: verbs.add_parser(
-            name,
-            help=text,
-            description=text,
-            epilog=EXIT_CODES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            name, help=text, description=text, end=functools.partial(usage.of_verb, name)
         )
         for name, (_, _, text) in COMMANDS.items()
     }
@@ -161,6 +174,8 @@ def _parser() -> argparse.ArgumentParser:
         _add_selection(made[name])
     for name in ("run", "gate", "compare", "report"):
         _add_rendering(made[name], "gates" if name == "gate" else "table")
+    for name in ("run", "gate", "compare", "report", "doctor"):
+        _add_color(made[name])
     for name in ("run", "report"):
         more = "-v: tables, books and cost, too; -vv: histograms, too"
         made[name].add_argument("-v", "--verbose", action="count", default=0, help=more)
@@ -168,6 +183,8 @@ def _parser() -> argparse.ArgumentParser:
         _add_gates(made[name])
     _add_repeat(made["run"])
     _add_comparison(made["compare"])
+    length = "length of the window, like 10s or 500ms"
+    made["run"].add_argument("-d", "--duration", metavar="TIME", help=length)
     made["run"].add_argument(
         "--save-raw", metavar="FILE", help="keep bpftrace's stream; `report FILE` analyses it again"
     )
@@ -187,30 +204,35 @@ def _parser() -> argparse.ArgumentParser:
     _add_trap(made["run"])
     made["run"].add_argument("-q", "--quiet", action="store_true", help="no countdown")
     for name in ("selftest", "doctor"):
-        made[name].add_argument("--bpftrace", default=default_bpftrace(), metavar="PATH")
-        made[name].add_argument("--json", action="store_true", help="for machines")
+        another = "another bpftrace binary"
+        made[name].add_argument(
+            "--bpftrace", default=default_bpftrace(), metavar="PATH", help=another
+        )
+    for name in ("selftest", "doctor", "list", "show", "check"):
+        made[name].add_argument("--json", action="store_true", help="for programs")
     made["doctor"].add_argument("--fresh", action="store_true", help="try bpftrace again")
     made["check"].add_argument("file", metavar="FILE", help="a profile, by path or by name")
     _add_given(made["check"])
     for name in ("report", "gate"):
         made[name].add_argument(
-            "result", metavar="RESULT", help="a result file, a raw stream, or a folder of runs"
-        )
-    made["schema"].add_argument("what", choices=("profile", "template", "budget", "result"))
-    return parser
+            "result", metavar="RESULT",
+            help="a result file, a raw stream, a folder of runs, or - for standard input",
+        )  # fmt: skip
+    made["schema"].add_argument(
+        "what", choices=("profile", "template", "budget", "result"), help="of which file"
+    )
+    return parser, made
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("-d", "--duration", metavar="TIME", help="length of the window, like 10s or 500ms")
-    add("-p", "--pid", type=int, help="this process's address space, whoever takes its lock")
-    add("--actor-pid", type=int, metavar="PID", help="locks taken by this process's threads")
-    add("--comm", metavar="NAME", help="locks taken by threads of this name")
-    add("--owner-comm", metavar="NAME", help="address spaces of processes of this name")
-    add("--cgroup", metavar="PATH", help="address spaces of this memory cgroup and those below it")
-    add("--actor-cgroup", metavar="PATH", help="locks taken from this cgroup and those below it")
+    title = "what is traced"
+    group = parser.add_argument_group(title, "A filter may be repeated: any of those is meant.")
+    add = group.add_argument
+    for names, metavar, text in FILTERS:
+        kind = int if metavar == "PID" else str
+        add(*names, action="append", type=kind, metavar=metavar, help=text)
     add("--descendants", action="store_true", help="with -p or --actor-pid: its descendants too")
-    add("--mode", choices=("read", "write"))
+    add("--mode", choices=("read", "write"), help="only locks that are taken in this way")
     followed = "follow every lock, or for next to nothing only those that somebody waits for"
     add("--locks", choices=("all", "contended"), help=followed)
     add("--sample", metavar="1/N", help="follow one lock in N; counts and sums become estimates")
@@ -261,7 +283,7 @@ def _add_repeat(parser: argparse.ArgumentParser) -> None:
 def _add_comparison(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     for name in ("base", "new"):
-        add(name, metavar=name.upper(), help="a result file, or a folder of repeated runs")
+        add(name, metavar=name.upper(), help="a result file, a folder of repeated runs, or -")
     add(
         "--fail-on",
         action="append",
@@ -292,10 +314,16 @@ def _add_rendering(parser: argparse.ArgumentParser, shown: str) -> None:
         help="also write FILE; its suffix, or a format's name and ':' before it, chooses the "
         "format; - is stdout; DIR/ keeps each run's result; may be repeated",
     )
+    parser.add_argument("--force", action="store_true", help="write over files that are there")
     parser.add_argument(
         "--format", choices=(*FORMATS, "none"), default=shown, metavar="NAME",
         help=f"on stdout: {', '.join((*FORMATS, 'none'))} ({shown})",
     )  # fmt: skip
+
+
+def _add_color(parser: argparse.ArgumentParser) -> None:
+    told = "auto: on a terminal; NO_COLOR and FORCE_COLOR are heard (auto)"
+    parser.add_argument("--color", choices=("auto", "always", "never"), default="auto", help=told)
 
 
 def default_bpftrace() -> str:

@@ -17,13 +17,25 @@ def check(paths: Iterable[str], *, force: bool) -> None:
     seen: set[Path] = set()
     for path in paths:
         place = Path(path)
-        if not place.parent.is_dir():
-            raise UsageError(f"cannot write {path}: there is no folder {place.parent}")
+        _check_place(place)
         if is_taken(place) and not force:
             raise UsageError(f"{path} is there already: give another name, or --force")
         if place.absolute() in seen and not _is_special(place):
             raise UsageError(f"{path} would be written twice: give two names")
         seen.add(place.absolute())
+
+
+def _check_place(place: Path) -> None:
+    """Raises UsageError for a file that this user cannot write."""
+    try:
+        place.parent.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(f"cannot write {place}: there is no folder {place.parent}") from error
+    except OSError as error:
+        raise UsageError(f"cannot write {place}: {error.strerror}") from error
+    written = place if os.access(place, os.F_OK) else place.parent
+    if not os.access(written, os.W_OK):
+        raise UsageError(f"cannot write {place}: {written} is not writable for this user")
 
 
 def is_taken(place: Path) -> bool:
@@ -39,11 +51,11 @@ def write(path: str, text: str, *, force: bool) -> None:
     """
     place = Path(path)
     try:
-        with opened(path, force=force) as file:
+        with opened(path, force=force, errors="backslashreplace") as file:
             file.write(text)
     except FileExistsError as error:
         spare = _beside(place)
-        with spare.open("x", encoding="utf-8") as file:
+        with spare.open("x", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
         raise UsageError(
             f"{path} has appeared meanwhile and is left as it is: what was for it is in {spare}"

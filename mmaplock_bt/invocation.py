@@ -12,13 +12,13 @@ SUDO_FINDS = "/usr/sbin:/usr/bin:/sbin:/bin"
 _RAISERS = ("sudo", "doas")
 
 
-def words() -> list[str]:
-    """Returns the words that start this tool as root, without its arguments.
+def words(*, as_root: bool = True) -> list[str]:
+    """Returns the words that start this tool, without its arguments.
 
-    The bare name only where it is found: on PATH for root, on sudo's own path for others. pipx, a
+    The bare name only where it is found: on PATH, for others than root on sudo's own path. pipx, a
     virtual environment and a checkout lie on neither.
     """
-    if os.geteuid() == 0:
+    if os.geteuid() == 0 or not as_root:
         return _tool(os.environ.get("PATH", os.defpath))
     return [_raiser(), *_tool(SUDO_FINDS)]
 

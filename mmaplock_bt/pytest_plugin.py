@@ -127,7 +127,7 @@ class _Wanted:
 
     def words(self, saved: Path) -> list[str]:
         words = ["run", self.profile, "-p", str(os.getpid()), "--descendants", "-o", str(saved)]
-        words += ["--min-samples", str(self.min_samples)]
+        words += ["--min-samples", str(self.min_samples)] if self.min_samples != 1 else []
         words += ["--budget", self.budget] if self.budget else []
         words += [word for gate in self.gates for word in ("--gate", gate)]
         return words + [word for setting in self.settings for word in ("--set", setting)]

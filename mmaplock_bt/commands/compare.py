@@ -21,12 +21,14 @@ def main(arguments: argparse.Namespace) -> int:
     """Compares two series, writes the outcome, returns the exit code of --fail-on."""
     outputs = output.wanted(arguments)
     found = made(arguments)
-    output.deliver(outputs, lambda name, color: _rendered(found, name, color))
+    output.deliver(outputs, lambda name, color, _width: _rendered(found, name, color))
     return verdicts.exit_code(found.verdicts)
 
 
 def made(arguments: argparse.Namespace) -> Comparison:
     """Returns the comparison that the command line asks for. Raises UsageError, Inconclusive."""
+    if arguments.base == arguments.new == series.STDIN:
+        raise UsageError("standard input holds one series: give the other one as a file or folder")
     base, new = series.load(arguments.base), series.load(arguments.new)
     return comparison.compare(
         base,

@@ -4,19 +4,23 @@ import argparse
 import os
 import platform
 import shlex
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 from rich.text import Text
 
 from mmaplock_bt import invocation
+from mmaplock_bt.commands import colors
 from mmaplock_bt.commands.output import dump
 from mmaplock_bt.errors import TargetError
 from mmaplock_bt.machine import cgroups, distro, features, inventory, pid_namespace
 from mmaplock_bt.machine.inventory import NO_COMMAND
+from mmaplock_bt.units import counted
 
 STYLES = {"ok": "green", "limited": "yellow", "missing": "bold red"}
 
@@ -39,7 +43,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         dump({"schema": 1, "can_trace": not missing, "checks": [asdict(check) for check in checks]})
     else:
-        _show(checks)
+        _show(checks, color=colors.wanted(arguments.color, sys.stdout))
     return TargetError.exit_code if missing else 0
 
 
@@ -165,7 +169,7 @@ def _hand_off() -> Check:
 
     That is RWSEM_WAIT_TIMEOUT, DIV_ROUND_UP(HZ, 250) jiffies (kernel/locking/rwsem.c).
     """
-    hz, cpus = inventory.hz(), f"{os.cpu_count()} CPUs"
+    hz, cpus = inventory.hz(), counted(os.cpu_count() or 1, "CPU")
     if inventory.REALTIME.exists():
         so = "writers are never handed the lock: they can be overtaken without end"
         return Check(
@@ -239,7 +243,8 @@ def _accepted(path: str, number: str, *, fresh: bool) -> Iterator[Check]:
             yield Check(name, state, f"refused: {meaning}", consequence, inventory.mend_owner())
         else:
             mend = _newer(number, release, path) if release else ""
-            yield Check(name, state, f"refused: {meaning}", consequence, mend)
+            found = f"{'refused' if release else 'done without'}: {meaning}"
+            yield Check(name, state, found, consequence, mend)
     for name, consequence in KERNEL_REFUSALS.items():
         meaning = features.TRIALS[name].meaning
         if outcomes[name]:
@@ -260,8 +265,9 @@ def _newer(number: str, release: str, path: str) -> str:
     return distro.upgrade(release)
 
 
-def _show(checks: list[Check]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+def _show(checks: list[Check], *, color: bool) -> None:
+    system: Literal["standard"] | None = "standard" if color else None
+    console = Console(highlight=False, soft_wrap=True, color_system=system, force_terminal=color)
     console.print(f"Linux {platform.release()} {platform.machine()}")
     told: set[str] = set()
     for check in checks:

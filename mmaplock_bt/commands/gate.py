@@ -27,6 +27,8 @@ def main(arguments: argparse.Namespace) -> int:
     wanted = given(arguments, runs[0].declarations) or tuple(series.gates_in(runs[0]))
     if not wanted:
         raise UsageError(f"{arguments.result} was made without gates: give --gate or --budget")
+    if "judge" in arguments.given and len(runs) == 1:
+        raise UsageError(f"--judge is about several runs: {arguments.result} holds one")
     made = series.judged(
         [series.with_verdicts(run, wanted) for run in runs], wanted, arguments.judge, len(runs)
     )

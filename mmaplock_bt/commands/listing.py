@@ -5,6 +5,7 @@ the templates would take ten times as long.
 """
 
 import argparse
+import json
 from collections.abc import Iterator
 from importlib.resources.abc import Traversable
 
@@ -16,9 +17,12 @@ SUFFIX = ".yaml"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where there is one
 
 
-def main(_arguments: argparse.Namespace) -> int:
+def main(arguments: argparse.Namespace) -> int:
     """Prints every profile's name and description. Raises UsageError for a file that is none."""
     found = dict(_files())
+    if arguments.json:
+        print(json.dumps({"schema": 1, "profiles": list(map(_told, found.items()))}, indent=1))
+        return 0
     width = max(len(name) for name in found)
     for name, file in found.items():
         print(f"{name:<{width}}  {_description(name, file)}")
@@ -34,6 +38,12 @@ def _files() -> Iterator[tuple[str, Traversable]]:
     for path in sorted(folder.glob(f"*{SUFFIX}")) if folder else []:
         if path.stem not in shipped:
             yield path.stem, path
+
+
+def _told(found: tuple[str, Traversable]) -> dict[str, str | bool]:
+    name, file = found
+    is_shipped = name in resources.shipped_names("profiles", SUFFIX)
+    return {"name": name, "description": _description(name, file), "shipped": is_shipped}
 
 
 def _description(name: str, file: Traversable) -> str:

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmaplock_bt import files as places
 from mmaplock_bt import renderers, standard_streams
+from mmaplock_bt.commands import colors
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers.markdown import LIMIT_BYTES, shortened
@@ -25,6 +27,8 @@ class Outputs:
     folder: Path | None
     shown: str
     detail: int = 0  # of reports for people: 0 to 2
+    force: bool = False
+    color: bool = False
 
 
 def wanted(arguments: argparse.Namespace, *, folders_allowed: int = 0) -> Outputs:
@@ -38,40 +42,35 @@ def wanted(arguments: argparse.Namespace, *, folders_allowed: int = 0) -> Output
         allowed = "one folder is enough" if folders_allowed else f"{arguments.verb} makes no runs"
         raise UsageError(f"-o {folders[-1]}/ would keep each run's result: {allowed}")
     files = [(name, path) for name, path in found if name != renderers.FOLDER]
-    for _, path in files:
-        if path != STDOUT:
-            _check_place(path)
-    detail = getattr(arguments, "verbose", 0)
-    return Outputs(files, folders[0] if folders else None, arguments.format, detail)
+    new = [path for _, path in files if path != STDOUT and not _is_summary(path)]
+    raw = getattr(arguments, "save_raw", None)
+    places.check([*new, *([raw] if raw else [])], force=arguments.force)
+    return Outputs(
+        files,
+        folders[0] if folders else None,
+        arguments.format,
+        getattr(arguments, "verbose", 0),
+        arguments.force,
+        colors.wanted(arguments.color, sys.stdout),
+    )
 
 
-def _check_place(path: str) -> None:
-    """Raises UsageError for a file that cannot be written, before anything is traced for it."""
-    folder = Path(path).parent
-    try:
-        folder.stat()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UsageError(f"cannot write {path}: there is no folder {folder}") from error
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
-    place = path if os.access(path, os.F_OK) else folder
-    if not os.access(place, os.W_OK):
-        raise UsageError(f"cannot write {path}: {place} is not writable for this user")
+def deliver(outputs: Outputs, rendered: Callable[[str, bool, int | None], str]) -> None:
+    """Writes `rendered(format, color, width)` to every file and to stdout.
 
-
-def deliver(outputs: Outputs, rendered: Callable[[str, bool], str]) -> None:
-    """Writes `rendered(format, color)` to every file and to stdout.
+    The width is None where no terminal has one: in a file and in a pipe.
 
     A file that fails keeps nothing else from being written; UsageError is raised at the end.
     """
     failed = []
     for name, path in outputs.files:
         try:
-            _write(path, rendered(name, False))
+            _write(path, rendered(name, False, None), force=outputs.force)
         except UsageError as error:
             failed.append(str(error))
     if outputs.shown != "none":
-        sys.stdout.write(rendered(outputs.shown, sys.stdout.isatty()))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        sys.stdout.write(rendered(outputs.shown, outputs.color, width))
     if lacking := standard_streams.failure():
         failed.append(f"cannot write standard output: {lacking}")
     if failed:
@@ -80,17 +79,14 @@ def deliver(outputs: Outputs, rendered: Callable[[str, bool], str]) -> None:
 
 def deliver_series(outputs: Outputs, series: Series) -> None:
     """Writes a series to every file and to stdout, as deliver()."""
-    columns = shutil.get_terminal_size().columns
 
-    def text(name: str, color: bool) -> str:
-        # A file has no width, nor has a pipe.
-        width = columns if color else None
+    def text(name: str, color: bool, width: int | None) -> str:
         return renderers.rendered(series, name, color=color, detail=outputs.detail, width=width)
 
     deliver(outputs, text)
 
 
-def _write(path: str, text: str) -> None:
+def _write(path: str, text: str, *, force: bool) -> None:
     if path == STDOUT:
         sys.stdout.write(text)
         return
@@ -98,7 +94,7 @@ def _write(path: str, text: str) -> None:
         if _is_summary(path):
             _append(Path(path), text)
         else:
-            Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")
+            places.write(path, text, force=force)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 

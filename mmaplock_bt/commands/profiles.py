@@ -1,23 +1,32 @@
 """show, check, script: what can be done with a profile without tracing."""
 
 import argparse
+import re
+from typing import Any
 
 from mmaplock_bt.commands import gate
+from mmaplock_bt.commands.output import dump
 from mmaplock_bt.commands.run import chosen_profile
-from mmaplock_bt.errors import TargetError
+from mmaplock_bt.errors import TargetError, UsageError
 from mmaplock_bt.machine import inventory
+from mmaplock_bt.result import saved
 from mmaplock_bt.script.render import render
 from mmaplock_bt.spec import profile
 from mmaplock_bt.spec.columns import Column
 from mmaplock_bt.spec.profile import Profile
-from mmaplock_bt.units import format_ns
+from mmaplock_bt.units import counted, format_ns
+
+_PLACE = re.compile(r"(.+?):(\d+):(\d+): (.*)")
 
 
 def show_main(arguments: argparse.Namespace) -> int:
     """Prints a profile's filter, parameters, outputs and gates."""
     chosen = profile.load(arguments.profile)
+    if arguments.json:
+        dump(_told(chosen))
+        return 0
     print(f"{chosen.name}: {chosen.description}\n\ntemplate: {chosen.template.name}")
-    print(f"filter:   {chosen.filter.model_dump(exclude_defaults=True) or 'none'}")
+    print(f"filter:   {_filter(chosen)}")
     print(f"map keys: {chosen.map_keys}")
     if chosen.duration_ns is not None:
         print(f"duration: {format_ns(chosen.duration_ns)}")
@@ -29,19 +38,47 @@ def show_main(arguments: argparse.Namespace) -> int:
         )
         print(f"    {', '.join(_described(f) for f in output.columns)}")
     for one in chosen.gates:
-        print(f"gate: {one.text} ({one.level}, from {one.min_samples} samples on)")
+        print(f"gate: {one.text} ({one.level}, from {counted(one.min_samples, 'sample')} on)")
     return 0
 
 
 def check_main(arguments: argparse.Namespace) -> int:
-    """Checks a profile and the gates given with it. Raises UsageError with every fault."""
+    """Checks a profile and the gates given with it.
+
+    Raises UsageError with every fault; with --json they are printed, and 2 is returned.
+    """
+    try:
+        chosen = _checked(arguments)
+    except UsageError as error:
+        if not arguments.json:
+            raise
+        dump({"schema": 1, "valid": False, "faults": list(map(_fault, str(error).splitlines()))})
+        return error.exit_code
+    template, gates = chosen.template.name, len(chosen.gates)
+    if arguments.json:
+        dump({"schema": 1, "valid": True, "faults": [], "template": template, "gates": gates})
+        return 0
+    count = f", {counted(gates, 'gate')}" if gates else ""
+    print(f"{arguments.file}: a valid profile of the template {template}{count}")
+    return 0
+
+
+def _checked(arguments: argparse.Namespace) -> Profile:
     chosen = profile.load(arguments.file)
     more = gate.given(arguments, chosen.template.declaration.outputs)
     chosen = profile.with_gates(chosen, more)
     render(chosen, inventory.offline())
-    count = f", {len(chosen.gates)} gates" if chosen.gates else ""
-    print(f"{arguments.file}: a valid profile of the template {chosen.template.name}{count}")
-    return 0
+    return chosen
+
+
+def _fault(line: str) -> dict[str, str | int | None]:
+    """A fault's sentence, with its place where it has one."""
+    found = _PLACE.fullmatch(line)
+    if found is None:
+        return {"file": None, "line": None, "column": None, "message": line}
+    return {
+        "file": found[1], "line": int(found[2]), "column": int(found[3]), "message": found[4]
+    }  # fmt: skip
 
 
 def script_main(arguments: argparse.Namespace) -> int:
@@ -53,6 +90,48 @@ def script_main(arguments: argparse.Namespace) -> int:
         machine = inventory.offline()
     print(render(chosen_profile(arguments), machine, by_hand=True).text, end="")
     return 0
+
+
+def _filter(chosen: Profile) -> str:
+    """As the options of a run: 'owner pid 5 or 6, mode write'."""
+    told = chosen.filter.model_dump(mode="json", exclude_defaults=True)
+    found = [] if "mode" not in told else [f"mode {told.pop('mode')}"]
+    for side, values in told.items():
+        for name, value in values.items():
+            several = " or ".join(map(str, value if isinstance(value, list) else [value]))
+            found.append(f"{side} {name}{'' if value is True else f' {several}'}")
+    return ", ".join(found) or "none"
+
+
+def _told(chosen: Profile) -> dict[str, Any]:
+    """What `show` prints, for programs; times in ns."""
+    declared = chosen.template.declaration
+    params = {
+        name: {
+            "value": chosen.params[name], "type": one.type, "default": one.parse(one.default),
+            "help": one.help,
+        }
+        for name, one in declared.params.items()
+    }  # fmt: skip
+    gates = [
+        {"gate": one.text, "level": one.level, "min_samples": one.min_samples}
+        for one in chosen.gates
+    ]
+    return {
+        "schema": 1,
+        "name": chosen.name,
+        "description": chosen.description,
+        "template": chosen.template.name,
+        "filter": chosen.filter.model_dump(mode="json", exclude_defaults=True),
+        "duration_ns": chosen.duration_ns,
+        "locks": chosen.locks or declared.locks[0],
+        "sample": chosen.sample,
+        "max_overhead_ppm": chosen.max_overhead_ppm,
+        "map_keys": chosen.map_keys,
+        "params": params,
+        "outputs": saved.declared(declared.outputs),
+        "gates": gates,
+    }
 
 
 def _show_params(chosen: Profile) -> None:

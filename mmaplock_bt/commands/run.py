@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from mmaplock_bt import usage
 from mmaplock_bt.commands import fault, gate, output
 from mmaplock_bt.commands.output import Outputs
 from mmaplock_bt.commands.tracing import trace
@@ -43,6 +44,8 @@ def main(arguments: argparse.Namespace) -> int:
 
         return trap.main(arguments, chosen)
     chosen = profile.with_gates(chosen, gate.given(arguments, chosen.template.declaration.outputs))
+    if "judge" in arguments.given and not chosen.gates:
+        raise UsageError("--judge is about gates: give --gate or --budget")
     check_command(arguments.command)
     _check_repeat(arguments, chosen, outputs)
     folder = _folder(arguments, outputs)
@@ -164,6 +167,7 @@ def options(arguments: argparse.Namespace) -> Options:
         arguments.system_wide,
         arguments.save_raw,
         arguments.quiet,
+        force=arguments.force,
         ready_fd=arguments.ready_fd,
         head_start=arguments.head_start,
     )
@@ -179,12 +183,12 @@ def _own(fd: int) -> None:
 
 def chosen_profile(arguments: argparse.Namespace) -> Profile:
     """Returns the profile with the command line's settings over it. Raises UsageError."""
-    chosen = profile.with_params(profile.load(arguments.profile), arguments.set or [])
+    chosen = profile.with_params(_loaded(arguments.profile), arguments.set or [])
     try:
         chosen = replace(chosen, filter=_filter(arguments, chosen.filter))
     except ValidationError as error:
         raise UsageError(f"filter: {located_yaml.sentence(error.errors()[0], Side)}") from error
-    if arguments.duration is not None:
+    if getattr(arguments, "duration", None) is not None:  # not for a script
         duration_ns = parse_duration(arguments.duration)
         if duration_ns == 0:
             raise UsageError("--duration 0: the window would be empty")
@@ -197,6 +201,13 @@ def chosen_profile(arguments: argparse.Namespace) -> Profile:
     return profile.with_gates(chosen)
 
 
+def _loaded(name: str) -> Profile:
+    try:
+        return profile.load(name)
+    except UsageError as error:
+        raise UsageError(f"{error}{usage.as_command([name])}") from error
+
+
 def _max_overhead(text: str) -> int:
     try:
         return parse_share(text)
@@ -205,15 +216,21 @@ def _max_overhead(text: str) -> int:
 
 
 def _filter(arguments: argparse.Namespace, base: Filter) -> Filter:
-    """The profile's filter with the command line's over it. Raises ValidationError."""
+    """The profile's filter with the command line's over it.
+
+    Raises ValidationError, and UsageError for descendants of nobody.
+    """
     owner = {"pid": arguments.pid, "comm": arguments.owner_comm, "cgroup": arguments.cgroup}
     actor = {
         "pid": arguments.actor_pid, "comm": arguments.comm, "cgroup": arguments.actor_cgroup
     }  # fmt: skip
-    for side in (owner, actor):
-        side["descendants"] = (arguments.descendants and side["pid"] is not None) or None
-    given = {"owner": owner, "actor": actor, "mode": arguments.mode}
-    return profile.merge(base, given)
+    made = profile.merge(base, {"owner": owner, "actor": actor, "mode": arguments.mode})
+    if not arguments.descendants:
+        return made
+    sides = {"owner": made.owner.pid, "actor": made.actor.pid}
+    if not any(sides.values()):
+        raise UsageError("--descendants of which process? give it with -p or --actor-pid")
+    return profile.merge(made, {n: {"descendants": True} for n, pid in sides.items() if pid})
 
 
 def check_command(argv: list[str]) -> None:

@@ -30,7 +30,7 @@ from mmaplock_bt.stream.recording import Head
 from mmaplock_bt.stream.records import Event, Look, Record, Trailer
 from mmaplock_bt.tracing.ending import Options
 from mmaplock_bt.tracing.window import Window
-from mmaplock_bt.units import format_ns, parse_duration, parse_size, safe
+from mmaplock_bt.units import format_ns, how_ended, parse_duration, parse_size, safe
 
 NEAR = 10  # kept are holds and waits of at least a tenth of what springs the trap
 IDENTITIES = 16384  # how many records about threads and owners are kept
@@ -92,6 +92,8 @@ def parse(texts: list[str]) -> dict[str, int]:
         match = _LIMIT.fullmatch(text)
         if match is None:
             raise UsageError(f"--trap '{text}': expected hold > TIME or wait > TIME")
+        if match[1] in found:
+            raise UsageError(f"--trap '{text}': there is a limit for a {match[1]} already")
         found[match[1]] = parse_duration(match[2])
         if found[match[1]] < 10**6:
             raise UsageError(f"--trap '{text}': 1ms is the shortest that makes sense")
@@ -180,7 +182,7 @@ class Trap:
         if self.running is not None and self.running.poll() is not None:
             place = self.sprung[-1]
             _introduce(place / "report.txt", (place / "reason.txt").read_text(encoding="utf-8"))
-            self.say(f"captured into {place} (status {self.running.returncode}); armed")
+            self.say(f"captured into {place} ({how_ended(self.running.returncode)}); armed")
             self.running = None
         return self.running is None
 
@@ -259,8 +261,8 @@ def _command(arguments: argparse.Namespace, folder: Path) -> list[str]:
     words += ["-o", str(folder / "report.txt"), "--format", "none"]
     for name in SELECTION:
         value = getattr(arguments, name)
-        if value is not None:
-            words += [f"--{name.replace('_', '-')}", str(value)]
+        for one in value if isinstance(value, list) else [value]:
+            words += [] if one is None else [f"--{name.replace('_', '-')}", str(one)]
     words += ["--descendants"] * arguments.descendants
     for setting in arguments.set or []:
         words += ["--set", setting]

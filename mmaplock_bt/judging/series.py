@@ -19,6 +19,8 @@ from mmaplock_bt.spec.gates import Gate, Level, Source
 from mmaplock_bt.spec.outputs import Outputs
 from mmaplock_bt.stream import recording
 
+STDIN, STDIN_NAME = "-", "standard input"
+
 
 @dataclass(frozen=True)
 class Series:
@@ -59,7 +61,7 @@ def judged(
 def load(path: str) -> list[Result]:
     """Reads the runs of a folder, in the order of their names, or the one of a file.
 
-    Raises UsageError.
+    '-' is standard input. Raises UsageError.
     """
     folder = Path(path)
     if not resources.is_folder(folder):
@@ -72,13 +74,20 @@ def load(path: str) -> list[Result]:
 
 def load_run(path: str) -> Result:
     """Reads a result file or a raw stream; their first lines differ. Raises UsageError."""
+    name = STDIN_NAME if path == STDIN else path
     try:
-        with Path(path).open(encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+        with _opened(path) as file:
             return _read(file)
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+        raise UsageError(f"cannot read {name}: {error.strerror}") from error
     except UsageError as error:
-        raise UsageError(f"{path}: {error}") from error
+        raise UsageError(f"{name}: {error}") from error
+
+
+def _opened(path: str) -> TextIO:
+    """Names of threads are bytes; lines end at \\n alone."""
+    file, is_ours = (0, False) if path == STDIN else (path, True)
+    return open(file, encoding="utf-8", errors="surrogateescape", newline="\n", closefd=is_ours)
 
 
 def _read(file: TextIO) -> Result:

@@ -11,10 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmaplock_bt import invocation
 from mmaplock_bt.errors import TargetError
-from mmaplock_bt.invocation import again
 from mmaplock_bt.machine import distro, features, pid_namespace
 from mmaplock_bt.resources import is_folder
+from mmaplock_bt.units import how_ended
 
 TRACEFS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 CONFIG = Path("/proc/config.gz")
@@ -98,7 +99,7 @@ def privilege() -> str:
     if missing:
         every = ", ".join(CAPABILITIES)
         found = f"tracing needs root, or with bpftrace 0.25 or newer {every}"
-        raise TargetError(f"{found} (missing: {', '.join(missing)})", again())
+        raise TargetError(f"{found} (missing: {', '.join(missing)})", invocation.again())
     return ", ".join(CAPABILITIES)
 
 
@@ -139,7 +140,8 @@ def _no_tracefs() -> TargetError:
         try:
             (path / "events").stat()
         except PermissionError:
-            return TargetError(f"{path} is root's, so that its events are not seen", again())
+            found = f"{path} is root's, so that its events are not seen"
+            return TargetError(found, invocation.again())
         except OSError:
             continue
     return TargetError("tracefs is not mounted", "mount -t tracefs nodev /sys/kernel/tracing")
@@ -168,9 +170,10 @@ def memcg_field(folder: Path) -> str:
     try:
         described = (folder / "format").read_text(encoding="utf-8")
     except OSError as error:
-        raise TargetError(f"cannot read {folder}/format: {error.strerror}", again()) from error
-    found = re.search(r"memcg_(?:id|path)", described)
-    return found[0] if found else "none"
+        found = f"cannot read {folder}/format: {error.strerror}"
+        raise TargetError(found, invocation.again()) from error
+    field = re.search(r"memcg_(?:id|path)", described)
+    return field[0] if field else "none"
 
 
 def lock_events(root: Path) -> dict[str, bool]:
@@ -236,7 +239,7 @@ def _told_version(path: str) -> str:
     if found is None:
         said = features.last_words(text)[-60:]
         raise TargetError(
-            f"{path} --version says '{said}' (status {status}), so it is not bpftrace",
+            f"{path} --version says '{said}' ({how_ended(status)}), so it is not bpftrace",
             distro.reinstall(),
         )
     return found[1]
@@ -252,7 +255,9 @@ def unable(path: str, number: str) -> TargetError:
     if said is None:
         return TargetError(f"bpftrace {number} cannot read mm->owner on this kernel", mend_owner())
     if os.geteuid() != 0:
-        return TargetError(f"bpftrace {number} does not run without root ({said})", again())
+        return TargetError(
+            f"bpftrace {number} does not run without root ({said})", invocation.again()
+        )
     mend = f"{distro.reinstall()}, or install bpftrace 0.17 or newer"
     return TargetError(f"bpftrace {number} does not run here ({said})", mend)
 

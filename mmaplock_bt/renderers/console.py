@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from typing import Literal
 
 from rich.console import Console
 from rich.text import Text
@@ -20,9 +21,12 @@ _OUTCOMES = {
 
 def make(*, color: bool, width: int = WIDTH) -> Console:
     """Returns a console that prints into memory, with escape sequences only for `color`."""
+    # Not from the environment: whoever calls has looked at it.
+    system: Literal["standard"] | None = "standard" if color else None
     return Console(
-        file=io.StringIO(), width=width, force_terminal=color, no_color=not color, highlight=False
-    )
+        file=io.StringIO(), width=width, color_system=system, force_terminal=color,
+        no_color=not color, highlight=False,
+    )  # fmt: skip
 
 
 def text(console: Console) -> str:

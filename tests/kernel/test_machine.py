@@ -48,7 +48,10 @@ def refused(path: str, monkeypatch: pytest.MonkeyPatch) -> TargetError:
         ("sleep 60 & wait", "does not answer"),
         ("exec yes $(printf '\\033[31mno')", "prints without end: ?[31mno"),
         (ALWAYS.format("[ $1 = --version ]"), "install bpftrace 0.17 or newer"),
-        (ALWAYS.format("[ $1 = --version ] || kill -SEGV $$"), "does not run here (killed by SIGSEGV"),
+        (
+            ALWAYS.format("[ $1 = --version ] || kill -SEGV $$"),
+            "does not run here (killed by SIGSEGV",
+        ),
         (ALWAYS.format("case $* in *mm_struct*) exit 1; esac"), "cannot read mm->owner"),
         (
             ALWAYS.format("[ $1 = --version ] || { echo busy; sleep 60 & wait; }"),

@@ -36,4 +36,4 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
 @pytest.fixture(autouse=True)
 def plainly_invoked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Findings name the next command as on a machine where the program is on root's PATH."""
-    monkeypatch.setattr(findings.invocation, "words", lambda: ["mmaplock-bt"])
+    monkeypatch.setattr(findings.invocation, "words", lambda **_: ["mmaplock-bt"])

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from mmaplock_bt.commands import schemas
+from mmaplock_bt import cli, usage
+from mmaplock_bt.commands import combinations, schemas
 from mmaplock_bt.result.saved import to_json
 from tests.builders import captured
 
@@ -67,3 +69,27 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess:
     tool = Path(sys.executable).parent / "lint-imports"
     return subprocess.run([tool, "--no-cache"], cwd=folder, env={"PYTHONPATH": str(folder)},
                           capture_output=True, check=False)  # fmt: skip
+
+
+SUDO = ["sudo", "$(command -v mmaplock-bt)"]
+
+
+def called(document: str) -> list[list[str]]:
+    """The calls of this tool that a document shows at a prompt, continued lines joined."""
+    text = (ROOT / document).read_text().replace("\\\n", " ")
+    lines = [line.partition("  # ")[0] for line in re.findall(r"^\$ (.*)$", text, re.MULTILINE)]
+    return [words for words in map(shlex.split, lines) if "mmaplock-bt" in " ".join(words[:2])]
+
+
+def test_what_the_readme_shows_is_understood_and_works_as_it_stands():
+    """pipx and virtual environments put the tool where sudo does not look."""
+    found = called("README.md")
+    assert len(found) > 12
+    for words in found:
+        as_root = words[:2] == SUDO
+        assert as_root or words[0] == "mmaplock-bt", words
+        rest = words[2 if as_root else 1 :]
+        cut = next((at for at, word in enumerate(rest) if word in ("<", ">")), len(rest))
+        arguments = cli.parse(rest[:cut])
+        combinations.check(arguments)
+        assert as_root == (arguments.verb in usage.AS_ROOT), words

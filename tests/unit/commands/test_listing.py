@@ -1,5 +1,7 @@
 """list: names and descriptions, also of the user's own profiles."""
 
+import json
+
 import pytest
 
 from mmaplock_bt.spec import profile
@@ -29,3 +31,13 @@ def test_a_file_that_is_no_profile_is_2_with_its_fault(cli, mine, text):
     (mine / "wrong.yaml").write_text(text)
     done = cli("list")
     assert done.returncode == 2 and "wrong" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_for_programs(cli, mine):
+    (mine / "own.yaml").write_text("extends: long-holds\ndescription: mine\n")
+    told = json.loads(cli("list", "--json").stdout)
+    assert told["schema"] == 1
+    found = {one["name"]: one for one in told["profiles"]}
+    assert list(found) == profile.names()
+    assert found["own"] == {"name": "own", "description": "mine", "shipped": False}
+    assert all(one["shipped"] for name, one in found.items() if name != "own")

@@ -356,9 +356,9 @@ def test_markdown_is_cut_at_a_lines_end(lines, room):
         assert text.startswith(kept) and (not kept or kept.endswith("\n"))
 
 
-def deliver(path: Path, *, gates: tuple[Verdict, ...] = ()) -> None:
-    files = [("markdown", str(path))]
-    output.deliver_series(output.Outputs(files, None, "none"), Series((captured(),), gates))
+def deliver(path: Path, *, gates: tuple[Verdict, ...] = (), force: bool = False) -> None:
+    wanted = output.Outputs([("markdown", str(path))], None, "none", force=force)
+    output.deliver_series(wanted, Series((captured(),), gates))
 
 
 def test_the_steps_summary_is_appended_to(monkeypatch, tmp_path):
@@ -378,7 +378,7 @@ def test_the_steps_summary_is_appended_to(monkeypatch, tmp_path):
 def test_other_files_are_written_anew(monkeypatch, tmp_path):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
     deliver(tmp_path / "x.md")
-    deliver(tmp_path / "x.md")
+    deliver(tmp_path / "x.md", force=True)
     assert (tmp_path / "x.md").read_text().count("## mmaplock-bt") == 1
 
 

@@ -58,7 +58,7 @@ def test_of_one_process_also_who_reaches_into_it(thread, tmp_path):
     thread(10, 11, MMAP)
     thread(20, 21, MMAP)
     thread(30, 30, ("__access_remote_vm", "mem_rw"))
-    assert set(roles(look.look(10, tmp_path))) == {10, 11, 30}
+    assert set(roles(look.look((10,), tmp_path))) == {10, 11, 30}
 
 
 def test_who_waits_for_a_moment_is_not_told(thread, tmp_path, monkeypatch):

@@ -1,0 +1,61 @@
+"""Options that say something only beside others, or never beside them: none is ignored silently."""
+
+import argparse
+from collections.abc import Iterator
+
+from mmaplock_bt.errors import UsageError
+
+_OF_A_TRAP = ("capture", "captures", "max_disk", "keep", "trap_dir")
+# What a trap has no use for, beside what commands/trap refuses with a reason of its own.
+_NOT_OF_A_TRAP = ("format", "judge", "min_samples", "add", "force", "verbose", "color")
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Raises UsageError that names every option that would be ignored, and what it wants."""
+    faults = list(dict.fromkeys(_faults(arguments, vars(arguments))))
+    if faults:
+        raise UsageError("; ".join(faults))
+
+
+def _faults(arguments: argparse.Namespace, all_: dict[str, object]) -> Iterator[str]:
+    given = arguments.given
+    if arguments.verb == "run":
+        yield from _of_run(arguments)
+    elif arguments.command:
+        yield f"{arguments.verb} takes no COMMAND after --"
+    if "min_samples" in given and not arguments.gate:
+        yield (
+            "--min-samples is what every --gate wants: give --gate, or write min_samples beside "
+            "the gate in its file"
+        )
+    written = [*arguments.output, all_.get("save_raw")] if "output" in all_ else []
+    if all_.get("force") and not any(written):
+        yield "--force writes over files: give one with -o"
+
+
+def _of_run(arguments: argparse.Namespace) -> Iterator[str]:
+    given, command = arguments.given, arguments.command
+    if arguments.trap:
+        for name in _NOT_OF_A_TRAP:
+            is_a_switch = name in ("add", "force", "verbose")
+            if name in given or (is_a_switch and getattr(arguments, name)):
+                yield f"--trap takes no {_option(name)}"
+        return
+    for name in _OF_A_TRAP:
+        if name in given:
+            yield f"{_option(name)} is about a trap: give --trap, like --trap 'hold > 50ms'"
+    if "judge" in given and arguments.repeat == 1:
+        yield "--judge is about several runs: give --repeat N"
+    if arguments.system_wide and not command:
+        yield "--system-wide is about a COMMAND: without one every process is traced anyway"
+    if command and arguments.pid and not arguments.system_wide:
+        yield (
+            "with a COMMAND only its processes are traced, and -p names another: give "
+            "--system-wide to trace that one while the COMMAND runs"
+        )
+    if command and arguments.descendants and not (arguments.pid or arguments.actor_pid):
+        yield "--descendants is about -p or --actor-pid: a COMMAND's are traced anyway"
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
