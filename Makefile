@@ -28,6 +28,7 @@ unit: $(VENV)/.dev
 # What is written from the code; the tests compare.
 docs: $(VENV)/.dev
 	$(AS_OWNER) $(BIN)/python tools/architecture.py
+	$(AS_OWNER) $(BIN)/python tools/cause_docs.py
 	$(AS_OWNER) $(BIN)/python tools/template_docs.py
 	$(AS_OWNER) $(BIN)/python tools/schema_files.py
 

@@ -45,6 +45,11 @@ COMMANDS = {
     "gate": ("gate", "main", "judge saved results by gates; pass, fail or inconclusive (no root)"),
     "compare": ("compare", "main", "what changed between two series of runs (no root)"),
     "report": ("report", "main", "show a saved result or raw stream again (no root)"),
+    "explain": (
+        "explain",
+        "main",
+        "what a cause or a word of the reports means, what helps (no root)",
+    ),
     "schema": ("schemas", "main", "JSON Schema of profiles, templates, budgets or results"),
     "doctor": ("doctor", "main", "what this machine offers, what follows, how to mend it"),
     "selftest": ("selftest", "main", "known workloads on this machine: pass or fail"),
@@ -218,6 +223,10 @@ def _parsers() -> tuple[usage.Parser, dict[str, usage.Parser]]:
             "result", metavar="RESULT",
             help="a result file, a raw stream, a folder of runs, or - for standard input",
         )  # fmt: skip
+    made["explain"].add_argument(
+        "name", metavar="CAUSE|TERM", nargs="*", help="like smaps, 'page fault' or downgrade (all)"
+    )
+    made["explain"].add_argument("--json", action="store_true", help="for machines")
     made["schema"].add_argument(
         "what", choices=("profile", "template", "budget", "result"), help="of which file"
     )

@@ -3,6 +3,7 @@
 import re
 from functools import cache
 
+from mmaplock_bt.result.entry_frames import is_entry
 from mmaplock_bt.spec.causes import patterns
 from mmaplock_bt.stream import lock_frames
 
@@ -11,9 +12,6 @@ UNKNOWN = "unknown (no stack)"
 # SYS_ in causes.yaml: what architectures put before the name of a system call.
 _SYS = r"(?:__(?:x64|ia32|arm64|riscv|s390x?|se|do|do_compat|se_compat)_?sys_|k?sys_)"
 _FUNCTION = re.compile(r"[\w.]+")
-_ENTRY = re.compile(
-    r"(entry_|do_syscall|x64_sys_call|invoke_syscall|el0|ret_from_fork|syscall_|asm_|kthread)"
-)
 Table = tuple[tuple[re.Pattern[str], str], ...]
 
 
@@ -28,7 +26,7 @@ def classify(frames: list[str]) -> str:
             cause = _cause(function, tier)
             if cause is not None:
                 return cause
-    known = [name for name in functions if not _ENTRY.match(name)] or functions
+    known = [name for name in functions if not is_entry(name)] or functions
     return f"other({' < '.join(known[:UNKNOWN_FRAMES])})" if known else UNKNOWN
 
 

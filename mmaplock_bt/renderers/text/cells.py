@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.text import Text
 
+from mmaplock_bt.result import entry_frames
 from mmaplock_bt.result.rows import Row
 from mmaplock_bt.result.rows import column as column_of
 from mmaplock_bt.spec.columns import Column
@@ -86,7 +87,7 @@ def parties(row: Row, names: Iterable[str]) -> str:
 
 
 def frames(row: Row, indent: int = 6) -> list[Text]:
-    """Returns a row's stacks as lines of a frame each, innermost first."""
+    """Returns a row's stacks as lines of a frame each, innermost first, without entry frames."""
     lines: list[Text] = []
     # A hold's stack is taken where it ends, and what it waited for is seen only before.
     has_ended = row.get("hold_ns") is not None and bool(row.get("kernel_stack"))
@@ -97,7 +98,7 @@ def frames(row: Row, indent: int = 6) -> list[Text]:
             lines.append(Text(" " * indent + marks[name], style="dim"))
         lines += [
             Text(" " * indent + safe(frame), overflow="ellipsis", no_wrap=True, style="dim")
-            for frame in stack
+            for frame in (stack if name == "user_stack" else entry_frames.without(stack))
         ]
     return lines
 
