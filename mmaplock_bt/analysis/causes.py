@@ -3,11 +3,12 @@
 import re
 from functools import cache
 
-from mmaplock_bt.result.entry_frames import is_entry
-from mmaplock_bt.spec.causes import patterns
+from mmaplock_bt.result import entry_frames
+from mmaplock_bt.spec.causes import advised, patterns
 from mmaplock_bt.stream import lock_frames
 
 UNKNOWN_FRAMES = 3
+MADVISE = "madvise"
 UNKNOWN = "unknown (no stack)"
 # SYS_ in causes.yaml: what architectures put before the name of a system call.
 _SYS = r"(?:__(?:x64|ia32|arm64|riscv|s390x?|se|do|do_compat|se_compat)_?sys_|k?sys_)"
@@ -20,13 +21,14 @@ def classify(frames: list[str]) -> str:
 
     For an unknown one: 'other(function < caller < its caller)'.
     """
-    functions = [match[0] for match in map(_FUNCTION.match, frames) if match]
+    call = entry_frames.call(frames)
+    functions = [m[0] for m in map(_FUNCTION.match, frames[: len(frames) - bool(call)]) if m]
     for tier in range(len(_tables())):
         for function in functions:
             cause = _cause(function, tier)
             if cause is not None:
-                return cause
-    known = [name for name in functions if not is_entry(name)] or functions
+                return _closer(cause, call)
+    known = [name for name in functions if not entry_frames.is_entry(name)] or functions
     return f"other({' < '.join(known[:UNKNOWN_FRAMES])})" if known else UNKNOWN
 
 
@@ -36,6 +38,13 @@ def of_open(frames: list[str]) -> str:
     What the holder itself waits for, a page perhaps, is not why it took the lock.
     """
     return classify(lock_frames.held(frames) or frames)
+
+
+def _closer(cause: str, call: str) -> str:
+    """An advice is told by the call: at the end of a hold its own functions are mostly gone."""
+    if not call or cause.partition("(")[0] != MADVISE:
+        return cause
+    return advised().get(call.removeprefix(MADVISE)[1:-1], call)
 
 
 @cache

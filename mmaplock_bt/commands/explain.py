@@ -52,10 +52,10 @@ def _own_name(entry: Entry) -> tuple[str, ...]:
 
 
 def _other_names(entry: Entry) -> tuple[str, ...]:
-    """smaps of 'smaps/maps/numa_maps', MADV_FREE of 'madvise(MADV_FREE)', and all in `plain`."""
+    """smaps of 'smaps/maps/numa_maps', MADV_FREE of 'madvise(MADV_FREE)', and all its advice."""
     if isinstance(entry, Term):
         return entry.also
-    return (*re.split(r"[/()]", entry.name), *re.findall(r"MADV_\w+|\w+(?=\()", entry.plain))
+    return (*filter(None, re.split(r"[/()]", entry.name)), *entry.advice)
 
 
 def _near(word: str) -> list[str]:

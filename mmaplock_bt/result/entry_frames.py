@@ -12,6 +12,7 @@ _ENTRY = re.compile(
     r"|handle_exception|do_trap_ecall_u|syscall_handler|system_call\w*|__do_syscall"
     r"|ret_from_fork\w*|kthread"
 )
+_CALL = re.compile(r"madvise\(\w+\)")  # what stream/stacks says of the call, outermost
 _FUNCTION = re.compile(r"[\w.]+")
 
 
@@ -26,7 +27,13 @@ def without(frames: Sequence[str]) -> Sequence[str]:
 
     For people: formats for programs keep every frame.
     """
-    end = len(frames)
+    last = len(frames) - bool(call(frames))
+    end = last
     while end and is_entry(frames[end - 1]):
         end -= 1
-    return frames[:end] if end else frames
+    return [*frames[:end], *frames[last:]] if end else frames
+
+
+def call(frames: Sequence[str]) -> str:
+    """Returns the system call that a stack's last frame tells, 'madvise(MADV_FREE)', or ''."""
+    return frames[-1] if frames and _CALL.fullmatch(frames[-1]) else ""

@@ -83,7 +83,7 @@ def render(
     alone: lines are words, keys have names; else stream/records reads the output. Raises UsageError
     for a template that is wrong or does not render.
     """
-    facts = NO_FACTS | machine.facts
+    facts = NO_FACTS | machine.facts | {"user_registers": machine.arch == "x86_64"}
     check.template(profile.template)
     check.filters(profile)
     check.following(profile)

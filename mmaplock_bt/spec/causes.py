@@ -37,14 +37,17 @@ class Change(Strict):
 
 
 class Cause(Strict):
-    """A cause; `plain` completes 'while it was ...'. Patterns are those of kernel functions."""
+    """A cause; `plain` completes 'while it was ...'. Patterns are those of kernel functions.
+
+    `advice` are the names that madvise(2) has for it.
+    """
 
     name: str
     plain: str = Field(min_length=1)
     means: str = Field(min_length=1)
     frames: tuple[str, ...] = ()
     callers: tuple[str, ...] = ()
-    advice: tuple[int, ...] = ()
+    advice: tuple[str, ...] = ()
     remedies: tuple[Remedy, ...] = ()
     changes: tuple[Change, ...] = ()
 
@@ -88,6 +91,13 @@ def patterns(tier: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
     return tuple(
         (name, tuple(about[tier])) for name, about in _data()["causes"].items() if tier in about
     )
+
+
+@cache
+def advised() -> Mapping[str, str]:
+    """Returns which cause an advice of madvise is, by its name: 'MADV_FREE'; unchecked, too."""
+    causes = _data()["causes"].items()
+    return {advice: name for name, about in causes for advice in about.get("advice", ())}
 
 
 @cache

@@ -29,6 +29,8 @@ FORMATS: dict[ColumnType, str] = {
     "kernel_stack": "%s",
     "user_stack": "%s",
 }
+# Behind a kernel stack: with which advice the thread called madvise (stream/stacks).
+FORMATS_WITH_ADVICE = FORMATS | {"kernel_stack": f"%s{stacks.MADVISE} %llu"}
 # A value of @holding: time << HOLD_TIME | LATE | depth of nested reads << 1 | write.
 # A value of @waiting: time << WAIT_TIME | contended | write.
 BITS = {
@@ -80,9 +82,11 @@ class Layout:
     name: str
     columns: tuple[Column, ...]
 
-    def format(self, unprinted: Iterable[str] = ()) -> str:
+    def format(
+        self, unprinted: Iterable[str] = (), formats: Mapping[ColumnType, str] = FORMATS
+    ) -> str:
         """Returns the printf format; `unprinted` columns leave their places empty."""
-        words = ("" if c.name in unprinted else FORMATS[c.type] for c in self.columns)
+        words = ("" if c.name in unprinted else formats[c.type] for c in self.columns)
         return "|".join([self.name, *words]) + "\\n"
 
     def read(self, rest: str) -> dict[str, Any]:

@@ -27,3 +27,8 @@ from mmaplock_bt.result import entry_frames
 )  # fmt: skip
 def test_entry_frames_end_a_stack(stack, shown):
     assert entry_frames.without(stack) == stack[:shown]
+
+
+def test_the_call_that_ends_a_stack_stays():
+    stack = ["do_madvise+1", "__x64_sys_madvise+2", "do_syscall_64+3", "madvise(MADV_FREE)"]
+    assert entry_frames.without(stack) == [*stack[:2], "madvise(MADV_FREE)"]

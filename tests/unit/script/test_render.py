@@ -65,6 +65,15 @@ def test_only_what_is_asked_for_is_traced():
         assert set(re.findall(r"^tracepoint:mmap_lock:mmap_lock_(\w+)", text, re.M)) == probes
 
 
+def test_the_advice_is_read_where_its_register_is_known_and_a_stack_is_recorded():
+    told = {name: render.render(profile.load(name), FIXED).text for name in profile.names()}
+    assert "$advice" in told["long-holds"] and "$advice" not in told["wait-times"]
+    chosen = profile.load("long-holds")
+    for machine, by_hand in ((replace(FIXED, arch="aarch64"), False), (FIXED, True)):
+        text = render.render(chosen, machine, by_hand=by_hand).text
+        assert "$advice" not in text and "madvise %llu" not in text
+
+
 def test_contended_locks_cost_one_probe_elsewhere():
     """From 7.2 on (lock:contended_release) not even that."""
     chosen = profile.load("blame")
