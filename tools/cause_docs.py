@@ -35,7 +35,10 @@ STACKS = """\
 - Code that was compiled while the program ran (JIT) has no file. Its frames are named where the
   program writes `/tmp/perf-PID.map`: node with `--perf-basic-prof`, the JVM with perf-map-agent or
   `jcmd PID Compiler.perfmap` (JDK 17 and newer), Python 3.12 and newer with `-X perf`. The file
-  must be a regular one and belong to the process's user or to root, and of at most 64 MiB.
+  must be a regular one of at most 64 MiB, belong to the process's user or to root, and not be older
+  than the process. The frame says `(perf map)`: the program itself gave the name.
+- Where bpftrace runs in a PID namespace of its own, and before Linux 6.17 (where reading
+  `/proc/PID/maps` takes mmap_lock), user frames stay addresses.
 """
 
 

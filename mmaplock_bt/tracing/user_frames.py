@@ -18,7 +18,7 @@ from typing import BinaryIO
 from mmaplock_bt.spec.outputs import Output, Outputs
 from mmaplock_bt.stream import records
 from mmaplock_bt.stream.records import Event, Record
-from mmaplock_bt.tracing import elf
+from mmaplock_bt.tracing import elf, perf_map
 from mmaplock_bt.tracing.elf import Symbols
 from mmaplock_bt.units import plain
 
@@ -49,7 +49,10 @@ class UserFrames:
     seen: dict[int, set[int]] = field(default_factory=dict)
     mapped: dict[tuple[int, int], Mapping] = field(default_factory=dict)
     files: dict[str, BinaryIO] = field(default_factory=dict)
+    compiled: dict[int, BinaryIO] = field(default_factory=dict)  # perf maps, by process
+    began_s: float = field(default_factory=time.time)
     command: list[Mapping] = field(default_factory=list)
+    command_pid: int = 0
     executable: tuple[int, int] | None = None  # the command's
     again_s: float = 0.0
 
@@ -68,6 +71,7 @@ class UserFrames:
         To be called over and over: reading takes at most 1/MAPS_SHARE of the time.
         """
         now_s = time.monotonic()
+        self.command_pid = pid
         if self.outputs and now_s >= self.again_s:
             if mappings := _mappings(pid):
                 self.command, self.executable = mappings, _executable(pid)
@@ -84,7 +88,8 @@ class UserFrames:
         """Yields a record for each process, with the frames that were found."""
         tables: dict[str, Symbols] = {}
         for pid, addresses in self.seen.items():
-            named = {}
+            unmapped = {address for address in addresses if (pid, address) not in self.mapped}
+            named = self._compiled(pid, unmapped)
             for address in sorted(addresses):
                 mapping = self.mapped.get((pid, address))
                 if mapping is not None:
@@ -94,7 +99,7 @@ class UserFrames:
 
     def close(self) -> None:
         """Closes the files that were kept open."""
-        for file in self.files.values():
+        for file in (*self.files.values(), *self.compiled.values()):
             file.close()
 
     def _note(self, pid: int, addresses: list[int]) -> None:
@@ -113,6 +118,28 @@ class UserFrames:
             if mapping is not None:
                 self.mapped[pid, address] = mapping
                 self._keep(pid, mapping)
+        if None in found.values():
+            self._keep_compiled(pid)
+
+    def _keep_compiled(self, pid: int) -> None:
+        """Opens its perf map now, for the process may go; it is read at the end.
+
+        A compiler writes on and on.
+        """
+        if pid in self.compiled or len(self.compiled) >= MAX_FILES:
+            return
+        file = perf_map.opened(pid)
+        if file is None and pid == self.command_pid:
+            file = perf_map.opened_afterwards(pid, self.began_s)
+        if file is not None:
+            self.compiled[pid] = file
+
+    def _compiled(self, pid: int, addresses: set[int]) -> dict[str, str]:
+        """Names of what lies in no file; they are marked, for the program itself gave them."""
+        if pid not in self.compiled:
+            return {}
+        found = perf_map.names(self.compiled[pid], addresses)
+        return {f"0x{address:x}": f"{name} (perf map)" for address, name in found.items()}
 
     def _keep(self, pid: int, mapping: Mapping) -> None:
         """Opens the file now: the process and its root may be gone when names are looked up."""
@@ -148,7 +175,7 @@ def _mappings(pid: int) -> list[Mapping]:
     with suppress(OSError, ValueError):
         for line in Path(f"/proc/{pid}/maps").read_text(errors="surrogateescape").splitlines():
             span, permissions, offset, device, inode, *rest = line.split(None, 5)
-            # Without a path it is memory that a JIT made: no file has its symbols.
+            # Without a path it is memory that a JIT made: its perf map has the names, if any.
             if "x" in permissions and rest:
                 start, end = (int(part, 16) for part in span.split("-"))
                 found.append(Mapping(start, end, int(offset, 16), f"{device}:{inode}", rest[0]))

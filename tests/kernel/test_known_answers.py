@@ -1,10 +1,12 @@
 """Workloads whose events are known, traced on the running kernel."""
 
+import platform
 import re
 import signal
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import pytest
 
@@ -202,3 +204,33 @@ def test_user_frames_are_named(traced):
     assert len(forks) == 23
     assert all("ork+" in row["user_stack"][0] for row in forks), forks[0]["user_stack"]
     assert all("(libc.so" in row["user_stack"][0] for row in forks)
+
+
+COMPILED = """
+import ctypes, mmap, os
+code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+# push rbp; mov rbp, rsp; mov eax, SYS_munmap; syscall; pop rbp; ret
+code.write(bytes.fromhex("55 4889e5 b80b000000 0f05 5d c3"))
+begin = ctypes.addressof(ctypes.c_char.from_buffer(code))
+with open(f"/tmp/perf-{os.getpid()}.map", "w") as names:
+    print(f"{begin:x} {13:x} js:unmap", file=names)
+unmap = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_void_p, ctypes.c_size_t)(begin)
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+for _ in range(23):
+    unmap(libc.mmap(None, ctypes.c_size_t(4096), 3, 34, -1, ctypes.c_long(0)), 4096)
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the code is x86-64's")
+def test_compiled_code_is_named_by_its_perf_map(traced):
+    if not features.kernel_functions()["lockless_maps"]:
+        pytest.skip("before 6.17 reading /proc/PID/maps takes the lock: addresses are shown")
+    result = traced("long-holds", "--set", "threshold=0", "--", sys.executable, "-c", COMPILED)
+    rows = result.outputs["long_holds"].rows
+    named = [r for r in rows if r["user_stack"] and r["user_stack"][0].startswith("js:unmap+")]
+    Path(f"/tmp/perf-{rows[0]['pid']}.map").unlink()
+    # A hold for write until the downgrade, one for read until the end.
+    assert len(named) in (23, 46), {tuple(r["user_stack"][:1]) for r in rows}
+    assert {row["cause"] for row in named} == {"munmap"}
+    assert all(row["user_stack"][0].endswith(" (perf map)") for row in named)
