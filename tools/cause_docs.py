@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from mmaplock_bt.commands.explain import told
 from mmaplock_bt.spec import causes
 from mmaplock_bt.spec.causes import Cause
 
@@ -54,8 +55,7 @@ def _cause(cause: Cause) -> Iterator[str]:
     yield f"### {_escaped(cause.name)}\n"
     yield f"It was **{_escaped(cause.plain)}**. {_escaped(cause.means)}\n"
     for remedy in cause.remedies:
-        since = f" (from Linux {remedy.since} on)" if remedy.since else ""
-        yield f"- {_escaped(remedy.do)}{since} [source]({remedy.source})"
+        yield f"- {_escaped(' '.join(told(remedy)))} [source]({remedy.source})"
     for change in cause.changes:
         head = f"- *From Linux {change.kernel} on*:"
         yield f"{head} {_escaped(change.what)} [source]({change.source})"

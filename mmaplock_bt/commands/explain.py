@@ -83,7 +83,7 @@ def _entry(entry: Entry) -> Iterator[str]:
     if isinstance(entry, Cause):
         for remedy in entry.remedies:
             yield ""
-            yield from _hanging("  * ", remedy.do + _since(remedy))
+            yield from _hanging("  * ", " ".join(told(remedy)))
             yield f"    {remedy.source}"
         for change in entry.changes:
             yield ""
@@ -91,8 +91,13 @@ def _entry(entry: Entry) -> Iterator[str]:
             yield f"    {change.source}"
 
 
-def _since(remedy: Remedy) -> str:
-    return f" (from Linux {remedy.since} on)" if remedy.since else ""
+def told(remedy: Remedy) -> Iterator[str]:
+    """Yields the sentences of a remedy."""
+    yield remedy.do
+    if remedy.note:
+        yield remedy.note
+    if remedy.since:
+        yield f"(From Linux {remedy.since} on.)"
 
 
 def _wrapped(text: str, indent: int) -> list[str]:

@@ -21,9 +21,10 @@ _SOURCE = r"^https://\S+$"
 
 
 class Remedy(Strict):
-    """What people did about a cause; `since` is the first kernel that has what it needs."""
+    """What people did about a cause, in a line; `since` is the first kernel that can do it."""
 
-    do: str = Field(min_length=1)
+    do: str = Field(min_length=1, max_length=80)
+    note: str = ""
     since: str | None = Field(None, pattern=_KERNEL)
     source: str = Field(pattern=_SOURCE)
 
