@@ -72,8 +72,7 @@ def cause(name: str) -> Cause | None:
     One that is told more closely than it is described, like 'madvise(MADV_DODUMP)', is described by
     what stands before the parenthesis.
     """
-    known = causes()
-    return known.get(name) or known.get(name.partition("(")[0])
+    return _cause(name) or _cause(name.partition("(")[0])
 
 
 def causes() -> Mapping[str, Cause]:
@@ -99,6 +98,13 @@ def advised() -> Mapping[str, str]:
     """Returns which cause an advice of madvise is, by its name: 'MADV_FREE'; unchecked, too."""
     causes = _data()["causes"].items()
     return {advice: name for name, about in causes for advice in about.get("advice", ())}
+
+
+@cache
+def _cause(name: str) -> Cause | None:
+    """One of them, without the time that all others take."""
+    about = _data()["causes"].get(name)
+    return None if about is None else Cause.model_validate({"name": name, **about})
 
 
 @cache

@@ -362,7 +362,7 @@ def test_causes(traced):
     result = traced("long-holds", "--set", "threshold=0", "--", sys.executable, "-c", MANY)
     rows = result.outputs["long_holds"].rows
     found = {row["cause"] for row in rows}
-    assert found >= CAUSES
+    assert {cause.partition("(")[0] for cause in found} >= CAUSES
     unknown = {c for c in found if c.startswith(("other(", "unknown"))}
     assert not unknown
     by_cause = {row["key"]["cause"] for row in result.outputs["causes"].rows}
