@@ -151,7 +151,7 @@ def _ratio(path: Path) -> float:
         found = list(rest)
     slices = [found[at : at + SLICE] for at in range(0, len(found), SLICE)]
     making = Making(head.outputs)
-    decoder = Decoder(head.outputs, making.takers)
+    decoder = Decoder(head.outputs)
     for part in slices:  # once before: a long stream has its stacks in memory
         collect(decoder.decode(part), making.takers)
     return median(_turn(part, decoder, making) for part in slices)

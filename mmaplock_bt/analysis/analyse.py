@@ -18,7 +18,7 @@ def analyse_lines(lines: Iterable[str]) -> Result:
     """Makes a result of a whole raw stream. Raises UsageError where it is not one."""
     head, rest = recording.read(lines)
     making = Making(head.outputs)
-    return _result(head, making, Decoder(head.outputs, making.takers).decode(rest))
+    return _result(head, making, Decoder(head.outputs).decode(rest))
 
 
 def analyse(head: Head, stream: Iterable[Record]) -> Result:

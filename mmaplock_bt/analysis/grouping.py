@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from operator import itemgetter
 from statistics import median
@@ -111,14 +111,14 @@ class Grouping:
         """How many rows are in no group."""
         return self._rest.count
 
-    def add(self, rows: Iterable[Raw]) -> None:
+    def add(self, rows: Sequence[Raw]) -> None:
         """Counts rows."""
-        members, key_of, value_of, top_of = self._members, self._key, self._value, self._top
+        find = self._members.get
         is_plain = self._is_plain and (self._weights is None or self._weights.are_even)
-        for row in rows:
-            key = key_of(row)
-            value, top = value_of(row) or 0, top_of(row) or 0
-            member = members.get(key) or self._new(key, row, top)
+        told = (map(read, rows) for read in (self._key, self._value, self._top))
+        for row, key, told_value, told_top in zip(rows, *told, strict=True):
+            value, top = told_value or 0, told_top or 0
+            member = find(key) or self._new(key, row, top)
             if top > member.top:
                 member.top, member.worst = top, row
             if is_plain:

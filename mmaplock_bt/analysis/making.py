@@ -18,7 +18,7 @@ from mmaplock_bt.analysis import (
 from mmaplock_bt.analysis.kept import Raw
 from mmaplock_bt.analysis.meanwhile import Meanwhile
 from mmaplock_bt.analysis.naming import Reads, View
-from mmaplock_bt.analysis.printed_events import BATCH, PrintedEvents
+from mmaplock_bt.analysis.printed_events import PrintedEvents
 from mmaplock_bt.analysis.tally import Tally, rank_of
 from mmaplock_bt.analysis.weights import Weights
 from mmaplock_bt.result import estimates
@@ -26,10 +26,10 @@ from mmaplock_bt.result.buckets import merged
 from mmaplock_bt.result.model import CounterData, EventsData, HistogramData, OutputData, TableData
 from mmaplock_bt.result.rows import Row, column
 from mmaplock_bt.spec.outputs import Derived, Events, Group, OpenSpans, Output, Outputs, Table
-from mmaplock_bt.stream.collect import Collected
-from mmaplock_bt.stream.printed_lines import Taker
+from mmaplock_bt.stream.collect import Collected, Taker
 from mmaplock_bt.stream.stacks import Stack
 
+BATCH = 1024  # derived rows that are looked at together
 SPANS = 100_000  # waits, and holds, of which blame and convoys are made: the longest
 DERIVATIONS: dict[str, Callable[[list[Row], list[Row]], Iterable[Row]]] = {
     "charges": blame.charges,
@@ -44,7 +44,7 @@ _DATA: dict[str, Callable[..., OutputData]] = {
 
 
 class Making:
-    """A window's outputs in the making; `takers` take each event's row as it comes."""
+    """A window's outputs in the making; `takers` take events' rows as they come."""
 
     def __init__(self, declared: Outputs) -> None:
         self.got = Collected()  # what the stream says beside
@@ -73,10 +73,9 @@ class Making:
         """
         got, rarest = self.got, max(sample, self.rarest)
         self._meanwhile = Meanwhile(got)
-        for name, one in self._printed.items():
-            one.flush()
-            tally = self._tallies[name]
-            self._reads[name] = naming.reads(self._declared[name], tally.names, got)
+        for name in self._printed:
+            names = self._tallies[name].names
+            self._reads[name] = naming.reads(self._declared[name], names, got)
         for name, output in self._declared.items():
             self._made[name] = self._output(name, output, got)
         for data in self._made.values() if rarest > 1 else ():

@@ -1,14 +1,13 @@
 """Events as the script printed them, on their way into a tally."""
 
+from collections.abc import Sequence
+
 from mmaplock_bt.analysis import causes
 from mmaplock_bt.analysis.kept import Raw
 from mmaplock_bt.analysis.tally import Tally
 from mmaplock_bt.spec.outputs import Output
 from mmaplock_bt.stream.memo import Memo
-from mmaplock_bt.stream.printed_lines import Taken
 from mmaplock_bt.stream.stacks import Stack
-
-BATCH = 1024  # rows that are looked at together
 
 
 def names_of(output: Output) -> tuple[str, ...]:
@@ -18,11 +17,10 @@ def names_of(output: Output) -> tuple[str, ...]:
 
 
 class PrintedEvents:
-    """Collects an output's events until there are enough to look at."""
+    """Adds what an output's events lack, and passes them on."""
 
     def __init__(self, output: Output, tally: Tally) -> None:
         self._tally = tally
-        self._batch: list[Raw] = []
         names = tally.names
         place = {name: at for at, name in enumerate(names)}
         self._has_cause = "cause" in place
@@ -31,27 +29,25 @@ class PrintedEvents:
         self._comm, self._owner_comm = place.get("comm"), place.get("owner_comm")
         self._causes = Memo[Stack, str](causes.classify)
 
-    def take(self, row: Raw) -> Taken:
-        """Takes an event's row; nothing is left of it for others."""
-        self._batch.append(row)
-        if len(self._batch) >= BATCH:
-            self.flush()
-        return ()
-
-    def flush(self) -> None:
-        """Passes on what is there."""
-        rows, self._batch = self._batch, []
+    def take(self, rows: Sequence[Raw]) -> None:
+        """Takes the next rows."""
         if self._has_cause:
             rows = self._with_cause(rows)
-        if self._owner is not None or self._owner_comm is not None:
+        if self._is_ownerless(rows):
             rows = [self._with_owner(row) for row in rows]
         self._tally.add(rows)
 
-    def _with_cause(self, rows: list[Raw]) -> list[Raw]:
+    def _with_cause(self, rows: Sequence[Raw]) -> list[Raw]:
         at, found = self._stack, self._causes
         if at is None:
             return [(*row, causes.UNKNOWN) for row in rows]
         return [(*row, found[row[at]]) for row in rows]
+
+    def _is_ownerless(self, rows: Sequence[Raw]) -> bool:
+        """Whether one of the rows may lack its owner."""
+        owner, comm = self._owner, self._owner_comm
+        unowned = owner is not None and 0 in [row[owner] for row in rows]
+        return unowned or (comm is not None and "" in [row[comm] for row in rows])
 
     def _with_owner(self, row: Raw) -> Raw:
         """A torn-down address space has no owner any more; the exiting process itself is known.

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from mmaplock_bt.analysis.grouping import Grouping
@@ -39,7 +40,7 @@ class Tally:
         self.kept.add(rows)
         for one in self.groups.values():
             one.add(rows)
-        columns = ([row[at] for row in rows] for at in map(self.names.index, self._by))
+        columns = (map(itemgetter(at), rows) for at in map(self.names.index, self._by))
         self._counts.update(zip(*columns, strict=True))
         if len(self._counts) > CELLS and "cause" in self._by:
             self._join_causes()

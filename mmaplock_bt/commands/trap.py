@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from mmaplock_bt.spec.columns import ALONE_KINDS
 from mmaplock_bt.spec.profile import Profile
 from mmaplock_bt.stream import bpftrace_json, records
 from mmaplock_bt.stream.recording import Head
-from mmaplock_bt.stream.records import Event, Look, Record, Trailer
+from mmaplock_bt.stream.records import Events, Look, Record, Trailer
 from mmaplock_bt.tracing.ending import Options
 from mmaplock_bt.tracing.window import Window
 from mmaplock_bt.units import format_ns, how_ended, parse_duration, parse_size, safe
@@ -133,7 +133,7 @@ class Trap:
         """Returns the captures' folders once the window has ended or a bound is reached."""
         self.recent = deque(maxlen=self.limits.keep)
         try:
-            for record in stream:
+            for record in _one_by_one(stream):
                 reason = self._note(record)
                 if reason and self._is_free():
                     self._spring(reason, head)
@@ -150,13 +150,14 @@ class Trap:
                 if spans:
                     self.recent.append(record)
                 return self._open(record)
-            case Event(output=name, values=values) if name in _ENDED:
+            case Events(output=name) if name in _ENDED:
                 self.recent.append(record)
                 kind, column = _ENDED[name]
-                if kind == "hold" and values["owner_kind"] in ALONE_KINDS:
+                if kind == "hold" and record.column("owner_kind")[0] in ALONE_KINDS:
                     return None
-                if values[column] >= self.limits.by_kind.get(kind, 2**63):
-                    return f"a {kind} lasted {format_ns(values[column])}"
+                (ns,) = record.column(column)
+                if ns >= self.limits.by_kind.get(kind, 2**63):
+                    return f"a {kind} lasted {format_ns(ns)}"
             case Trailer():
                 self.failure = record.failure
             case _ if isinstance(record, _KEPT):
@@ -229,6 +230,15 @@ def _introduce(report: Path, reason: str) -> None:
         made = report.with_suffix(".new")
         made.write_text(f"{reason}\nWhat came after it:\n{text}", encoding="utf-8")
         made.replace(report)
+
+
+def _one_by_one(stream: Iterable[Record]) -> Iterator[Record]:
+    """A record for each event: what springs the trap is the last that is kept."""
+    for record in stream:
+        if isinstance(record, Events):
+            yield from (record._replace(rows=[row]) for row in record.rows)
+        else:
+            yield record
 
 
 def used(folder: Path) -> int:

@@ -1,7 +1,7 @@
 """Collects all that a window's stream says, before the analysis puts it in order."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mmaplock_bt.result.model import Cost, Step
@@ -9,11 +9,12 @@ from mmaplock_bt.spec.outputs import Outputs
 from mmaplock_bt.stream import bpftrace_json, records
 from mmaplock_bt.stream.bpftrace_json import HistDump, MapDump, StatsDump, TextDump
 from mmaplock_bt.stream.identities import Identities
-from mmaplock_bt.stream.printed_lines import Taker
+from mmaplock_bt.stream.printed_lines import Row
 from mmaplock_bt.stream.records import Look, Record, Thread, Trailer, Whose
 from mmaplock_bt.units import plain
 
 UNPARSED = "not understood: "
+Taker = Callable[[Sequence[Row]], None]
 MESSAGES = 20  # different ones kept of what bpftrace said beside the outputs
 
 
@@ -93,14 +94,14 @@ class Collected:
 def collect(
     stream: Iterable[Record], takers: Mapping[str, Taker], got: Collected | None = None
 ) -> Collected:
-    """Reads a stream's records to the end; each event goes to its output's taker as it comes.
+    """Reads a stream's records to the end; events go to their output's taker as they come.
 
     What else is said is in `got` as soon as it came.
     """
     got = got or Collected()
     for record in stream:
-        if type(record) is records.Event:
-            takers[record.output](tuple(record.values.values()))
+        if type(record) is records.Events:
+            takers[record.output](record.rows)
         elif not got.identities.note(record) and not _note_bpftrace(got, record):
             _note_own(got, record)
     return got

@@ -1,13 +1,12 @@
-"""Reads a printf's line of a known layout by its parts, without parsing the line as JSON.
+"""Reads many printf lines of one layout at once, column by column, without parsing them as JSON.
 
 Most lines of a big stream are such, and most of what they hold was read before: who, whose, from
-where. A line that is anything else is None here, and the parser's.
+where. Lines that are anything else are the parser's.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import takewhile
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from mmaplock_bt.spec.columns import STANDARD, Column
 from mmaplock_bt.stream.memo import Memo
@@ -16,125 +15,61 @@ HEAD = '{"type": "printf", "data": "'
 TAIL = '\\n"}'
 Read = Callable[[str], Any]
 Row = tuple[Any, ...]
-Taken = tuple[()]  # instead of a record: somebody took the row
-Taker = Callable[[Row], Taken]
+ReadAll = Callable[[Sequence[str]], Iterable[Any]]
 
 
-class Line(NamedTuple):
-    """A kind of line: its columns, how the text of each is read, what is made of the row."""
-
-    columns: tuple[Column, ...]
-    reads: tuple[Read, ...]
-    make: Callable[[Row], Any]
-
-
-class Values(Mapping[str, Any]):
-    """A line's values by column."""
-
-    __slots__ = ("names", "row")
-
-    def __init__(self, names: tuple[str, ...], row: Row) -> None:
-        self.names = names
-        self.row = row
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> "Values":
-        """Makes it of any mapping."""
-        return cls(tuple(values), tuple(values.values()))
-
-    def __getitem__(self, name: str) -> Any:
-        try:
-            return self.row[self.names.index(name)]
-        except ValueError as error:
-            raise KeyError(name) from error
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
-
-    def values(self) -> Any:
-        """Returns them in the columns' order."""
-        return self.row
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
+def head_of(line: str) -> str:
+    """Returns a line up to the first bar: of a printf, HEAD and its name."""
+    return line[: line.find("|")]
 
 
 class PrintedLines:
-    """Reads lines of these kinds, by name."""
+    """Reads lines of one kind: its columns, and how the text of each is read."""
 
-    def __init__(self, lines: Mapping[str, Line]) -> None:
-        self._kinds = {HEAD + name: _reader(line) for name, line in lines.items()}
+    def __init__(self, columns: Sequence[Column], reads: Sequence[Read]) -> None:
+        self._columns: list[ReadAll] = []
+        for column, read in zip(columns, reads, strict=True):
+            is_last = len(self._columns) == len(columns) - 1
+            self._columns.append(_column(column, read, is_last=is_last))
 
-    def read(self, text: str) -> Any:
-        """Returns what is made of a line; None where the parser is to look at it."""
-        head, _, rest = text.partition("|")
-        read = self._kinds.get(head)
-        if read is None or not rest.endswith(TAIL):
-            return None
-        try:
-            return read(rest)
-        except ValueError:
-            return None
+    def rows(self, lines: Sequence[str]) -> list[Row]:
+        """Returns the lines' values. Raises ValueError where one of them is the parser's."""
+        # No more parts than columns: a frame, printed last, may hold a bar.
+        parts = [line.split("|", len(self._columns)) for line in lines]
+        _, *texts = zip(*parts, strict=True)
+        found = [read(column) for read, column in zip(self._columns, texts, strict=True)]
+        return list(zip(*found, strict=True))
 
 
-def _reader(line: Line) -> Read:
-    """Reads a line behind its name in three parts: numbers, the middle, stacks.
-
-    Numbers are seldom the same twice; the others are looked up as they stand there, escaped. Raises
-    ValueError. Closures, since each step here is paid for every line.
+def _column(column: Column, read: Read, *, is_last: bool) -> ReadAll:
+    """Numbers that are measured are seldom the same twice; other texts are looked up as they are
+    printed, escaped.
     """
-    columns, _, make = line
-    numbers = len(list(takewhile(_is_measured, columns)))
-    end = len(columns) - sum(column.is_stack for column in columns)
-    parts = [_part(column, read) for column, read in zip(columns, line.reads, strict=True)]
-    middle = _middle(columns[numbers:end], parts[numbers:end])
-    stacks = parts[end:]
-    tail = len(TAIL)
+    if _is_measured(column):
+        return _last_integers if is_last else _integers
 
-    def only_numbers(rest: str) -> Any:
-        return make(tuple(_integers(rest[:-tail].split("|"), numbers)))
+    def value(text: str) -> Any:
+        return read(_plain(_ended(text) if is_last else text))
 
-    def flat(rest: str) -> Any:
-        *found, rest = rest[:-tail].split("|", numbers)
-        return make((*_integers(found, numbers), *middle(rest)))
-
-    def with_stacks(rest: str) -> Any:
-        *found, rest = rest.split("|", numbers)
-        at = rest.index("|\\n")  # so a stack begins
-        # In the last one a frame may hold a bar.
-        texts = rest[at + 1 : -tail].split("|", len(stacks) - 1)
-        shown = [read(text) for read, text in zip(stacks, texts, strict=True)]
-        return make((*_integers(found, numbers), *middle(rest[:at]), *shown))
-
-    if numbers == len(columns):
-        return only_numbers
-    return with_stacks if stacks else flat
+    memo = Memo[str, Any](value)
+    return lambda texts: map(memo.__getitem__, texts)
 
 
-def _integers(texts: list[str], expected: int) -> Iterable[int]:
+def _integers(texts: Sequence[str]) -> Iterable[int]:
     """Digits are the same in JSON; a blank, which int() would pass over, need not be."""
-    if len(texts) != expected or not ("".join(texts).isdigit() or not texts):
+    if not "".join(texts).isdigit():
         raise ValueError(texts)
     return map(int, texts)
 
 
-def _middle(columns: Sequence[Column], parts: Sequence[Read]) -> Read:
-    def row(text: str) -> Row:
-        return tuple(read(part) for read, part in zip(parts, text.split("|"), strict=True))
-
-    if any(map(_is_measured, columns)):
-        return row
-    return Memo[str, Row](row).__getitem__
+def _last_integers(texts: Sequence[str]) -> Iterable[int]:
+    return _integers([_ended(text) for text in texts])
 
 
-def _part(column: Column, read: Read) -> Read:
-    def plain(text: str) -> Any:
-        return read(_plain(text))
-
-    return plain if _is_measured(column) else Memo[str, Any](plain).__getitem__
+def _ended(text: str) -> str:
+    if not text.endswith(TAIL):
+        raise ValueError(text)
+    return text[: -len(TAIL)]
 
 
 def _is_measured(column: Column) -> bool:

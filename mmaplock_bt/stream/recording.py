@@ -15,7 +15,7 @@ from mmaplock_bt.spec.outputs import Outputs
 
 TYPE = "mmaplock-bt"
 MARK = f'{{"type": "{TYPE}"'
-READ = 1 << 20  # characters at a time
+READ = 1 << 18  # characters at a time: what a CPU keeps near
 LONGEST = 64 << 20  # no line of bpftrace's is: its maps are bounded
 _NO_STREAM = "no raw stream of mmaplock-bt: the first line is no header"
 

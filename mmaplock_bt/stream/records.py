@@ -6,7 +6,7 @@ decoder reads by the same table. Our own lines are JSON objects that bpftrace ne
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple, get_args
 
@@ -17,7 +17,7 @@ from mmaplock_bt.spec.columns import ACTOR_KINDS, MODES, OWNER_KINDS, STANDARD, 
 from mmaplock_bt.spec.outputs import Outputs
 from mmaplock_bt.stream import bpftrace_json, stacks
 from mmaplock_bt.stream.bpftrace_json import Printed, Unparsed
-from mmaplock_bt.stream.printed_lines import Line, PrintedLines, Row, Taker, Values
+from mmaplock_bt.stream.printed_lines import HEAD, PrintedLines, Row, head_of
 from mmaplock_bt.stream.stacks import Stack
 
 FORMATS: dict[ColumnType, str] = {
@@ -50,6 +50,8 @@ KINDS = {
     "owner": {label: number for number, label in enumerate(OWNER_KINDS)},
     "actor": {label: number for number, label in enumerate(ACTOR_KINDS)},
 }
+BATCH = 128  # events that are read at once: few enough to stay in a CPU's cache
+FEW = 32  # of which the parser reads each where one is not as it should be
 HOLDING, WAITING, BOOK = "holding", "waiting", "book_"  # maps; books are counters of this prefix
 ACQUIRED_AT = "acquired_at"  # a template's map of stacks by (tid, mm), kept while the hold lasts
 
@@ -98,9 +100,9 @@ class Layout:
             for column, part in zip(self.columns, parts, strict=True)
         }
 
-    def line(self, make: Callable[[Row], Any]) -> Line:
-        """Returns how such a line is read part by part; `make` gets the values."""
-        return Line(self.columns, tuple(map(_reader, self.columns)), make)
+    def lines(self) -> PrintedLines:
+        """Returns what reads many such lines at once."""
+        return PrintedLines(self.columns, tuple(map(_reader, self.columns)))
 
 
 def text(escaped: str) -> str:
@@ -225,11 +227,17 @@ LINES = {
 }
 
 
-class Event(NamedTuple):
-    """A row of an events output: values by column, cgroups as ids, user frames as addresses."""
+class Events(NamedTuple):
+    """Rows of an events output: values by `names`, cgroups as ids, user frames as addresses."""
 
     output: str
-    values: Mapping[str, Any]
+    names: tuple[str, ...]
+    rows: list[Row]
+
+    def column(self, name: str) -> list[Any]:
+        """Returns a column's values, one for each row."""
+        at = self.names.index(name)
+        return [row[at] for row in self.rows]
 
 
 def layouts(outputs: Outputs) -> dict[str, Layout]:
@@ -366,35 +374,73 @@ Own = UserFrames | CgroupPaths | Look | Sleepers | Followed | Spent | Trailer
 OWN = (UserFrames, CgroupPaths, Look, Sleepers, Followed, Spent, Trailer)
 _OWN: dict[str, type[Own]] = {kind.TYPE: kind for kind in OWN}
 _MARKS = tuple(f'{{"type": "{kind}"' for kind in _OWN)
-Record = Said | Event | Own | bpftrace_json.Record
+Record = Said | Events | Own | bpftrace_json.Record
 
 
 class Decoder:
-    """Reads lines as records, each line once; `takers` get the rows of events, by output."""
+    """Reads lines as records, each line once; events of an output come together."""
 
-    def __init__(self, outputs: Outputs, takers: Mapping[str, Taker] | None = None) -> None:
+    def __init__(self, outputs: Outputs) -> None:
         self._events = layouts(outputs)
-        known = {name: layout.line(_maker(_CLASSES[name])) for name, layout in LINES.items()}
-        for name, one in self._events.items():
-            known[name] = one.line(takers[name] if takers else _event_of(one))
-        self._printed = PrintedLines(known)
+        self._names = {n: tuple(c.name for c in one.columns) for n, one in self._events.items()}
+        known = {**LINES, **self._events}
+        self._readers = {name: layout.lines() for name, layout in known.items()}
+        self._kinds = {HEAD + name: name for name in self._readers}
 
     def decode(self, lines: Iterable[str]) -> Iterator[Record]:
-        """Yields at least one record for each line that is not blank. Never raises.
+        """Yields at least one record for each line that is not blank, but one for many events.
 
-        None for an event that was taken.
+        They keep their order, save for events of different outputs. Never raises.
         """
-        read = self._printed.read
+        waiting: dict[str, list[str]] = {HEAD + name: [] for name in self._events}
         for line in lines:
-            record = read(line)
-            if record:
-                yield record
-            elif record is None:
-                yield from self.parsed(line)
+            batch = waiting.get(head_of(line))
+            if batch is None:
+                yield from self._batches(waiting)
+                yield from self._single(line)
+            else:
+                batch.append(line)
+                if len(batch) >= BATCH:
+                    yield from self._batches(waiting)
+        yield from self._batches(waiting)
 
     def reads(self, line: str) -> bool:
-        """Tells whether a line is read part by part, without the parser."""
-        return self._printed.read(line) is not None
+        """Tells whether a line is read without the parser."""
+        return self._row(line) is not None
+
+    def _batches(self, waiting: dict[str, list[str]]) -> Iterator[Record]:
+        for head, lines in waiting.items():
+            if lines:
+                yield from self._rows(self._kinds[head], lines)
+                lines.clear()
+
+    def _rows(self, name: str, lines: list[str]) -> Iterator[Record]:
+        try:
+            rows = self._readers[name].rows(lines)
+        except ValueError:
+            if len(lines) <= FEW:
+                yield from (record for line in lines for record in self.parsed(line))
+                return
+            for at in range(0, len(lines), FEW):
+                yield from self._rows(name, lines[at : at + FEW])
+            return
+        yield Events(name, self._names[name], rows)
+
+    def _single(self, line: str) -> Iterator[Record]:
+        row = self._row(line)
+        if row is None:
+            yield from self.parsed(line)
+        else:
+            yield _CLASSES[self._kinds[head_of(line)]](*row)
+
+    def _row(self, line: str) -> Row | None:
+        name = self._kinds.get(head_of(line))
+        if name is None:
+            return None
+        try:
+            return self._readers[name].rows([line])[0]
+        except ValueError:
+            return None
 
     def parsed(self, line: str) -> Iterator[Record]:
         """Yields a line's records as the parser reads them, whatever the line is."""
@@ -410,21 +456,13 @@ class Decoder:
             rest = rest.replace("|", "|0|")  # streams from before the cgroup was told
         try:
             if name in self._events:
-                return Event(name, Values.of(self._events[name].read(rest)))
+                values = self._events[name].read(rest)
+                return Events(name, tuple(values), [tuple(values.values())])
             if name in LINES:
                 return _CLASSES[name](**LINES[name].read(rest))
         except ValueError:
             return Unparsed(f"{name}|{rest}")
         return bpftrace_json.Said("printf", f"{name}|{rest}" if rest else name)
-
-
-def _maker(kind: type[Said]) -> Callable[[Row], Said]:
-    return lambda row: kind(*row)
-
-
-def _event_of(layout: Layout) -> Callable[[Row], Event]:
-    name, names = layout.name, tuple(column.name for column in layout.columns)
-    return lambda row: Event(name, Values(names, row))
 
 
 def _own(line: str) -> Own | None:

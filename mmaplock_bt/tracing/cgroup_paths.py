@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from mmaplock_bt.machine import cgroups
 from mmaplock_bt.spec.outputs import Outputs
-from mmaplock_bt.stream.records import Cgroup, CgroupPaths, Event, Named, Record, Whose
+from mmaplock_bt.stream.records import Cgroup, CgroupPaths, Events, Named, Record, Whose
 
 AGAIN_S = 1.0  # between two walks over all cgroups
 
@@ -36,8 +36,8 @@ class CgroupNames:
         match record:
             case Named(cgroup=found) | Whose(cgroup=found) | Cgroup(cgroup=found):
                 self.wanted |= {found} - {0}  # 0 is no cgroup
-            case Event(output=name, values=values) if name in self.outputs:
-                self.wanted |= {values["cgroup"]} - {0}
+            case Events(output=name) if name in self.outputs:
+                self.wanted |= {*record.column("cgroup")} - {0}
             case _:
                 return
         yield from self.told()

@@ -17,12 +17,14 @@ from typing import BinaryIO
 
 from mmaplock_bt.spec.outputs import Output, Outputs
 from mmaplock_bt.stream import records
-from mmaplock_bt.stream.records import Event, Record
+from mmaplock_bt.stream.records import Events, Record
+from mmaplock_bt.stream.stacks import Stack
 from mmaplock_bt.tracing import elf, perf_map
 from mmaplock_bt.tracing.elf import Symbols
 from mmaplock_bt.units import plain
 
 MAX_FILES = 512
+HEARD = 8192
 MAPS_SHARE = 200
 REMEMBER_S = 0.01
 
@@ -46,6 +48,7 @@ class UserFrames:
     """A listener that keeps mappings while processes live, and names addresses at the end."""
 
     outputs: frozenset[str]  # those of events with a pid and a user stack
+    heard: set[tuple[int, Stack]] = field(default_factory=set)  # most come again and again
     seen: dict[int, set[int]] = field(default_factory=dict)
     mapped: dict[tuple[int, int], Mapping] = field(default_factory=dict)
     files: dict[str, BinaryIO] = field(default_factory=dict)
@@ -79,9 +82,14 @@ class UserFrames:
             self.again_s = done_s + MAPS_SHARE * (done_s - now_s)
 
     def hear(self, record: Record) -> Iterator[Record]:
-        """Notes the addresses of a user stack and what is mapped there; adds no record."""
-        if isinstance(record, Event) and record.output in self.outputs:
-            self._note(record.values["pid"], [int(a, 16) for a in record.values["user_stack"]])
+        """Notes the addresses of user stacks and what is mapped there; adds no record."""
+        if isinstance(record, Events) and record.output in self.outputs:
+            stacks = {*zip(record.column("pid"), record.column("user_stack"), strict=True)}
+            if len(self.heard) > HEARD:
+                self.heard.clear()
+            for pid, stack in stacks - self.heard:
+                self._note(pid, [int(address, 16) for address in stack])
+            self.heard |= stacks
         yield from ()
 
     def told(self) -> Iterator[Record]:

@@ -17,7 +17,7 @@ from mmaplock_bt.result.loss import left_out
 from mmaplock_bt.result.observe import observe
 from mmaplock_bt.result.saved import from_json, to_json
 from mmaplock_bt.spec import gates, profile
-from mmaplock_bt.stream import recording
+from mmaplock_bt.stream import recording, records
 from mmaplock_bt.stream.records import CgroupPaths, Decoder
 from tests import story
 from tests.builders import STREAMS, declared, head, printed, shown_as_table, stack_text
@@ -41,7 +41,7 @@ def few(monkeypatch):
     monkeypatch.setattr(kept, "FIRST", FIRST)
     monkeypatch.setattr(kept, "SAMPLE", SAMPLE)
     monkeypatch.setattr(making, "BATCH", 7)
-    monkeypatch.setattr("mmaplock_bt.analysis.printed_events.BATCH", 7)
+    monkeypatch.setattr(records, "BATCH", 7)
 
 
 def result_of(events, *told, outputs=OUTPUTS):

@@ -64,12 +64,22 @@ def test_it_arms_again_and_ends_with_enough(tmp_path):
         yield line(1)
         raise AssertionError("two are enough")
 
-    places = one.watch(head(outputs), Decoder(outputs).decode(lines()))
+    decoder = Decoder(outputs)
+    read = (record for line in lines() for record in decoder.decode([line]))
+    places = one.watch(head(outputs), read)
     assert len(places) == 2
     assert len(one.recent) == 2, "the last ones only"
     held = [[row["hold_ns"] for row in kept(place).events("holds")] for place in places]
     assert held == [[99, 100], [500, 500]], "what came before each"
     assert (places[0] / "reason.txt").read_text() == "a hold lasted 100 ns\n"
+
+
+def test_of_many_events_at_once_the_one_that_springs_it_is_the_last(tmp_path):
+    outputs = declaration.shipped("_trap").declaration.outputs
+    limits = trap.Limits({"hold": 100}, keep=2, captures=1, disk_bytes=10**9)
+    one = trap.Trap(limits, tmp_path, lambda _: Capture(), lambda _: None)
+    (place,) = one.watch(head(outputs), Decoder(outputs).decode(map(line, (1, 2, 100, 3))))
+    assert [row["hold_ns"] for row in kept(place).events("holds")] == [2, 100]
 
 
 def kept(place):

@@ -1,6 +1,8 @@
 """The short way through a printf's line comes to what the parser comes to, or to nothing."""
 
 import json
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,10 +10,10 @@ from hypothesis import strategies as st
 
 from mmaplock_bt.spec import profile
 from mmaplock_bt.spec.outputs import Outputs
-from mmaplock_bt.stream import recording
+from mmaplock_bt.stream import bpftrace_json, recording, records
 from mmaplock_bt.stream.memo import LONGEST, Memo
 from mmaplock_bt.stream.printed_lines import HEAD, TAIL
-from mmaplock_bt.stream.records import Decoder, Event, Record
+from mmaplock_bt.stream.records import Decoder, Events, Record
 from mmaplock_bt.stream.stacks import Stack, frames
 from tests import story
 from tests.builders import DIALECTS, STREAMS, declared, escaped, printed, stack_text
@@ -44,13 +46,28 @@ def parsed(decoder: Decoder, line: str) -> list[Record]:
 
 
 def same(lines: list[str], outputs: Outputs = OUTPUTS) -> int:
-    """Reads all lines both ways; returns how many took the short one."""
+    """Reads all lines both ways, alone and at once; returns how many took the short one."""
     decoder = Decoder(outputs)
     short = 0
     for line in lines * 2:  # a second time from memory
         assert list(decoder.decode([line])) == parsed(decoder, line), line
         short += decoder.reads(line)
+    one_by_one = (record for line in lines for record in parsed(decoder, line))
+    assert told(decoder.decode(lines)) == told(one_by_one)
     return short
+
+
+def told(found: Iterable[Record]) -> Any:
+    """What is said of each output and of all else, in order; what could not be read, in any."""
+    said: dict[str, list[Any]] = {}
+    for record in found:
+        if isinstance(record, Events):
+            said.setdefault(record.output, []).extend((record.names, row) for row in record.rows)
+        else:
+            said.setdefault("", []).append(record)
+    others = said.pop("", [])
+    bad = sorted(repr(one) for one in others if isinstance(one, bpftrace_json.Unparsed))
+    return said, bad, [one for one in others if not isinstance(one, bpftrace_json.Unparsed)]
 
 
 @given(st.lists(LINES, max_size=5))
@@ -134,24 +151,38 @@ def test_told_streams(name, flavour):
     same(list(rest), head.outputs)
 
 
-def test_rows_are_taken_as_they_come():
-    rows = []
-
-    def take(row):
-        rows.append(row)
-        return ()
-
-    decoder = Decoder({"flat": OUTPUTS["flat"]}, {"flat": take})
-    lines = [printed(f"flat|{n}|1|{escaped(b'x')}") for n in range(3)]
-    assert list(decoder.decode(lines)) == [] and rows == [(n, "write", "x") for n in range(3)]
-    found = list(decoder.decode([json.dumps(json.loads(lines[0]), indent=1).replace("\n", "")]))
-    assert found == [Event("flat", {"time_ns": 0, "mode": "write", "comm": "x"})]
+def row(number: int) -> str:
+    return printed(f"flat|{number}|1|{escaped(b'x')}")
 
 
-def test_values_are_a_mapping():
-    (event,) = Decoder(OUTPUTS).decode([printed("numbers|5|6")])
-    assert dict(event.values) == {"time_ns": 5, "hold_ns": 6} and event.values["hold_ns"] == 6
-    assert event.values.get("tid") is None and "tid" not in event.values
+@pytest.fixture
+def batches(monkeypatch):
+    monkeypatch.setattr(records, "BATCH", 5)
+    monkeypatch.setattr(records, "FEW", 2)
+
+
+def rows_of(found: list[Record]) -> list[list[int]]:
+    return [list(one.column("time_ns")) if isinstance(one, Events) else [] for one in found]
+
+
+def test_events_are_read_many_at_once(batches):
+    found = list(Decoder(OUTPUTS).decode(map(row, range(7))))
+    assert found[1] == Events("flat", ("time_ns", "mode", "comm"),
+                              [(n, "write", "x") for n in (5, 6)])  # fmt: skip
+    assert rows_of(found) == [[0, 1, 2, 3, 4], [5, 6]]
+
+
+def test_a_line_of_another_kind_keeps_its_place(batches):
+    found = list(Decoder(OUTPUTS).decode([row(0), row(1), printed("open|5"), row(2)]))
+    assert rows_of(found) == [[0, 1], [], [2]] and found[1] == records.Opened(5)
+
+
+def test_one_bad_line_among_many_costs_no_other(batches):
+    spoilt = row(3).replace('"data"', ' "data"')  # JSON, but not as bpftrace writes it
+    lines = [row(0), row(1), row(2), printed("flat|5|9|"), spoilt, row(4)]
+    found = list(Decoder(OUTPUTS).decode(lines))
+    assert rows_of(found) == [[0, 1], [2], [], [3], [4]]
+    assert found[2] == bpftrace_json.Unparsed("flat|5|9|")
 
 
 def test_a_memory_is_bounded():

@@ -17,7 +17,7 @@ from mmaplock_bt.stream.bpftrace_json import Said, Unparsed
 from mmaplock_bt.stream.records import (
     CgroupPaths,
     Decoder,
-    Event,
+    Events,
     Followed,
     Look,
     Named,
@@ -113,11 +113,15 @@ def decoded(*lines: str) -> list[records.Record]:
     return list(Decoder(KNOWN).decode(lines))
 
 
+def event(name: str, values: dict[str, Any]) -> Events:
+    return Events(name, tuple(values), [tuple(values.values())])
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 @given(st.data())
 def test_an_event_is_read_as_it_is_printed(name, data):
     values, read = drawn(data, LAYOUTS[name])
-    assert decoded(line_of(LAYOUTS[name], values)) == [Event(name, read)]
+    assert decoded(line_of(LAYOUTS[name], values)) == [event(name, read)]
 
 
 @pytest.mark.parametrize("name", records.LINES)
@@ -134,7 +138,7 @@ def test_a_stack_of_depth_0_is_an_empty_one(data):
     values, read = drawn(data, layout)
     unprinted = ("kernel_stack", "user_stack")
     line = line_of(layout, values, unprinted)
-    assert decoded(line) == [Event("every", read | {one: [] for one in unprinted})]
+    assert decoded(line) == [event("every", read | {one: [] for one in unprinted})]
 
 
 def test_stacks_come_last():
@@ -311,8 +315,8 @@ def test_raw_streams_of_schema_1_are_read(path):
     kinds = Counter(type(record) for record in found)
     assert kinds[records.Opened] == kinds[records.Closed] == kinds[Trailer] == 1
     assert isinstance(found[-1], Trailer) and found[-1].ended_by == "command"
-    events = [record for record in found if isinstance(record, Event)]
-    assert len(events) == len(re.findall(r'"data": "(?:long_holds)\|', path.read_text()))
+    events = [record for record in found if isinstance(record, Events)]
+    assert sum(len(one.rows) for one in events) == len(re.findall(r'"data": "(?:long_holds)\|', path.read_text()))
     assert bool(events) == ("forks" in path.name)
-    for event in events:
-        assert list(event.values) == [c.name for c in head.outputs[event.output].printed]
+    for one in events:
+        assert list(one.names) == [c.name for c in head.outputs[one.output].printed]

@@ -4,12 +4,12 @@ import pytest
 
 from mmaplock_bt.machine import cgroups
 from mmaplock_bt.spec import profile
-from mmaplock_bt.stream.records import Cgroup, CgroupPaths, Event, Named, Opened, Whose
+from mmaplock_bt.stream.records import Cgroup, CgroupPaths, Events, Named, Opened, Whose
 from mmaplock_bt.tracing.cgroup_paths import CgroupNames
 
 NAMES = frozenset({"long_holds"})
-EVENT = Event("long_holds", {"cgroup": 7, "tid": 1})
-NAMING = [Cgroup(7), Named(1, 7, "x"), Whose("0x1", 1, "process", 7, "x"), EVENT]
+EVENTS = Events("long_holds", ("tid", "cgroup"), [(1, 0), (1, 7), (2, 7)])
+NAMING = [Cgroup(7), Named(1, 7, "x"), Whose("0x1", 1, "process", 7, "x"), EVENTS]
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_what_names_a_cgroup_gets_its_path_once(record):
 
 @pytest.mark.parametrize(
     "record",
-    [Cgroup(0), Named(1, 0, "x"), Opened(7), Event("others", {"cgroup": 7})],
+    [Cgroup(0), Named(1, 0, "x"), Opened(7), Events("others", ("cgroup",), [(7,)])],
     ids=lambda record: type(record).__name__,
 )
 def test_what_names_none_gets_none(record):
