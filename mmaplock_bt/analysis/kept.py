@@ -21,7 +21,7 @@ class Kept:
 
     def __init__(self, rank: Callable[[Raw], int], first: int = FIRST) -> None:
         self.total = 0
-        self._rank = rank
+        self.rank = rank
         self._first = first
         self._all: list[Raw] = []
         self._top: list[tuple[int, int, Raw]] = []  # a heap of (rank, -place, row)
@@ -60,10 +60,12 @@ class Kept:
 
     def _leading(self, most: int) -> list[Placed]:
         ranked = self._ranked(self._all) if self.is_whole else self._top
-        return [(-place, row) for _, place, row in heapq.nlargest(most, ranked)]
+        if most < len(ranked):
+            ranked = heapq.nlargest(most, ranked)
+        return [(-place, row) for _, place, row in ranked]
 
     def _ranked(self, rows: Sequence[Raw]) -> list[tuple[int, int, Raw]]:
-        return [(self._rank(row), -place, row) for place, row in enumerate(rows)]
+        return [(self.rank(row), -place, row) for place, row in enumerate(rows)]
 
     def _begin(self) -> None:
         """From here on not all are kept."""
@@ -77,7 +79,7 @@ class Kept:
 
     def _choose(self, rows: Sequence[Raw], start: int) -> None:
         top, least = self._top, self._top[0][0]
-        for place, rank in enumerate(map(self._rank, rows), start):
+        for place, rank in enumerate(map(self.rank, rows), start):
             if rank > least:
                 heapq.heapreplace(top, (rank, -place, rows[place - start]))
                 least = top[0][0]

@@ -161,8 +161,8 @@ class Making:
         tally, reads = self._tallies[name], self._reads[name]
         by_process = naming.by_process(reads, tally.names, self.got)
         reads = {**reads, "process": by_process["comm"]} if "comm" in reads else reads
-        found: list[Any] = [View(raw, reads) for raw in tally.kept.leading()]
-        return _sorted(self._declared[name], found)
+        found = sorted(tally.kept.leading(), key=tally.kept.rank, reverse=True)
+        return [View(raw, reads) for raw in found]  # type: ignore[misc]
 
     def _lacking(self, names: Iterable[str]) -> str:
         dropped = [n for n in names if n in self._tallies and not self._tallies[n].kept.is_whole]
