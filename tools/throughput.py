@@ -3,8 +3,8 @@
     python tools/throughput.py [--mib 64] [--keep FILE]
 
 The streams are made of the captured ones in tests/data: their stacks, replayed with other times,
-lengths, threads and address spaces. CPU seconds depend on the machine, and somewhat on who else uses it; beside
-them stands the ratio to json.loads alone on the same lines, measured in turns, which does not.
+lengths, threads and address spaces. CPU seconds depend on the machine, and somewhat on who else
+uses it; beside them stands the ratio to json.loads alone on the same lines, measured in turns.
 """
 
 import argparse

@@ -14,6 +14,7 @@ from mmaplock_bt.stream.records import Look, Record, Thread, Trailer, Whose
 from mmaplock_bt.units import plain
 
 UNPARSED = "not understood: "
+UNREAD = "are places in files: there was no time to look up the functions"
 Taker = Callable[[Sequence[Row]], None]
 MESSAGES = 20  # different ones kept of what bpftrace said beside the outputs
 
@@ -49,6 +50,7 @@ class Collected:
     said: Counter[str] = field(default_factory=Counter)
     trailer: Trailer | None = None
     user_frames: dict[tuple[int, str], str] = field(default_factory=dict)
+    unread_frames: int = 0  # user frames in files that there was no time to read
     cgroups: dict[int, str] = field(default_factory=dict)
     identities: Identities = field(default_factory=Identities)
     blind: bool = False  # a look at open waits and holds failed
@@ -85,6 +87,8 @@ class Collected:
         """
         fills = {name: output.kind for name, output in outputs.items()}
         found = [f"{text} ({n} times)" if n > 1 else text for text, n in self.said.items()]
+        if self.unread_frames:
+            found.append(f"{self.unread_frames:,} user frames {UNREAD}")
         for dumps, kind in ((self.hists, "histogram"), (self.stats, "table")):
             stray = sorted(n for n, d in dumps.items() if d.entries and fills.get(n) != kind)
             found += [f"@{n}, filled by the template, is no output of kind {kind}" for n in stray]
@@ -139,8 +143,8 @@ def _note_own(got: Collected, record: Record) -> None:
             got.closed_ns = now
         case records.CgroupPaths(paths=paths):
             got.cgroups |= {int(identity): path for identity, path in paths.items()}
-        case records.UserFrames(pid=pid, frames=frames):
-            got.user_frames |= {(pid, address): name for address, name in frames.items()}
+        case records.UserFrames():
+            _note_frames(got, record)
         case Look():
             _note_look(got, record)
         case records.Sleepers():
@@ -151,6 +155,11 @@ def _note_own(got: Collected, record: Record) -> None:
             got.trailer = record
         case _:
             _note_price(got, record)
+
+
+def _note_frames(got: Collected, told: records.UserFrames) -> None:
+    got.user_frames |= {(told.pid, address): name for address, name in told.frames.items()}
+    got.unread_frames += told.unread
 
 
 def _note_price(got: Collected, record: Record) -> None:

@@ -261,11 +261,15 @@ class _Own:
 
 @dataclass(frozen=True)
 class UserFrames(_Own):
-    """The names of a process's user frames, by address."""
+    """The names of a process's user frames, by address.
+
+    `unread` are those in files for which there was no time.
+    """
 
     TYPE = "mmaplock-bt-frames"
     pid: int
     frames: dict[str, str]
+    unread: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,79 +1,114 @@
 """Functions of ELF files, by their place in the file."""
 
-from bisect import bisect_right
-from collections.abc import Iterator
+import struct
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 if TYPE_CHECKING:
     from elftools.elf.elffile import ELFFile
 
 DEBUG_FILES = Path("/usr/lib/debug/.build-id")
+MOST_BYTES = 256 << 20  # of a table of symbols: ten million
+_KINDS = (2, 10)  # STT_FUNC, and STT_GNU_IFUNC: memcpy and its like
+_NOBITS = "SHT_NOBITS"  # so in a debug file are the sections that are in the file itself
 
 
-@dataclass
-class Symbols:
-    """The functions of an ELF file; `segments` turn offsets in the file into addresses."""
+class Symbol(NamedTuple):
+    """A function: its address and size, and its name."""
 
-    segments: list[tuple[int, int, int]] = field(default_factory=list)  # offset, size, address
-    starts: list[int] = field(default_factory=list)
-    functions: list[tuple[int, int, str]] = field(default_factory=list)  # address, size, name
+    address: int
+    size: int
+    name: str
 
-    def function(self, offset: int) -> str | None:
-        """Returns 'name+decimal offset', as bpftrace writes it, for an offset in the file.
+    @property
+    def rank(self) -> tuple[int, bool, int, str]:
+        """What is smallest of the best name: the nearest begin, then the plainest.
 
-        None where no function is.
+        Of several names for one address that is fork, not __GI_fork.
         """
-        for start, size, base in self.segments:
-            if start <= offset < start + size:
-                address = offset - start + base
-                at = bisect_right(self.starts, address) - 1
-                if at >= 0 and address < self.functions[at][0] + self.functions[at][1]:
-                    return f"{_demangled(self.functions[at][2])}+{address - self.functions[at][0]}"
-        return None
+        return -self.address, self.name.startswith("_"), len(self.name), self.name
 
 
-def symbols(file: BinaryIO) -> Symbols:
-    """Reads the functions of a file and of its separate debug file.
+def functions(file: BinaryIO, offsets: Iterable[int]) -> dict[int, str]:
+    """Returns 'name+decimal offset', as bpftrace writes it, for offsets in a file.
 
-    There are none where it is no ELF file.
+    Its separate debug file is read, too. What is in no function is left out, and all is where it is
+    no ELF file.
     """
     from elftools.elf.elffile import ELFFile  # noqa: PLC0415  (only where used)
 
-    found = Symbols()
     try:
         elf = ELFFile(file)
-        found.segments = [
-            (s["p_offset"], s["p_filesz"], s["p_vaddr"])
-            for s in elf.iter_segments()
-            if s["p_type"] == "PT_LOAD"
-        ]
-        functions = set(_functions(elf))
+        places = _addresses(elf, offsets)
+        wanted = sorted(set(places.values()))
+        found = list(_over(elf, wanted))
         separate = _debug_file(elf)
         if separate is not None:
             with separate.open("rb") as other:
-                functions |= set(_functions(ELFFile(other)))
+                found += _over(ELFFile(other), wanted)
     # Any process may map a file that breaks the parser: its frames stay addresses.
     except Exception:
-        return found
-    # Of several names for one address the plainest: fork, not __GI_fork.
-    plain = sorted(functions, key=lambda f: (f[0], f[2].startswith("_"), len(f[2])), reverse=True)
-    found.functions = sorted({start: (start, size, name) for start, size, name in plain}.values())
-    found.starts = [start for start, _, _ in found.functions]
-    return found
+        return {}
+    best: dict[int, Symbol] = {}
+    for address, symbol in found:
+        best[address] = min(best.get(address, symbol), symbol, key=lambda one: one.rank)
+    return {
+        offset: f"{_demangled(best[address].name)}+{address - best[address].address}"
+        for offset, address in places.items()
+        if address in best
+    }
 
 
-def _functions(elf: "ELFFile") -> Iterator[tuple[int, int, str]]:
-    for name in (".symtab", ".dynsym"):
-        section: Any = elf.get_section_by_name(name)
-        # In a separate debug file the copies of the loaded sections are empty (SHT_NOBITS).
-        for symbol in section.iter_symbols() if hasattr(section, "iter_symbols") else ():
-            kind = symbol["st_info"]["type"]
-            # STT_LOOS is STT_GNU_IFUNC: memcpy and its like.
-            if kind in ("STT_FUNC", "STT_LOOS") and symbol["st_value"] and symbol["st_size"]:
-                yield symbol["st_value"], symbol["st_size"], symbol.name
+def _addresses(elf: "ELFFile", offsets: Iterable[int]) -> dict[int, int]:
+    """The addresses of offsets in the file, by the loaded segments."""
+    loaded = [
+        (s["p_offset"], s["p_filesz"], s["p_vaddr"])
+        for s in elf.iter_segments()
+        if s["p_type"] == "PT_LOAD"
+    ]
+    return {
+        offset: offset - start + base
+        for offset in offsets
+        for start, size, base in loaded
+        if start <= offset < start + size
+    }
+
+
+def _over(elf: "ELFFile", wanted: list[int]) -> Iterator[tuple[int, Symbol]]:
+    """(address, function over it) for each sorted address that is wanted.
+
+    Symbols are unpacked here, and only those named that are asked for: pyelftools makes an object
+    of each, which takes a hundred times as long.
+    """
+    order = "<" if elf.little_endian else ">"
+    # Elf64_Sym: name, info, other, section, value, size; Elf32_Sym: name, value, size, info, ...
+    entry = struct.Struct(order + ("IBBHQQ" if elf.elfclass == 64 else "IIIBBH"))
+    name_at, info, value, size_at = (0, 1, 4, 5) if elf.elfclass == 64 else (0, 3, 1, 2)
+    for table in map(elf.get_section_by_name, (".symtab", ".dynsym")):
+        names, data = _tables(elf, table)
+        for one in entry.iter_unpack(data[: len(data) // entry.size * entry.size]):
+            start, size = one[value], one[size_at]
+            at = bisect_left(wanted, start)
+            if at == len(wanted) or wanted[at] >= start + size:
+                continue
+            if start and one[info] & 15 in _KINDS:
+                symbol = Symbol(start, size, _name(names, one[name_at]))
+                for address in wanted[at : bisect_left(wanted, start + size)]:
+                    yield address, symbol
+
+
+def _tables(elf: "ELFFile", section: Any) -> tuple[bytes, bytes]:
+    """The names and the entries of a section of symbols; empty where there is none to be read."""
+    if section is None or section["sh_type"] == _NOBITS or section["sh_size"] > MOST_BYTES:
+        return b"", b""
+    return elf.get_section(section["sh_link"]).data(), section.data()
+
+
+def _name(names: bytes, at: int) -> str:
+    return names[at : names.index(b"\0", at)].decode(errors="backslashreplace")
 
 
 def _debug_file(elf: "ELFFile") -> Path | None:
@@ -87,6 +122,8 @@ def _debug_file(elf: "ELFFile") -> Path | None:
 
 
 def _demangled(name: str) -> str:
+    if not name.startswith("_Z"):
+        return name
     import cxxfilt  # noqa: PLC0415  (looks for a C++ library)
 
     with suppress(cxxfilt.Error, OSError):

@@ -9,6 +9,7 @@ no lock.
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,13 +21,13 @@ from mmaplock_bt.stream import records
 from mmaplock_bt.stream.records import Events, Record
 from mmaplock_bt.stream.stacks import Stack
 from mmaplock_bt.tracing import elf, perf_map
-from mmaplock_bt.tracing.elf import Symbols
 from mmaplock_bt.units import plain
 
 MAX_FILES = 512
 HEARD = 8192
 MAPS_SHARE = 200
 REMEMBER_S = 0.01
+NAMING_S = 1.0  # of the time between the window and its result
 
 
 @dataclass(frozen=True)
@@ -84,26 +85,46 @@ class UserFrames:
     def hear(self, record: Record) -> Iterator[Record]:
         """Notes the addresses of user stacks and what is mapped there; adds no record."""
         if isinstance(record, Events) and record.output in self.outputs:
-            stacks = {*zip(record.column("pid"), record.column("user_stack"), strict=True)}
-            if len(self.heard) > HEARD:
-                self.heard.clear()
-            for pid, stack in stacks - self.heard:
-                self._note(pid, [int(address, 16) for address in stack])
-            self.heard |= stacks
+            pairs = zip(record.column("pid"), record.column("user_stack"), strict=True)
+            for pair in dict.fromkeys(pairs):
+                if pair not in self.heard:
+                    self._hear(*pair)
         yield from ()
 
+    def _hear(self, pid: int, stack: Stack) -> None:
+        self._note(pid, [int(address, 16) for address in stack])
+        if len(self.heard) >= HEARD:
+            self.heard.clear()
+        self.heard.add((pid, stack))
+
     def told(self) -> Iterator[Record]:
-        """Yields a record for each process, with the frames that were found."""
-        tables: dict[str, Symbols] = {}
+        """Yields a record for each process, with the frames that were found.
+
+        For no longer than NAMING_S: frames in files that were not read by then stay places.
+        """
+        tables = self._tables(time.monotonic() + NAMING_S)
         for pid, addresses in self.seen.items():
             unmapped = {address for address in addresses if (pid, address) not in self.mapped}
-            named = self._compiled(pid, unmapped)
+            named, unread = self._compiled(pid, unmapped), 0
             for address in sorted(addresses):
                 mapping = self.mapped.get((pid, address))
                 if mapping is not None:
-                    named[f"0x{address:x}"] = _named(address, mapping, self.files, tables)
+                    named[f"0x{address:x}"] = _named(address, mapping, tables)
+                    unread += mapping.file in self.files and mapping.file not in tables
             if named:
-                yield records.UserFrames(pid, named)
+                yield records.UserFrames(pid, named, unread)
+
+    def _tables(self, until_s: float) -> dict[str, dict[int, str]]:
+        """The functions at the places that were seen, by file: the most seen files first."""
+        places: dict[str, set[int]] = defaultdict(set)
+        for (_, address), mapping in self.mapped.items():
+            if mapping.file in self.files:
+                places[mapping.file].add(_place(address, mapping))
+        found = {}
+        for file in sorted(places, key=lambda file: -len(places[file])):
+            if time.monotonic() < until_s:
+                found[file] = elf.functions(self.files[file], places[file])
+        return found
 
     def close(self) -> None:
         """Closes the files that were kept open."""
@@ -190,14 +211,13 @@ def _mappings(pid: int) -> list[Mapping]:
     return found
 
 
-def _named(
-    address: int, mapping: Mapping, files: dict[str, BinaryIO], tables: dict[str, Symbols]
-) -> str:
-    offset = address - mapping.start + mapping.offset
+def _place(address: int, mapping: Mapping) -> int:
+    """Where in its file an address is."""
+    return address - mapping.start + mapping.offset
+
+
+def _named(address: int, mapping: Mapping, tables: dict[str, dict[int, str]]) -> str:
+    place = _place(address, mapping)
     name = plain(Path(mapping.path).name)
-    if mapping.file not in files:
-        return f"{name}+0x{offset:x}"
-    if mapping.file not in tables:
-        tables[mapping.file] = elf.symbols(files[mapping.file])
-    function = tables[mapping.file].function(offset)
-    return f"{function} ({name})" if function else f"{name}+0x{offset:x}"
+    function = tables.get(mapping.file, {}).get(place)
+    return f"{function} ({name})" if function else f"{name}+0x{place:x}"

@@ -1,6 +1,5 @@
 """The short way through a printf's line comes to what the parser comes to, or to nothing."""
 
-import json
 from collections.abc import Iterable
 from typing import Any
 

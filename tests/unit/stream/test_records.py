@@ -316,7 +316,8 @@ def test_raw_streams_of_schema_1_are_read(path):
     assert kinds[records.Opened] == kinds[records.Closed] == kinds[Trailer] == 1
     assert isinstance(found[-1], Trailer) and found[-1].ended_by == "command"
     events = [record for record in found if isinstance(record, Events)]
-    assert sum(len(one.rows) for one in events) == len(re.findall(r'"data": "(?:long_holds)\|', path.read_text()))
+    printed_ones = re.findall(r'"data": "(?:long_holds)\|', path.read_text())
+    assert sum(len(one.rows) for one in events) == len(printed_ones)
     assert bool(events) == ("forks" in path.name)
     for one in events:
         assert list(one.names) == [c.name for c in head.outputs[one.output].printed]
