@@ -5,20 +5,21 @@ for. Beyond HELD_BYTES it reads no more: then bpftrace waits, loses events and s
 """
 
 import fcntl
+import math
 import os
 import select
 import struct
 import termios
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 
 PIPE_BYTES = 1 << 20  # what anyone may have (/proc/sys/fs/pipe-max-size); 64 KiB by default
 HELD_BYTES = 256 << 20
 TAKEN_BYTES = 1 << 16  # at once: between two of them the window is looked after
-DENSE_BYTES = 1 << 14
 # bpftrace writes line by line. Where lines come thick the pipe may fill for a while: a read for
-# each would cost the traced machine more than the events themselves.
+# each, and a look at it by the analysis, would cost the traced machine more than the events.
 PAUSE_MS = 4
 
 
@@ -89,8 +90,11 @@ class Drain:
         stopping = select.poll()
         stopping.register(self._stopping, select.POLLIN)
         buffer = memoryview(bytearray(PIPE_BYTES))
+        read_ms = -math.inf
         while self._has_room():
             waiting.poll()
+            if time.monotonic() * 1e3 - read_ms < PAUSE_MS:
+                stopping.poll(PAUSE_MS)
             try:
                 count = os.readv(self._stream, [buffer])
             except BlockingIOError:
@@ -100,8 +104,7 @@ class Drain:
             if not count:  # bpftrace has closed it, or at the stop: never opened it
                 return
             self._keep(bytes(buffer[:count]))
-            if count > DENSE_BYTES:
-                stopping.poll(PAUSE_MS)
+            read_ms = time.monotonic() * 1e3
 
     def _has_room(self) -> bool:
         """Waits until something of too much is taken; always true."""

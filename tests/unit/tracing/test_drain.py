@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from mmaplock_bt.tracing import drain as drain_module
 from mmaplock_bt.tracing.drain import PIPE_BYTES, Drain
 
 MUCH = b"".join(b"%07d\n" % number for number in range(1 << 19))  # 4 MiB
@@ -72,6 +73,23 @@ def test_beyond_its_bound_the_writer_waits_and_nothing_is_lost(fifo):
     assert writing.is_alive()
     assert everything(drain) == MUCH
     writing.join(timeout=30)
+    drain.close()
+
+
+def test_lines_that_come_thick_are_taken_many_at_once(fifo, monkeypatch):
+    """A read for each would cost more than the lines; one that comes alone does not wait."""
+    monkeypatch.setattr(drain_module, "PAUSE_MS", 10**6)  # what ends a pause is the stop
+    reader, writer = fifo
+    drain = Drain(reader)
+    drain.start()
+    os.write(writer, b"1\n")
+    assert select.select([drain.arrived], [], [], 30)[0] and drain.take() == b"1\n"
+    for line in (b"2\n", b"3\n", b"4\n"):
+        os.write(writer, line)
+    assert drain.take() == b""
+    os.close(writer)
+    drain.stop()
+    assert drain.take() == b"2\n3\n4\n"
     drain.close()
 
 
