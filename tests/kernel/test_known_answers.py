@@ -195,6 +195,20 @@ def owners(result):
     return {row["key"]["owner_pid"] for row in result.outputs["owners"].rows}
 
 
+def test_others_that_fork_and_end_change_no_count(traced):
+    """Their mm and task are the traced children's next, and were not meant."""
+    forking = "import os\nwhile True:\n  p = os.fork()\n  p or os._exit(0)\n  os.waitpid(p, 0)"
+    others = [subprocess.Popen([sys.executable, "-c", forking]) for _ in range(2)]
+    try:
+        command = workload.command("forks", 211, 1)
+        result = traced("long-holds", "--set", "threshold=0", "--", *command)
+    finally:
+        for one in others:
+            one.kill()
+            one.wait()
+    assert forked(result, "process") == forked(result, "fork_child") == 211
+
+
 def test_user_frames_are_named(traced):
     """bpftrace 0.17 and 0.23 that name them lose probes and maps (iovisor/bcc#5193); we do not."""
     if not features.kernel_functions()["lockless_maps"]:
