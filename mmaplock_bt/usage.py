@@ -139,9 +139,11 @@ def is_profile(word: str) -> bool:
     """Tells whether a word names a profile: one that is shipped, the user's own, or a path."""
     from mmaplock_bt import resources  # noqa: PLC0415  (only where something is wrong)
 
-    mine = resources.user_profiles() / (word + SUFFIXES[0])
-    is_path = "/" in word or word.endswith(SUFFIXES)
-    return is_path or word in resources.shipped_names("profiles", SUFFIXES[0]) or mine.is_file()
+    if "/" in word or word.endswith(SUFFIXES):
+        return True
+    folder = resources.user_profiles()
+    is_mine = folder is not None and (folder / (word + SUFFIXES[0])).is_file()
+    return is_mine or word in resources.shipped_names("profiles", SUFFIXES[0])
 
 
 def as_command(words: Sequence[str]) -> str:

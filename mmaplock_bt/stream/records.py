@@ -6,7 +6,7 @@ decoder reads by the same table. Our own lines are JSON objects that bpftrace ne
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple, get_args
 
