@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.spec import gates, profile
-from tests.builders import LONG_HOLDS, gate
+from tests.builders import gate
 
 HOLD_TIMES = profile.load("hold-times").template.declaration.outputs
 OPERATORS = {
@@ -122,4 +122,5 @@ def test_an_optional_key_is_filled_where_a_gate_names_it():
     assert outputs["owners"] == plain.template.declaration.outputs["owners"]
     assert plain.template.declaration.outputs["wait"].keys == ["mode"]
     with pytest.raises(UsageError, match="'owner_comm' is unknown"):
-        gates.parse("hold{owner_comm=x}.max < 5ms", LONG_HOLDS)
+        blame = profile.load("blame").template.declaration.outputs
+        gates.parse("waited{owner_comm=x}.max < 5ms", blame)
