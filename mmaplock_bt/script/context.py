@@ -15,6 +15,7 @@ from mmaplock_bt.stream.records import (
     BITS,
     EVERY,
     FORMATS,
+    FORMATS_WITH_ADVICE,
     KINDS,
     LINES,
     every,
@@ -42,7 +43,7 @@ def given(
     """
     outputs = profile.template.declaration.outputs
     printed = {
-        n: _output(o, profile.params, outputs, by_hand=by_hand)
+        n: _output(o, profile.params, outputs, facts, by_hand=by_hand)
         for n, o in outputs.items()
         if o.is_printed
     }
@@ -108,9 +109,12 @@ def _in_a_format(text: str) -> str:
     return harmless.replace("%", "%%")
 
 
-def _output(output: Output, params: dict[str, int], outputs: Outputs, *, by_hand: bool) -> Data:
+def _output(
+    output: Output, params: dict[str, int], outputs: Outputs, facts: Facts, *, by_hand: bool
+) -> Data:
     names = {column.name for column in output.printed}
     columns = [_column(column, params, by_thread="tid" in names) for column in output.printed]
+    has_stack = any(column.type == "kernel_stack" for column in output.printed)
     return {
         "kind": output.kind,
         "unit": output.unit,
@@ -120,6 +124,7 @@ def _output(output: Output, params: dict[str, int], outputs: Outputs, *, by_hand
         "tells_threads": names >= THREADS,
         "needs_owner": bool(names & OWNER_COLUMNS),
         "needs_cgroup": "cgroup" in names,
+        "tells_advice": has_stack and bool(facts["user_registers"]) and not by_hand,
         # what is counted on every lock; and whoever reads the rest is rare enough to pay for it
         "remembers_owner": not by_hand and output.kind != "events" and "owner_pid" in names,
     }
@@ -178,8 +183,10 @@ def _lines(outputs: Outputs, printed: dict[str, Data], *, by_hand: bool) -> dict
     for name, layout in layouts(outputs).items():
         columns = printed[name]["columns"]
         left_out = [c["name"] for c in columns if not c["is_printed"]]
-        words = _words(name, printed[name]["for_people"]) if by_hand else layout.format(left_out)
-        found[name] = {"format": words}
+        formats = FORMATS_WITH_ADVICE if printed[name]["tells_advice"] else FORMATS
+        by_columns = layout.format(left_out, formats)
+        people = printed[name]["for_people"]
+        found[name] = {"format": _words(name, people) if by_hand else by_columns}
     return found
 
 
