@@ -184,7 +184,9 @@ class Price:
 def summed(cost: Cost, cpus: int) -> Cost:
     """Returns the cost with what follows from its parts: entering, events a second, the share."""
     runs = [one for one in cost.probes if one.runs is not None]
-    if not runs or cost.program_ns is None or cost.bpftrace_ns is None:
+    if not runs or not cost.duration_ns:
+        return cost
+    if cost.program_ns is None or cost.bpftrace_ns is None:
         return cost
     entering_ns = sum((one.runs or 0) * _entering_ns(one.probe) for one in runs)
     events = sum(one.runs or 0 for one in runs)
