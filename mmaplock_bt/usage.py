@@ -44,6 +44,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "schema": (("for an editor that checks profiles", "schema profile > profile.json"),),
     "doctor": (("for a bug report", "doctor --json"),),
+    "explain": (
+        ("what a cause means, and what helps", "explain smaps"),
+        ("what a word of the reports means", "explain downgrade"),
+    ),
     "selftest": (("another bpftrace", "selftest --bpftrace /opt/bpftrace/bin/bpftrace"),),
 }
 AS_ROOT = ("run", "doctor", "selftest")
