@@ -17,7 +17,7 @@ KERNELS ?= bullseye bookworm trixie sid
   startup system test test-kernels test-matrix throughput unit
 
 demo: system $(VENV)/.installed
-	$(AS_ROOT) $(BIN)/mmaplock-bt run blame -- $(BIN)/python -m mmaplock_bt.workload smaps 7 1024
+	$(AS_ROOT) $(BIN)/mmaplock-bt run -- $(BIN)/python -m mmaplock_bt.workload smaps 7 1024
 
 test: system $(VENV)/.dev lint
 	$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider
