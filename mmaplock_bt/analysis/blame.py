@@ -15,7 +15,7 @@ _OFF_CPU = ("preempted_ns", "asleep_ns")
 _CHARGED_TO = (
     *("pid", "tid", "comm", "process", "actor_kind"),
     *("owner_pid", "owner_comm", "owner_kind", "cgroup", "mm"),
-    *("mode", "hold_ns", "cause", "kernel_stack", "reason", "current_stack"),
+    *("mode", "hold_ns", "cause", "kernel_stack", "user_stack", "reason", "current_stack"),
 )
 
 
@@ -109,7 +109,7 @@ def _reasons(wait: Row, rest: int) -> Iterator[tuple[str, int]]:
 def _charged_to_none(wait: Span, ns: int, reason: str) -> Row:
     """Of the address space that was waited for; without an actor."""
     row: Any = {name: wait.row.get(name) for name in _WHOSE}
-    row |= {"cause": reason, "kernel_stack": Stack()}
+    row |= {"cause": reason, "kernel_stack": Stack(), "user_stack": Stack()}
     return _charged(row, wait, ns, None, reason)
 
 

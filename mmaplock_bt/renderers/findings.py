@@ -10,6 +10,7 @@ from mmaplock_bt.result.loss import missing
 from mmaplock_bt.result.model import Finding, Result
 
 FIRST = 3  # on the first screen
+WORTH = 50  # and at least one WORTH-th of the worst one
 _UNSURE_CALM = "as far as was seen"
 _SURE = {"estimated": "an estimate", "at least": "at least that"}
 
@@ -54,9 +55,17 @@ def _escaped(character: str) -> str:
     return "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
+def _first(result: Result, most: int | None) -> list[Finding]:
+    """Those that are worth a place on the first screen, or all."""
+    found = result.findings or []
+    if most is None or not found:
+        return found
+    return [one for one in found[:most] if one.total_ns * WORTH >= found[0].total_ns]
+
+
 def of(result: Result, most: int | None = FIRST) -> list[Said]:
     """Returns the first `most` findings of a result, or all, in words; a remedy once."""
-    found = [said(one) for one in (result.findings or [])[:most]]
+    found = [said(one) for one in _first(result, most)]
     told = [one.remedy for one in found]
     return [
         replace(one, remedy="") if one.remedy in told[:at] else one for at, one in enumerate(found)
@@ -65,7 +74,7 @@ def of(result: Result, most: int | None = FIRST) -> list[Said]:
 
 def left(result: Result, most: int | None = FIRST) -> int:
     """Returns how many findings are behind the first `most`."""
-    return 0 if most is None else max(0, len(result.findings or []) - most)
+    return len(result.findings or []) - len(_first(result, most))
 
 
 def sentences(result: Result, most: int | None = FIRST) -> Iterator[str]:

@@ -43,7 +43,7 @@ BY_ITSELF = """
 
 def run(cli, tmp_path, *words):
     """The first screen, and the result."""
-    saved = tmp_path / "result.json"
+    saved = tmp_path / f"result-{len(list(tmp_path.iterdir()))}.json"
     done = cli("run", "-o", str(saved), *words)
     assert done.returncode == 0, done.stderr
     return done.stdout, from_json(saved.read_text())
@@ -108,3 +108,11 @@ def test_the_next_command_works_as_it_stands(cli, kernel, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("blame ")
+
+
+def test_blame_has_the_culprits_user_frames(cli, kernel, tmp_path):
+    """Those of its worst hold: the call by which it reads, in libc."""
+    _, result = run(cli, tmp_path, "blame", "--", *victim(BY_ITSELF))
+    worst = result.outputs["blame"].rows[0]
+    assert worst["key"]["cause"] == "smaps/maps/numa_maps"
+    assert any("(libc.so.6)" in frame for frame in worst["user_stack"])

@@ -126,6 +126,15 @@ def test_books_and_loss_are_told_in_full_where_something_is_missing():
     assert "books:" in text and "INCOMPLETE: lost events 7" in text
 
 
+def test_what_is_next_to_nothing_beside_the_worst_is_an_option_away():
+    result = result_with(finding("A.", total_ns=5000), finding("B.", total_ns=100),
+                         finding("C.", total_ns=99))  # fmt: skip
+    text = shown(result)
+    assert "1  A." in text and "2  B." in text and "3  C." not in text
+    assert "… and 1 smaller (-v shows all)" in text
+    assert "3  C." in shown(result, detail=1)
+
+
 def test_of_several_runs_the_worst_is_told():
     quiet = result_with(finding("Nobody waited.", harm="calm", total_ns=0))
     bad = result_with(finding("A waited for B.", total_ns=9))
