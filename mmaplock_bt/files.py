@@ -44,28 +44,62 @@ def is_taken(place: Path) -> bool:
 
 
 def write(path: str, text: str, *, force: bool) -> None:
-    """Writes a text file. Raises OSError.
+    """Writes a text file, whole or not at all. Raises OSError.
 
     Where the file has appeared since check(), it is left as it is: the text goes beside it, and
     UsageError says where.
     """
     place = Path(path)
-    try:
-        with opened(path, force=force, errors="backslashreplace") as file:
+    if _is_special(place):
+        with place.open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
+        return
+    made = _made(place, text)
+    try:
+        _name(made, place, force=force)
     except FileExistsError as error:
         spare = _beside(place)
-        with spare.open("x", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
+        os.link(made, spare)
         raise UsageError(
             f"{path} has appeared meanwhile and is left as it is: what was for it is in {spare}"
         ) from error
+    finally:
+        made.unlink(missing_ok=True)
 
 
 def opened(path: str, *, force: bool, buffering: int = -1, errors: str | None = None) -> TextIO:
-    """Opens a file for writing. Raises OSError; FileExistsError for one that is there."""
-    mode: Literal["w", "x"] = "w" if force or _is_special(Path(path)) else "x"
-    return Path(path).open(mode, buffering, encoding="utf-8", errors=errors)
+    """Opens a file that is written bit by bit. Raises OSError.
+
+    FileExistsError for one that is there; a link is not followed.
+    """
+    is_special = _is_special(Path(path))
+    mode: Literal["w", "x"] = "w" if force or is_special else "x"
+    opener = None if is_special else _no_link
+    return open(path, mode, buffering, encoding="utf-8", errors=errors, opener=opener)
+
+
+def _made(place: Path, text: str) -> Path:
+    """The text in a file of its own beside the place."""
+    made = place.with_name(f".{place.name[:200]}.{os.urandom(8).hex()}")
+    try:
+        with made.open("x", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+    except OSError:
+        made.unlink(missing_ok=True)
+        raise
+    return made
+
+
+def _name(made: Path, place: Path, *, force: bool) -> None:
+    """Raises FileExistsError for a place that is taken, unless it may be: then that is replaced."""
+    if force:
+        made.replace(place)
+    else:
+        os.link(made, place)
+
+
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def _is_special(place: Path) -> bool:

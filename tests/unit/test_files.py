@@ -51,3 +51,31 @@ def test_forced_it_is_written_over(tmp_path):
     path.write_text("a longer text than the new one")
     files.write(str(path), "new", force=True)
     assert path.read_text() == "new"
+
+
+def test_a_link_is_never_followed(tmp_path):
+    """Not even with --force: what it points to stays as it is."""
+    other, link = tmp_path / "other", tmp_path / "link"
+    other.write_text("theirs")
+    link.symlink_to(other)
+    with pytest.raises(UsageError):
+        files.write(str(link), "ours", force=False)
+    with pytest.raises(OSError, match="symbolic links"):
+        files.opened(str(link), force=True).close()
+    files.write(str(link), "ours", force=True)
+    assert other.read_text() == "theirs" and link.read_text() == "ours"
+    assert not link.is_symlink()
+
+
+def test_what_cannot_be_written_whole_is_not_written_at_all(tmp_path, monkeypatch):
+    place = tmp_path / "r.json"
+    place.write_text("before")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.Path, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        files.write(str(place), "after", force=True)
+    assert [one.name for one in tmp_path.iterdir()] == ["r.json"]
+    assert place.read_text() == "before"
