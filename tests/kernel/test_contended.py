@@ -96,9 +96,10 @@ def crowd(park, rounds, ns):
 
 
 def waits_of(result, tids):
+    """Without a thread that was long in getting a lock that nobody had: it had no CPU."""
     found = defaultdict(list)
     for row in result.outputs["waits"].rows:
-        if row["tid"] in tids:
+        if row["tid"] in tids and row.get("contended") != 0:
             found[row["tid"], row["comm"], row["mode"]].append(row["wait_ns"])
     return found
 

@@ -77,7 +77,7 @@ def test_another_reader_of_the_tracepoint_still_has_every_event(watched):  # noq
 
 
 def test_no_event_of_a_window_counts(kernel):
-    run = begun("hold-times", "--system-wide", "-d", "60s")
+    run = begun("hold-times", "-d", "60s")
     try:
         with on_cpu_0():
             before = counted(bpftrace_of(run))
