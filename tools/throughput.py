@@ -89,7 +89,7 @@ def lines(name: str, size_bytes: int) -> Iterator[str]:
         for output, columns in printing.items():
             now_ns += int(luck.expovariate(1 / 20_000))
             values = _values(now_ns, luck.choice(everybody), luck.choice(stacks), luck)
-            line = printed("|".join([output, *(values[one.name] for one in columns)]))
+            line = printed("|".join([output, *(values.get(one.name, "0") for one in columns)]))
             written += len(line) + 1
             yield line
     yield printed(f"close|{now_ns}")

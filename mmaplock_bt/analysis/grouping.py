@@ -114,7 +114,8 @@ class Grouping:
     def add(self, rows: Sequence[Raw]) -> None:
         """Counts rows."""
         find = self._members.get
-        is_plain = self._is_plain and (self._weights is None or self._weights.are_even)
+        weights = None if self._weights is None or self._weights.are_even else self._weights
+        is_plain = self._is_plain and weights is None
         told = (map(read, rows) for read in (self._key, self._value, self._top))
         for row, key, told_value, told_top in zip(rows, *told, strict=True):
             value, top = told_value or 0, told_top or 0
@@ -125,7 +126,7 @@ class Grouping:
                 member.count += 1
                 member.total += value
             else:
-                self._count(member, row, value)
+                self._count(member, row, value, weights)
 
     def table(self, reads: Reads) -> list[TableRow]:
         """Returns the groups by name; `reads` tell what a row's columns are called by now."""
@@ -147,12 +148,14 @@ class Grouping:
         member = self._members[key] = Member(row, top, self._output)
         return member
 
-    def _count(self, member: Member, row: Raw, value: int) -> None:
+    def _count(self, member: Member, row: Raw, value: int, weights: Weights | None) -> None:
         # How many a row stands for: more than one where it is a sample, or counts others itself.
-        weight = int(self._weight(row)) if self._weight else 1
-        member.spread.add(value, weight)
-        if self._weights is not None:
-            weight *= self._weights.of(self._time(row) - value)
+        weight = 1
+        if self._weight:
+            weight = int(self._weight(row))
+            member.spread.add(value, weight)
+        if weights is not None:
+            weight *= weights.of(self._time(row) - value)
         member.count += weight * (int(self._times(row)) if self._times else 1)
         member.total += weight * value
         for at, read in enumerate(self._sums):
