@@ -1,6 +1,7 @@
 """Events: how long, then actor and owner, then whatever else the declaration has."""
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.text import Text
 
 from mmaplock_bt.renderers.text.cells import (
@@ -40,9 +41,9 @@ def _advice(row: Row) -> list[Text]:
     return [command, Text(f"    {safe(row['why'])}")]
 
 
-def _event(row: Row, declared: Output) -> list[Text]:
+def _event(row: Row, declared: Output) -> list[RenderableType]:
     names = [one.name for one in declared.columns]
-    lines = [_headline(row, declared)]
+    lines: list[RenderableType] = [Padding(_headline(row, declared), (0, 0, 0, 2))]
     lines += [Text(f"    {text}") for text in (parties(row, names), _doubt(row)) if text]
     lines += [Text(f"    {text}", style="dim") for text in (_extra(row, declared),) if text]
     return [*lines, *_behind(row), *_queued(row), *frames(row)]
@@ -54,7 +55,7 @@ def _doubt(row: Row) -> str:
 
 
 def _headline(row: Row, declared: Output) -> Text:
-    text = Text("  ")
+    text = Text(no_wrap=False, overflow="fold")  # nothing of it is cut off
     measured = _measured(row, declared.columns)
     if measured is not None:
         if "before" in (row.get("state") or ""):
