@@ -4,6 +4,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import written
+
 from mmaplock_bt.commands.explain import told
 from mmaplock_bt.spec import causes
 from mmaplock_bt.spec.causes import Cause
@@ -74,12 +76,5 @@ def _escaped(words: str) -> str:
     return words.replace("_", r"\_").replace("<", "&lt;").replace("~", r"\~")
 
 
-def main(words: list[str]) -> int:
-    if words == ["--check"]:
-        return int(FILE.read_text(encoding="utf-8") != text())
-    FILE.write_text(text(), encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(written.main(sys.argv[1:], {FILE: text()}))

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import written
 from pydantic import BaseModel
 
 from mmaplock_bt import resources
@@ -155,12 +156,5 @@ def _shipped() -> Iterator[str]:
         yield ""
 
 
-def main(words: list[str]) -> int:
-    if words == ["--check"]:
-        return int(FILE.read_text(encoding="utf-8") != text())
-    FILE.write_text(text(), encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(written.main(sys.argv[1:], {FILE: text()}))

@@ -63,7 +63,7 @@ def _of_rule(rule: FindingRule, result: Result) -> Iterator[Finding]:
         total_ns = column(flat, rule.total) or 0
         share = _permille(total_ns, result.window.duration_ns)
         if total_ns and share >= rule.least_permille and _is_meant(flat, rule):
-            yield _finding(flat, rule, result, data)
+            yield _finding(flat, rule, result, _sure(rule, result, data), share)
 
 
 def _flat(row: Any) -> Any:
@@ -77,12 +77,13 @@ def _is_meant(row: Any, rule: FindingRule) -> bool:
     )
 
 
-def _finding(row: Any, rule: FindingRule, result: Result, data: OutputData) -> Finding:
+def _finding(
+    row: Any, rule: FindingRule, result: Result, sure: Sure, share_permille: int
+) -> Finding:
     total_ns = column(row, rule.total) or 0
     cause = column(row, "cause") or ""
     known = causes.cause(cause)
     victim, culprit = _party(row, rule.victim), _party(row, rule.culprit)
-    share = _permille(total_ns, result.window.duration_ns)
     made = {
         "victim": victim,
         "culprit": culprit,
@@ -90,7 +91,7 @@ def _finding(row: Any, rule: FindingRule, result: Result, data: OutputData) -> F
         "total": format_ns(total_ns),
         "longest": format_ns(column(row, rule.longest) or 0),
         "often": _often(row, rule),
-        "share": _of_window(share),
+        "share": _of_window(share_permille),
     }
     says = rule.itself if rule.itself and _is_one_process(row, rule) else rule.says
     return Finding(
@@ -103,8 +104,8 @@ def _finding(row: Any, rule: FindingRule, result: Result, data: OutputData) -> F
         longest_ns=column(row, rule.longest),
         count=column(row, rule.often) or 0,
         period_ns=column(row, "period_ns"),
-        share_permille=share,
-        sure=_sure(rule, result, data),
+        share_permille=share_permille,
+        sure=sure,
         remedy=known.remedies[0].do if known and known.remedies else "",
         next=_next(row, rule, result),
     )

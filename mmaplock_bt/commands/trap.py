@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from mmaplock_bt import files
 from mmaplock_bt.analysis.analyse import analyse
 from mmaplock_bt.commands import fault
 from mmaplock_bt.errors import BpftraceError, UsageError
@@ -227,9 +228,7 @@ def _introduce(report: Path, reason: str) -> None:
     """Puts what sprang the trap in front of a capture's report, which began after it."""
     with suppress(OSError):  # the capture has failed, and said so
         text = report.read_text(encoding="utf-8")
-        made = report.with_suffix(".new")
-        made.write_text(f"{reason}\nWhat came after it:\n{text}", encoding="utf-8")
-        made.replace(report)
+        files.write(str(report), f"{reason}\nWhat came after it:\n{text}", force=True)
 
 
 def _one_by_one(stream: Iterable[Record]) -> Iterator[Record]:

@@ -8,6 +8,7 @@ from mmaplock_bt import invocation
 from mmaplock_bt.renderers import price
 from mmaplock_bt.result.loss import missing
 from mmaplock_bt.result.model import Finding, Result
+from mmaplock_bt.units import counted
 
 FIRST = 3  # on the first screen
 WORTH = 50  # and at least one WORTH-th of the worst one
@@ -87,7 +88,7 @@ def sentences(result: Result, most: int | None = FIRST) -> Iterator[str]:
             parts.append(f"Next: {one.command}")
         yield " ".join(parts)
     if found := left(result, most):
-        yield f"… and {found:,} smaller finding{'s' * (found != 1)}."
+        yield f"… and {counted(found, 'smaller finding')}."
 
 
 def worst(runs: Sequence[Result]) -> Result:
