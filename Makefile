@@ -1,7 +1,8 @@
 # make demo: the main job on a known workload.  make test: everything, on the running kernel.
 # make unit: the tests that need no kernel, no root and, once set up, no index of packages.
 PYTHON ?= python3
-VENV ?= .venv
+# Not out of the environment: `clean` removes it.
+VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # What root runs leaves nothing in the checkout that its owner could not remove. No path is made
