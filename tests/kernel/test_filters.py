@@ -296,4 +296,18 @@ def test_owners_survive_the_reuse_of_their_memory(kernel, group):
     assert inside.keys() <= set(pids[::2])
 
 
+def test_who_moves_while_others_end_does_not_end_the_run(kernel, group):
+    """bpftrace up to 0.17 aborts when clear() meets a key that a probe has just deleted (#2623)."""
+    families = [child(FORKS, 499, EACH, group, group.parent) for _ in range(3)]
+    assert [heard(family) for family in families] == ["up"] * 3
+    runs = opened(("--cgroup", str(group)), ("--actor-cgroup", str(group)))
+    for family in families:
+        tell(family, "go")
+    pids = [int(word) for family in families for word in heard(family).split()]
+    for result in ended(runs):
+        assert len(reads(result)) > 0 and reads(result).keys() <= set(pids)
+    for family in families:
+        family.communicate("")
+
+
 EACH = 31  # and fewer by themselves
