@@ -26,6 +26,16 @@ def test_written_from_the_code(tool):
     assert subprocess.run(argv, check=False).returncode == 0
 
 
+def test_the_tests_that_prove_the_promises_exist():
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs/reliability.md").read_text())
+    missing = [
+        f"{file}::{name}"
+        for file, name in named
+        if not re.search(rf"def {name}\(", (ROOT / file).read_text())
+    ]
+    assert not missing
+
+
 @pytest.mark.parametrize("kind", schemas.KINDS)
 def test_every_property_is_described(kind):
     made = schemas.schema(kind)
