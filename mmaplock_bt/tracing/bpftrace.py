@@ -1,6 +1,6 @@
 """Runs bpftrace: starts it, opens and closes the window, yields its lines, leaves nothing behind.
 
-bpftrace has a terminal of its own: diagnostics come from there, JSON comes from a FIFO.
+bpftrace has a terminal of its own: diagnostics come from there, JSON comes from a pipe.
 """
 
 import contextlib
@@ -37,6 +37,7 @@ CLOSED = b'"close|'
 FLOOD_BYTES = 4 << 20  # before the window opens no script prints so much
 BUFFER_BYTES = 16 << 20  # in all
 _SGR = re.compile(r"\x1b\[[0-9;]*m")
+_SCRIPT = re.compile(r"/proc/self/fd/\d+(?=:\d)")  # as bpftrace names where a fault is
 _COMM = Path("/proc/self/comm")
 
 
@@ -98,7 +99,7 @@ class Tracer:
 
         From 0.24 it colours what goes to a terminal.
         """
-        text = _SGR.sub("", self._said.decode(errors="replace"))
+        text = _SCRIPT.sub("script.bt", _SGR.sub("", self._said.decode(errors="replace")))
         return [line for line in text.splitlines() if line.strip()]
 
     @property

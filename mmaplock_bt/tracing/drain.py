@@ -1,4 +1,4 @@
-"""What bpftrace writes, taken out of its FIFO as it comes: bpftrace that waits loses events.
+"""What bpftrace writes, taken out of its pipe as it comes: bpftrace that waits loses events.
 
 The analysis is slower than bpftrace. A thread reads in its stead, and keeps what is not yet asked
 for. Beyond HELD_BYTES it reads no more: then bpftrace waits, loses events and says so.
@@ -24,7 +24,7 @@ PAUSE_MS = 4
 
 
 class Drain:
-    """Reads a FIFO in a thread of its own, from start() until its end or stop().
+    """Reads a pipe in a thread of its own, from start() until its end or stop().
 
     `arrived` is a descriptor that can be read from while there is something to take.
     """
@@ -101,7 +101,7 @@ class Drain:
                 if self._is_stopped:
                     return
                 continue
-            if not count:  # bpftrace has closed it, or at the stop: never opened it
+            if not count:  # bpftrace has closed it
                 return
             self._keep(bytes(buffer[:count]))
             read_ms = time.monotonic() * 1e3

@@ -1,15 +1,15 @@
-"""A bpftrace that is started: its process, its script in a folder of its own, its FIFO.
+"""A bpftrace that is started: its process, its script, and the pipe for what it records.
 
+Nothing of it is on disk, so that nothing has to be removed: the script is a file in memory, and
+bpftrace opens it and the pipe by the descriptors that it inherits.
 Imports little: bpftrace is started before the rest of the program is there (see head_start).
 """
 
 import os
-from contextlib import suppress
 
 from mmaplock_bt.tracing.process import Process
 
 RAW_PROBE = "\nrawtracepoint:"
-_FILES = ("script.bt", "stream")
 
 
 class Order:
@@ -37,7 +37,6 @@ class Launch:
         self.pids: list[int] = []
         self.stream = -1
         self._btf: int | None = None
-        self.folder = _new_folder()
         try:
             self._begin()
         except BaseException:
@@ -45,21 +44,22 @@ class Launch:
             raise
 
     def _begin(self) -> None:
-        self.script, fifo = (f"{self.folder}/{name}" for name in _FILES)
-        with os.fdopen(
-            os.open(self.script, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"
-        ) as file:
-            file.write(self.order.text.encode())
-        os.mkfifo(fifo, 0o600)
-        # Non-blocking: opening a FIFO waits for its writer, which is not started yet.
-        self.stream = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         if RAW_PROBE in self.order.text:
             # Here: where no raw tracepoint is asked for, that is ctypes for nothing.
             from mmaplock_bt.machine import held_btf  # noqa: PLC0415
 
             self._btf = held_btf.load()
-        words = [*self.order.words, "-f", "json", "-o", fifo, self.script]
-        self.process = Process(words, {**os.environ, **self.order.settings})
+        self.stream, writer = os.pipe()
+        script = os.memfd_create("script.bt")
+        try:
+            os.set_blocking(self.stream, False)
+            _write(script, self.order.text.encode())
+            words = [*self.order.words, "-f", "json", "-o", _path(writer), _path(script)]
+            environment = {**os.environ, **self.order.settings}
+            self.process = Process(words, environment, (script, writer))
+        finally:
+            os.close(script)
+            os.close(writer)  # the child's is the last: its end is the stream's
 
     def tell(self, pids: list[int]) -> None:
         """Lets bpftrace be executed with these pids for $1, $2 and $3."""
@@ -67,22 +67,10 @@ class Launch:
         self.process.tell([str(pid) for pid in pids])
 
     def is_live(self) -> None:
-        """Lets go of what is needed only until the probes are attached.
-
-        bpftrace has both files open: from here on even SIGKILL leaves no file behind.
-        """
+        """Lets go of what is needed only until the probes are attached."""
         if self._btf is not None:
             os.close(self._btf)
             self._btf = None
-        self.remove_files()
-
-    def remove_files(self) -> None:
-        """Removes the folder, once or again."""
-        for name in _FILES:
-            with suppress(OSError):
-                os.unlink(f"{self.folder}/{name}")  # noqa: PTH108
-        with suppress(OSError):
-            os.rmdir(self.folder)  # noqa: PTH106
 
     def end(self) -> None:
         """Kills bpftrace if it runs, and leaves nothing behind."""
@@ -96,9 +84,11 @@ class Launch:
             self.stream = -1
 
 
-def _new_folder() -> str:
-    """A folder of this user's alone, as tempfile's; importing that takes longer than starting."""
-    base = os.environ.get("TMPDIR") or "/tmp"
-    made = f"{base}/mmaplock-bt-{os.urandom(8).hex()}"
-    os.mkdir(made, 0o700)  # noqa: PTH102  (fails if it is there)
-    return made
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _path(descriptor: int) -> str:
+    """By which a process that has inherited a descriptor opens it once more, from its start."""
+    return f"/proc/self/fd/{descriptor}"

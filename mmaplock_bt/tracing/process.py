@@ -6,22 +6,25 @@ Imports little: bpftrace is started before the rest of the program is there (see
 import ctypes
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 PR_SET_PDEATHSIG = 1
 EXEC_FAILED = 127  # as of a shell
 PIECE_BYTES = 1 << 16
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Process:
-    """A child; its last arguments are those that tell() gives it.
+    """A child; its last arguments are those that tell() gives it. It inherits descriptors `kept`.
 
     However this process dies, the closing terminal hangs the child up and the parent-death signal
     kills it. Raises OSError where there is no terminal to be had.
     """
 
-    def __init__(self, words: list[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, words: list[str], environment: Mapping[str, str], kept: Iterable[int] = ()
+    ) -> None:
         self.status: int | None = None  # a signal as its negative number; None while it runs
         reader, self._told = os.pipe()
         try:
@@ -32,7 +35,7 @@ class Process:
             raise
         if self.pid == 0:
             os.close(self._told)  # else it would not notice that the parent is gone
-            _become(words, environment, reader)
+            _become(words, environment, reader, kept)
         os.close(reader)
         os.set_blocking(self.terminal, False)
         self.pidfd = os.pidfd_open(self.pid)
@@ -101,20 +104,34 @@ class Process:
             self.terminal = -1
 
 
-def _become(words: list[str], environment: Mapping[str, str], reader: int) -> None:
+def _become(
+    words: list[str], environment: Mapping[str, str], reader: int, kept: Iterable[int]
+) -> None:
     """In the child: executes the program once it is told its last words. Does not return."""
     try:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        # A shell's background job ignores SIGINT; bpftrace would inherit that and miss its end.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        # A shell's background job ignores SIGINT, one below nohup SIGHUP; bpftrace would inherit
+        # that and miss its end, or the end of its terminal.
+        for number in ENDING:
+            signal.signal(number, signal.SIG_DFL)
         # Before it waits: what the parent closes meanwhile must be closed.
-        os.closerange(3, reader)
-        os.closerange(reader + 1, os.sysconf("SC_OPEN_MAX"))
+        _close_all_but(reader, *kept)
         last = os.read(reader, PIECE_BYTES).decode().split()
         if last:  # else the parent is gone
             os.set_inheritable(reader, False)
+            for descriptor in kept:
+                os.set_inheritable(descriptor, True)
             os.execve(words[0], [*words, *last], environment)
     except OSError as error:
         os.write(2, f"{words[0]}: {error.strerror}\n".encode())
     finally:
         os._exit(EXEC_FAILED)
+
+
+def _close_all_but(*kept: int) -> None:
+    """Closes every descriptor from 3 on that is not kept."""
+    first = 3
+    for descriptor in sorted(kept):
+        os.closerange(first, descriptor)
+        first = descriptor + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
