@@ -15,13 +15,14 @@ from pathlib import Path
 
 from mmaplock_bt import resources
 from mmaplock_bt.errors import TargetError
-from mmaplock_bt.machine import btf, distro, held_btf
+from mmaplock_bt.machine import btf, distro, held_btf, private_folder
 from mmaplock_bt.units import how_ended
 
 TIMEOUT_S = 30.0
 LIMIT_BYTES = 1 << 20  # of output: a program that prints without end is no bpftrace
 NOISE = "RLIMIT_MEMLOCK"  # said, and no failure, by every release without CAP_SYS_RESOURCE
 LAST_LINES = 6
+MEMORY_BYTES = 1 << 16
 STATUS = Path("/proc/self/status")
 END = " BEGIN { exit(); }"
 
@@ -145,18 +146,28 @@ def outcomes(path: str, *, fresh: bool = False) -> dict[str, bool | str]:
     release and the privileges. A bpftrace that cannot trace is not remembered: the reason may be
     gone.
     """
-    memory = remembered(path, "trials")
-    if not fresh:
-        with suppress(OSError, ValueError):
-            known = json.loads(memory.read_text(encoding="utf-8"))
-            if set(known) == {*TRIALS, *FUNCTIONS, OFFSET}:
-                return dict(known)
+    known = None if fresh else _checked(recalled(path, "trials"))
+    if known is not None:
+        return known
     found = _tried(path) | kernel_functions()
     if found["mm_owner"]:
-        with suppress(OSError):  # no memory is only slower
-            memory.parent.mkdir(parents=True, exist_ok=True)
-            memory.write_text(json.dumps(found), encoding="utf-8")
+        remember(path, "trials", found)
     return found
+
+
+def _checked(known: object) -> dict[str, bool | str] | None:
+    """Remembered outcomes, each of its type: they choose a script's branches and stand in it."""
+    patterns = {name: r"\d{0,2}" for name, trial in TRIALS.items() if trial.finds}
+    patterns[OFFSET] = r"\d{0,5}"
+    if not isinstance(known, dict) or set(known) != {*TRIALS, *FUNCTIONS, OFFSET}:
+        return None
+    right = (
+        isinstance(value, str) and re.fullmatch(patterns[name], value, re.ASCII)
+        if name in patterns
+        else isinstance(value, bool)
+        for name, value in known.items()
+    )
+    return known if all(right) else None
 
 
 def _tried(path: str) -> dict[str, bool | str]:
@@ -275,8 +286,22 @@ def capabilities() -> int:
     return int(found[1], 16) if found else 0
 
 
-def remembered(path: str, what: str) -> Path:
-    """Returns the file that keeps what was found out about a bpftrace on this kernel."""
+def recalled(path: str, what: str) -> object:
+    """Returns what was remembered of a bpftrace on this kernel, to be checked; None: nothing."""
+    with suppress(OSError, ValueError, RecursionError):
+        data = private_folder.read(_memory(path, what), MEMORY_BYTES)
+        return None if data is None else json.loads(data)
+    return None
+
+
+def remember(path: str, what: str, value: object) -> None:
+    """Keeps what was found out about a bpftrace on this kernel."""
+    with suppress(OSError):  # no memory is only slower
+        private_folder.write(_memory(path, what), json.dumps(value).encode())
+
+
+def _memory(path: str, what: str) -> str:
+    """The file that keeps it. Raises OSError where that bpftrace is gone."""
     real = Path(path).resolve()
     found = real.stat()
     identity = (
@@ -289,4 +314,4 @@ def remembered(path: str, what: str) -> Path:
     )
     tried = repr((identity, TRIALS, held_btf.minimal()))
     name = hashlib.sha256(tried.encode()).hexdigest()[:16]
-    return resources.cache() / f"{what}-{name}.json"
+    return str(resources.cache() / f"{what}-{name}.json")

@@ -1,7 +1,6 @@
 """What this machine offers: looked at or tried, never guessed from a version number."""
 
 import gzip
-import json
 import os
 import platform
 import re
@@ -21,6 +20,7 @@ TRACEFS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 CONFIG = Path("/proc/config.gz")
 REALTIME = Path("/sys/kernel/realtime")  # PREEMPT_RT
 EVENT = "mmap_lock_released"
+_VERSION = re.compile(r"\d{1,6}\.\d{1,6}[\w.+~-]{0,80}", re.ASCII)
 NO_COMMAND = "no command mends it"
 # Bits of CapEff (include/uapi/linux/capability.h). bpftrace 0.25 and later asks for all four;
 # the DAC ones open tracefs, which is root's.
@@ -221,21 +221,17 @@ def version(path: str, *, fresh: bool = False) -> str:
 
     Raises TargetError for another program.
     """
-    with suppress(OSError, ValueError):
-        memory = features.remembered(path, "version")
-        known = json.loads(memory.read_text(encoding="utf-8"))
-        if isinstance(known, str) and not fresh:
-            return known
+    known = None if fresh else features.recalled(path, "version")
+    if isinstance(known, str) and _VERSION.fullmatch(known):
+        return known
     number = _told_version(path)
-    with suppress(OSError):  # no memory is only slower
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        memory.write_text(json.dumps(number), encoding="utf-8")
+    features.remember(path, "version", number)
     return number
 
 
 def _told_version(path: str) -> str:
     status, text = features.output(path, "--version")
-    found = re.match(r"bpftrace v?(\d+\.\d+\S*)", text.strip())
+    found = re.match(rf"bpftrace v?({_VERSION.pattern})(?!\S)", text.strip(), re.ASCII)
     if found is None:
         said = features.last_words(text)[-60:]
         raise TargetError(

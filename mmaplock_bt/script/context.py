@@ -96,7 +96,7 @@ def quote(text: str) -> str:
 
 
 def _decimal(found: bool | str) -> str:
-    """The cache is a file that others may write: of it, only a number enters a script."""
+    """Once more: of what was found out, only a number enters a script."""
     return str(found) if str(found).isdecimal() else ""
 
 

@@ -2,13 +2,10 @@
 
 import hashlib
 import re
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from jinja2 import (
     BaseLoader,
-    BytecodeCache,
-    FileSystemBytecodeCache,
     FunctionLoader,
     StrictUndefined,
     TemplateError,
@@ -19,8 +16,8 @@ from mmaplock_bt import resources
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.machine import features
 from mmaplock_bt.machine.inventory import Machine
-from mmaplock_bt.machine.private_folder import is_private
 from mmaplock_bt.script import check, context, header
+from mmaplock_bt.script.compiled import Compiled
 from mmaplock_bt.script.tidy import tidy
 from mmaplock_bt.spec.declaration import SUFFIX, Locks, Template
 from mmaplock_bt.spec.outputs import Outputs
@@ -118,7 +115,7 @@ def _rendered(template: Template, given: dict[str, object]) -> str:
     # is an error, not an empty text.
     environment = ImmutableSandboxedEnvironment(
         loader=_loader(template), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        bytecode_cache=_compiled(),
+        bytecode_cache=Compiled(),
     )  # fmt: skip
     try:
         return environment.get_template(template.name + SUFFIX).render(given)
@@ -126,14 +123,6 @@ def _rendered(template: Template, given: dict[str, object]) -> str:
         line = getattr(error, "lineno", None)
         where = f"{template.name}{SUFFIX}{f':{line}' if line else ''}"
         raise UsageError(f"the template {where} does not render: {error.message}") from error
-
-
-def _compiled() -> BytecodeCache | None:
-    """Compiling the base takes longer than all the rest; by its text's checksum it is kept."""
-    folder = resources.cache() / "templates"
-    with suppress(OSError):  # no memory is only slower
-        folder.mkdir(0o700, parents=True, exist_ok=True)
-    return FileSystemBytecodeCache(str(folder)) if is_private(str(folder)) else None
 
 
 def _loader(template: Template) -> BaseLoader:

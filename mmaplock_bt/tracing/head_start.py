@@ -12,7 +12,7 @@ import hashlib
 import os
 from contextlib import suppress
 
-from mmaplock_bt.machine.private_folder import is_ours, is_private
+from mmaplock_bt.machine import private_folder
 from mmaplock_bt.tracing.held_command import HeldCommand
 from mmaplock_bt.tracing.launch import Launch, Order
 
@@ -101,18 +101,14 @@ def _file(words: list[str], has_command: bool) -> str:
 
 def _read(file: str) -> Order | None:
     """The order in a file that nobody else can have written, nor put in its place."""
-    with suppress(OSError, ValueError):
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as opened:
-            if is_ours(os.fstat(descriptor)) and is_private(os.path.dirname(file)):  # noqa: PTH120
-                return _parsed(opened.read(LIMIT_BYTES + 1))
+    data = private_folder.read(file, LIMIT_BYTES)
+    with suppress(ValueError):
+        return None if data is None else _parsed(data)
     return None
 
 
 def _parsed(data: bytes) -> Order:
     """Raises ValueError for what _write did not write."""
-    if len(data) > LIMIT_BYTES:
-        raise ValueError("too long")
     words, settings, text = data.decode().split("\0\0")
     pairs = (setting.split("=", 1) for setting in settings.split("\0"))
     return Order(words.split("\0"), {name: value for name, value in pairs}, text)
@@ -121,15 +117,8 @@ def _parsed(data: bytes) -> Order:
 def _write(file: str, order: Order) -> None:
     settings = (f"{name}={value}" for name, value in order.settings.items())
     text = "\0\0".join(["\0".join(order.words), "\0".join(settings), order.text])
-    folder = os.path.dirname(file)  # noqa: PTH120
-    os.makedirs(folder, 0o700, exist_ok=True)  # noqa: PTH103
-    if not is_private(folder):
-        return
-    part = f"{file}.{os.getpid()}"
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
-        opened.write(text.encode())
-    os.rename(part, file)  # noqa: PTH104
-    _forget_old(folder)
+    private_folder.write(file, text.encode())
+    _forget_old(os.path.dirname(file))  # noqa: PTH120
 
 
 def _forget_old(folder: str) -> None:
