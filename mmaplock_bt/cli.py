@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
-from mmaplock_bt import __version__, standard_streams, usage
+from mmaplock_bt import __version__, signals, standard_streams, usage
 from mmaplock_bt.errors import Failure, Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ def run_main() -> NoReturn:
     """
     gc.set_threshold(GC_OBJECTS)
     standard_streams.install()
-    # A shell's background job is born ignoring it; whoever sends it one by name means it.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.SIGINT in signals.IGNORED:  # a shell's background job: who names it, means it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         code = main(sys.argv[1:])
     except SystemExit as ended:  # argparse's

@@ -10,6 +10,7 @@ from types import FrameType
 
 from mmaplock_bt.errors import Interrupted
 from mmaplock_bt.result.model import EndedBy
+from mmaplock_bt.signals import CAUGHT
 from mmaplock_bt.tracing.bpftrace import Tracer
 from mmaplock_bt.tracing.head_start import HeadStart
 from mmaplock_bt.tracing.held_command import HeldCommand
@@ -80,14 +81,14 @@ class Stop:
 
     def descriptors(self) -> list[int]:
         """Returns what can be read from once the command or a watched process has ended."""
-        command = [] if self.command is None else [self.command.pidfd]
+        command = [] if self.command is None else [self.command.ended]
         return command + self.watched
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
         """Catches SIGINT, SIGTERM and SIGHUP: the first ends the window and keeps the result.
 
-        The second raises Interrupted.
+        The second raises Interrupted. What nohup ignores stays ignored.
         """
 
         def note(_number: int, _frame: FrameType | None) -> None:
@@ -95,10 +96,7 @@ class Stop:
             if self.interrupts > 1:
                 raise Interrupted("interrupted twice: the result is thrown away")
 
-        wanted = [signal.SIGINT, signal.SIGTERM]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
-            wanted.append(signal.SIGHUP)
-        before: dict[signal.Signals, Handler] = {n: signal.signal(n, note) for n in wanted}
+        before: dict[signal.Signals, Handler] = {n: signal.signal(n, note) for n in CAUGHT}
         try:
             yield
         finally:

@@ -9,10 +9,11 @@ import signal
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
+from mmaplock_bt.signals import ENDING
+
 PR_SET_PDEATHSIG = 1
 EXEC_FAILED = 127  # as of a shell
 PIECE_BYTES = 1 << 16
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Process:
@@ -115,7 +116,7 @@ def _become(
         for number in ENDING:
             signal.signal(number, signal.SIG_DFL)
         # Before it waits: what the parent closes meanwhile must be closed.
-        _close_all_but(reader, *kept)
+        close_all_but(reader, *kept)
         last = os.read(reader, PIECE_BYTES).decode().split()
         if last:  # else the parent is gone
             os.set_inheritable(reader, False)
@@ -128,9 +129,8 @@ def _become(
         os._exit(EXEC_FAILED)
 
 
-def _close_all_but(*kept: int) -> None:
-    """Closes every descriptor from 3 on that is not kept."""
-    first = 3
+def close_all_but(*kept: int, first: int = 3) -> None:
+    """Closes every descriptor from the first on that is not kept."""
     for descriptor in sorted(kept):
         os.closerange(first, descriptor)
         first = descriptor + 1
