@@ -9,7 +9,7 @@ import jinja2
 
 from bench.figures import Figure
 from bench.table import Line
-from mmaplock_bt.units import safe
+from mmaplock_bt.escaping import safe
 
 TEMPLATE = Path(__file__).with_name("plot.svg.j2")
 LEFT, RIGHT, WIDTH = 420, 900, 930  # the axis from, to; the picture's

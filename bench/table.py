@@ -9,7 +9,7 @@ from bench.contenders import BASE, OURS
 from bench.figures import Figure, figures
 from bench.record import Record
 from bench.scenarios import MAIN, SCENARIOS
-from mmaplock_bt.units import safe
+from mmaplock_bt.escaping import safe
 
 UNKNOWN = "–"
 COLUMNS = 118

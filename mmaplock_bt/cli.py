@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
-from mmaplock_bt import __version__, signals, standard_streams, usage
+from mmaplock_bt import __version__, invocation, signals, standard_streams, usage
 from mmaplock_bt.errors import Failure, Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def run_main() -> NoReturn:
         code = ended.code if isinstance(ended.code, int) else 0
     # Whoever reads no further is no error; a result that could not be shown was told already.
     if (lacking := standard_streams.failure()) and code == 0:
-        code = _complain(f"cannot write standard output: {lacking}", UsageError.exit_code)
+        code = _complain(UsageError(f"cannot write standard output: {lacking}"))
     os._exit(code)
 
 
@@ -93,15 +93,14 @@ def main(argv: list[str]) -> int:
             if head is not None:
                 head.end()
     except Failure as failure:
-        return _complain(str(failure), failure.exit_code)
+        return _complain(failure)
     except KeyboardInterrupt:
-        return _complain("interrupted before there was a result", Interrupted.exit_code)
+        return _complain(Interrupted("interrupted before there was a result"))
     except Exception as error:
         # The last resort: Python's own exit code is 1, and that means that a gate failed.
         from mmaplock_bt.commands import fault  # noqa: PLC0415  (seldom needed)
 
-        found = fault.of(error)
-        return _complain(str(found), found.exit_code)
+        return _complain(fault.of(error))
 
 
 def _head_start(argv: list[str]) -> "HeadStart | None":
@@ -152,9 +151,11 @@ def _split(argv: list[str]) -> tuple[list[str], list[str]]:
     return argv[:at], argv[at + 1 :]
 
 
-def _complain(sentence: str, code: int) -> int:
-    print(f"mmaplock-bt: {sentence}", file=sys.stderr)
-    return code
+def _complain(failure: Failure) -> int:
+    first, *further = failure.sentences
+    for line in (f"{invocation.NAME}: {first}", *further):
+        standard_streams.tell(line)
+    return failure.exit_code
 
 
 def _parsers() -> tuple[usage.Parser, dict[str, usage.Parser]]:

@@ -1,10 +1,23 @@
 """Every failure that a user can cause or meet: a finished sentence and its exit code."""
 
+from mmaplock_bt.escaping import sentence
+
 
 class Failure(Exception):
-    """A run that cannot go on; the message says what happened, where, and what to do."""
+    """A run that cannot go on; each sentence says what happened, where, and what to do.
+
+    They may quote what the user or a file gave: each is escaped and shortened here. They are
+    shown a line each.
+    """
 
     exit_code = 2
+
+    def __init__(self, *sentences: str) -> None:
+        self.sentences = tuple(map(sentence, sentences))
+        super().__init__(*self.sentences)
+
+    def __str__(self) -> str:
+        return "\n".join(self.sentences)
 
 
 class UsageError(Failure):
@@ -26,9 +39,15 @@ class TargetError(Failure):
 
 
 class BpftraceError(Failure):
-    """A bpftrace that refused the script, crashed or went silent. Exit code 4."""
+    """A bpftrace that refused the script, crashed or went silent. Exit code 4.
+
+    Its own last words may follow, a line each.
+    """
 
     exit_code = 4
+
+    def __init__(self, text: str) -> None:
+        super().__init__(*text.split("\n"))
 
 
 class RefusedError(BpftraceError):

@@ -11,6 +11,8 @@ import select
 import sys
 from typing import TYPE_CHECKING, TextIO
 
+from mmaplock_bt.escaping import lines, sentence
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
@@ -20,6 +22,19 @@ _ASCII = {
     "≥": ">=", "≤": "<=", "≈": "~", "█": "#", "▉": "#", "▊": "#", "▋": "#", "▌": "#", "▍": "|",
     "▎": "|", "▏": "|", "─": "-", "│": "|", "✅": "ok", "❌": "FAIL", "⚠": "!", "\ufe0f": "",
 }  # fmt: skip
+
+
+class Guarded(io.TextIOWrapper):
+    """Escapes what is written (escaping.lines), but for a text of which its writer takes care."""
+
+    def write(self, text: str, /) -> int:
+        """Returns the length of the text."""
+        super().write(lines(text))
+        return len(text)
+
+    def exact(self, text: str) -> None:
+        """Writes text as it is: colours, a countdown, a program."""
+        super().write(text)
 
 
 class Stream(io.FileIO):
@@ -55,6 +70,22 @@ def install() -> None:
     sys.stderr = _made(2, sys.stderr)
 
 
+def tell(message: str) -> None:
+    """Prints a message of one line on standard error: the one place where that is done."""
+    print(sentence(message), file=sys.stderr, flush=True)
+
+
+def draw(text: str) -> None:
+    """Writes on a terminal's standard error as it is."""
+    _exactly(sys.stderr, text)
+    sys.stderr.flush()
+
+
+def show(text: str) -> None:
+    """Writes on standard output a text that is harmless, or meant as it is."""
+    _exactly(sys.stdout, text)
+
+
 def failure() -> str | None:
     """Returns why standard output did not take everything; None where it did, or nobody reads."""
     sys.stdout.flush()
@@ -68,8 +99,13 @@ def _made(descriptor: int, before: TextIO | None) -> TextIO:
         os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
     encoding = before.encoding if before else "utf-8"
     raw = Stream(descriptor, "w", closefd=False)
-    lines = descriptor == 2 or raw.isatty()
-    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, LOOKALIKES, line_buffering=lines)
+    by_line = descriptor == 2 or raw.isatty()
+    return Guarded(io.BufferedWriter(raw), encoding, LOOKALIKES, line_buffering=by_line)
+
+
+def _exactly(stream: TextIO, text: str) -> None:
+    """Another's stream, as in a test, has no guard."""
+    getattr(stream, "exact", stream.write)(text)
 
 
 def _ascii(character: str) -> str:

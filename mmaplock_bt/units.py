@@ -1,4 +1,4 @@
-"""Reads and writes durations, sizes and counts; makes text from outside harmless."""
+"""Reads and writes durations, sizes and counts."""
 
 import re
 import signal
@@ -111,20 +111,3 @@ def _three(value: float) -> str:
 def with_short_ids(path: str) -> str:
     """Returns a cgroup's path with containers' ids cut to 12 digits, as `docker ps` has them."""
     return _CONTAINER.sub(r"\1", path)
-
-
-def plain(text: str) -> str:
-    r"""Returns text that any UTF-8 file can hold: what was no UTF-8 becomes \xNN.
-
-    Names of threads are bytes; surrogates stand for those that are no UTF-8.
-    """
-    try:
-        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # a surrogate that stands for no byte
-        return text.encode("utf-8", "backslashreplace").decode()
-
-
-def safe(value: object) -> str:
-    r"""Returns text that a terminal can bear: what is not printable becomes an escape like \x1b."""
-    text = str(value)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

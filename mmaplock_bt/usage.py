@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
-from mmaplock_bt import invocation
+from mmaplock_bt import invocation, standard_streams
 
 SUFFIXES = (".yaml", ".yml")
 # verb -> (what it is for, the words of a call). Calls that need root are shown as root's.
@@ -77,7 +77,8 @@ class Parser(argparse.ArgumentParser):
 
     def refuse(self, sentence: str) -> NoReturn:
         """Exits with 2 and this sentence, which says what to do."""
-        self.exit(2, f"{invocation.NAME}: {sentence}\n")
+        standard_streams.tell(f"{invocation.NAME}: {sentence}")
+        self.exit(2)
 
     @property
     def options(self) -> list[str]:

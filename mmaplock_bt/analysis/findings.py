@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
+from mmaplock_bt.escaping import safe
 from mmaplock_bt.result.model import Finding, OutputData, Result, Sure
 from mmaplock_bt.result.observe import observe
 from mmaplock_bt.result.rows import column
 from mmaplock_bt.spec import causes, gates
 from mmaplock_bt.spec.findings import HARMS, CalmRule, FindingRule, Party
-from mmaplock_bt.units import format_ns, format_value, safe
+from mmaplock_bt.units import format_ns, format_value
 
 MOST = 20  # that a result holds
 NOBODY = "nobody that could be named"

@@ -59,7 +59,7 @@ def _conditions(arguments: argparse.Namespace, outputs: Outputs) -> list[Conditi
         faults,
     )
     if faults:
-        raise UsageError("\n".join(faults))
+        raise UsageError(*faults)
     return found
 
 

@@ -8,17 +8,17 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
-from rich.console import Console
 from rich.text import Text
 
-from mmaplock_bt import invocation
+from mmaplock_bt import invocation, standard_streams
 from mmaplock_bt.commands import colors
 from mmaplock_bt.commands.output import dump
 from mmaplock_bt.errors import TargetError
+from mmaplock_bt.escaping import safe
 from mmaplock_bt.machine import cgroups, distro, features, inventory, pid_namespace
 from mmaplock_bt.machine.inventory import NO_COMMAND
+from mmaplock_bt.renderers import console
 from mmaplock_bt.units import counted
 
 STYLES = {"ok": "green", "limited": "yellow", "missing": "bold red"}
@@ -264,16 +264,19 @@ def _newer(number: str, release: str, path: str) -> str:
 
 
 def _show(checks: list[Check], *, color: bool) -> None:
-    system: Literal["standard"] | None = "standard" if color else None
-    console = Console(highlight=False, soft_wrap=True, color_system=system, force_terminal=color)
-    console.print(f"Linux {platform.release()} {platform.machine()}")
+    out = console.make(color=color)
+
+    def line(text: Text) -> None:
+        out.print(text, soft_wrap=True)
+
+    line(Text(f"Linux {platform.release()} {platform.machine()}"))
     told: set[str] = set()
     for check in checks:
-        console.print(
-            Text.assemble((f"{check.state:<8}", STYLES[check.state]), check.name, ": ", check.found)
-        )
+        head = (f"{check.state:<8}", STYLES[check.state])
+        line(Text.assemble(head, safe(f"{check.name}: {check.found}")))
         mend = "the same command as above" if check.mend in told else check.mend
         for word, text in (("so", check.consequence), ("mend", mend)):
             if text:
-                console.print(Text(f"         {word}: {text}"))
+                line(Text(safe(f"         {word}: {text}")))
         told |= {check.mend} - {""}
+    standard_streams.show(console.text(out))

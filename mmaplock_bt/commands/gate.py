@@ -44,7 +44,7 @@ def given(arguments: argparse.Namespace, outputs: Outputs) -> tuple[Gate, ...]:
         try:
             found += budget.load(path, outputs)
         except UsageError as error:
-            faults.append(str(error))
+            faults += error.sentences
     found += parsed(
         "--gate",
         arguments.gate,
@@ -52,7 +52,7 @@ def given(arguments: argparse.Namespace, outputs: Outputs) -> tuple[Gate, ...]:
         faults,
     )
     if faults:
-        raise UsageError("\n".join(faults))
+        raise UsageError(*faults)
     return tuple(found)
 
 

@@ -63,14 +63,18 @@ def deliver(outputs: Outputs, rendered: Callable[[str, bool, int | None], str]) 
     A file that fails keeps nothing else from being written; UsageError is raised at the end.
     """
     failed = []
+
+    def text(name: str, color: bool, width: int | None) -> str:
+        return renderers.harmless(rendered(name, color, width), name, color=color)
+
     for name, path in outputs.files:
         try:
-            _write(path, rendered(name, False, None), force=outputs.force)
+            _write(path, text(name, False, None), force=outputs.force)
         except UsageError as error:
             failed.append(str(error))
     if outputs.shown != "none":
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        sys.stdout.write(rendered(outputs.shown, outputs.color, width))
+        standard_streams.show(text(outputs.shown, outputs.color, width))
     if lacking := standard_streams.failure():
         failed.append(f"cannot write standard output: {lacking}")
     if failed:
@@ -88,7 +92,7 @@ def deliver_series(outputs: Outputs, series: Series) -> None:
 
 def _write(path: str, text: str, *, force: bool) -> None:
     if path == STDOUT:
-        sys.stdout.write(text)
+        standard_streams.show(text)
         return
     try:
         if _is_summary(path):

@@ -2,12 +2,15 @@
 
 import argparse
 import re
+import sys
 from typing import Any
 
+from mmaplock_bt import standard_streams
 from mmaplock_bt.commands import gate
 from mmaplock_bt.commands.output import dump
 from mmaplock_bt.commands.run import chosen_profile
 from mmaplock_bt.errors import TargetError, UsageError
+from mmaplock_bt.escaping import lines
 from mmaplock_bt.machine import inventory
 from mmaplock_bt.result import saved
 from mmaplock_bt.script.render import render
@@ -52,7 +55,7 @@ def check_main(arguments: argparse.Namespace) -> int:
     except UsageError as error:
         if not arguments.json:
             raise
-        dump({"schema": 1, "valid": False, "faults": list(map(_fault, str(error).splitlines()))})
+        dump({"schema": 1, "valid": False, "faults": list(map(_fault, error.sentences))})
         return error.exit_code
     template, gates = chosen.template.name, len(chosen.gates)
     if arguments.json:
@@ -88,7 +91,9 @@ def script_main(arguments: argparse.Namespace) -> int:
     except TargetError:
         # A script can be written without root, for another machine; then it assumes the least.
         machine = inventory.offline()
-    print(render(chosen_profile(arguments), machine, by_hand=True).text, end="")
+    text = render(chosen_profile(arguments), machine, by_hand=True).text
+    # As it is for bpftrace; a terminal is another matter.
+    standard_streams.show(lines(text) if sys.stdout.isatty() else text)
     return 0
 
 

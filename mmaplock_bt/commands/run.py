@@ -6,14 +6,13 @@ Without --duration or a COMMAND it runs until Ctrl-C, then prints the result.
 import argparse
 import os
 import shutil
-import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from mmaplock_bt import usage
+from mmaplock_bt import standard_streams, usage
 from mmaplock_bt.commands import fault, gate, output
 from mmaplock_bt.commands.output import Outputs
 from mmaplock_bt.commands.tracing import trace
@@ -102,13 +101,13 @@ def _saved(arguments: argparse.Namespace, result: Result, folder: Path | None, t
     if folder is not None:
         with fault.delivering(lambda: {"result.json": to_json(result)}):
             path = series.save(result, folder)
-        print(f"run {turn} of {arguments.repeat}: {path}", file=sys.stderr)
+        standard_streams.tell(f"run {turn} of {arguments.repeat}: {path}")
     return result
 
 
 def _tell_of_interrupt(made: int, asked: int, folder: Path | None) -> None:
     kept = f"{made} run{' is' if made == 1 else 's are'} kept in {folder} (--add goes on there)"
-    print(f"mmaplock-bt: interrupted: {kept}, {asked} were asked for", file=sys.stderr)
+    standard_streams.tell(f"mmaplock-bt: interrupted: {kept}, {asked} were asked for")
 
 
 def _check_repeat(arguments: argparse.Namespace, chosen: Profile, outputs: Outputs) -> None:
@@ -151,7 +150,7 @@ def ended(made: Series) -> int:
     if failure and not code:
         raise BpftraceError(failure)
     if failure:
-        print(f"mmaplock-bt: {failure}", file=sys.stderr)
+        standard_streams.tell(f"mmaplock-bt: {failure}")
     # Ctrl-C ends the command, too: then it has not failed, it was ended.
     windows = [run.window for run in made.runs if run.window.ended_by != "interrupt"]
     failed = any(one.command and one.command.status not in (0, None) for one in windows)
@@ -205,7 +204,8 @@ def _loaded(name: str) -> Profile:
     try:
         return profile.load(name)
     except UsageError as error:
-        raise UsageError(f"{error}{usage.as_command([name])}") from error
+        *before, last = error.sentences
+        raise UsageError(*before, f"{last}{usage.as_command([name])}") from error
 
 
 def _max_overhead(text: str) -> int:

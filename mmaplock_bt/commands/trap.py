@@ -15,10 +15,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mmaplock_bt import files
+from mmaplock_bt import files, standard_streams
 from mmaplock_bt.analysis.analyse import analyse
 from mmaplock_bt.commands import fault
 from mmaplock_bt.errors import BpftraceError, UsageError
+from mmaplock_bt.escaping import safe
 from mmaplock_bt.machine import inventory
 from mmaplock_bt.renderers import findings
 from mmaplock_bt.result.model import Result
@@ -31,7 +32,7 @@ from mmaplock_bt.stream.recording import Head
 from mmaplock_bt.stream.records import Events, Look, Record, Trailer
 from mmaplock_bt.tracing.ending import Options
 from mmaplock_bt.tracing.window import Window
-from mmaplock_bt.units import format_ns, how_ended, parse_duration, parse_size, safe
+from mmaplock_bt.units import format_ns, how_ended, parse_duration, parse_size
 
 NEAR = 10  # kept are holds and waits of at least a tenth of what springs the trap
 IDENTITIES = 16384  # how many records about threads and owners are kept
@@ -279,4 +280,4 @@ def _command(arguments: argparse.Namespace, folder: Path) -> list[str]:
 
 
 def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
+    standard_streams.tell(sentence)

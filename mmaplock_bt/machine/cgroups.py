@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from mmaplock_bt.errors import UsageError
+from mmaplock_bt.escaping import plain
 from mmaplock_bt.resources import is_folder
-from mmaplock_bt.units import plain
 
 MOUNTS = Path("/proc/mounts")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmaplock_bt import resources
 from mmaplock_bt.errors import UsageError
+from mmaplock_bt.escaping import lines
 from mmaplock_bt.judging.series import Series
 
 Renderer = Callable[..., str]  # (series); those in COLORED also take color=
@@ -25,6 +26,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "smaller": (".smaller.json",),
     "gobench": (".bench", ".bench.txt"),
 }
+AS_JSON = ("json", "bencher", "smaller")
 FOLDER = "folder"
 _BY_SUFFIX = {suffix: name for name, suffixes in FORMATS.items() for suffix in suffixes}
 
@@ -43,6 +45,16 @@ def rendered(
     if name in DETAILED:
         given |= {"detail": detail} | ({} if width is None else {"width": width})
     return named(name)(series, **given)
+
+
+def harmless(text: str, name: str, *, color: bool = False) -> str:
+    """Returns what a format's renderer made as it may be written: every report passes here.
+
+    Each renderer escapes texts from outside by its format's rules; this is about whole lines, as a
+    terminal or a CI's log reads them.
+    """
+    return lines(text, colored=color and name in COLORED, commands=name == "github",
+                 escape="\\u00" if name in AS_JSON else "\\x")  # fmt: skip
 
 
 def for_file(written: str) -> tuple[str, str]:

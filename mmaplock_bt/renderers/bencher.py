@@ -3,9 +3,9 @@
 import hashlib
 import json
 
+from mmaplock_bt.escaping import safe
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers.summary import Summary, key_of, summaries
-from mmaplock_bt.units import safe
 
 NAME, MEASURE = 1024, 64  # the longest that Bencher takes
 

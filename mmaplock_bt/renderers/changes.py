@@ -7,9 +7,10 @@ from dataclasses import asdict
 from rich.table import Table
 from rich.text import Text
 
+from mmaplock_bt.escaping import safe
 from mmaplock_bt.judging.comparison import Change, Comparison
 from mmaplock_bt.renderers import console, markdown
-from mmaplock_bt.units import counted, format_value, safe
+from mmaplock_bt.units import counted, format_value
 
 HEADS = ("measure", "base", "new", "change", "95 % interval", "p", "runs")
 NOTHING = "~"

@@ -7,9 +7,9 @@ from typing import Literal
 from rich.console import Console
 from rich.text import Text
 
+from mmaplock_bt.escaping import safe
 from mmaplock_bt.renderers.wording import explained
 from mmaplock_bt.result.model import Verdict
-from mmaplock_bt.units import safe
 
 WIDTH = 99  # where no terminal tells its own
 UNBROKEN = "\u00a0"  # a blank at which no cell is broken; no name holds it, it is not printable
@@ -25,7 +25,7 @@ def make(*, color: bool, width: int = WIDTH) -> Console:
     system: Literal["standard"] | None = "standard" if color else None
     return Console(
         file=io.StringIO(), width=width, color_system=system, force_terminal=color,
-        no_color=not color, highlight=False,
+        no_color=not color, highlight=False, markup=False, emoji=False,
     )  # fmt: skip
 
 

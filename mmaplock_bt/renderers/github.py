@@ -4,13 +4,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmaplock_bt.escaping import safe
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.judging.verdicts import ORDER
 from mmaplock_bt.renderers import findings
 from mmaplock_bt.renderers.wording import told
 from mmaplock_bt.result.model import Verdict
 from mmaplock_bt.spec.gates import Level
-from mmaplock_bt.units import safe
 
 SHOWN = 10  # GitHub shows so many of a kind in each step
 _KINDS: dict[Level, str] = {"error": "error", "warn": "warning"}

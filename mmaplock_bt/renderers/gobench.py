@@ -1,12 +1,12 @@
 """Go benchmark text for benchstat: a line for each run and key, the runs being its samples."""
 
+from mmaplock_bt.escaping import safe
 from mmaplock_bt.judging import measures
 from mmaplock_bt.judging.measures import Measure
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers.summary import number
 from mmaplock_bt.result.model import Result
 from mmaplock_bt.spec.gates import Metric
-from mmaplock_bt.units import safe
 
 _NO_SPACE = str.maketrans(" /", "__")  # a space ends a name, a slash begins its next part
 

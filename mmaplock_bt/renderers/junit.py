@@ -12,11 +12,11 @@ from junitparser import (
     TestSuite,
 )
 
+from mmaplock_bt.escaping import safe
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers import findings
 from mmaplock_bt.renderers.wording import told
 from mmaplock_bt.result.model import Verdict
-from mmaplock_bt.units import safe
 
 # What XML 1.0 forbids is not printable, so `safe` leaves nothing of it.
 Unmet = Failure | Error | Skipped

@@ -1,7 +1,7 @@
 """What a look at sleeping threads found, for people."""
 
+from mmaplock_bt.escaping import safe
 from mmaplock_bt.result.model import Looked, Result
-from mmaplock_bt.units import safe
 
 FRAMES = 4
 _ROLES = {"waits": "waits for mmap_lock", "may hold": "may hold mmap_lock"}

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from mmaplock_bt.escaping import safe
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers import findings, price
 from mmaplock_bt.renderers.summary import Summary, key_of, summaries
 from mmaplock_bt.renderers.wording import acquisitions, followed, interval, limit
 from mmaplock_bt.result.loss import left_out, missing
 from mmaplock_bt.result.model import Result, Verdict
-from mmaplock_bt.units import counted, format_ns, format_value, how_ended, safe
+from mmaplock_bt.units import counted, format_ns, format_value, how_ended
 
 LIMIT_BYTES = 1024 * 1024  # GitHub drops a step's whole summary beyond this
 COMMAND = 200

@@ -9,10 +9,10 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.registry import Collector
 
+from mmaplock_bt.escaping import safe
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers.summary import summaries
 from mmaplock_bt.spec.gates import Metric
-from mmaplock_bt.units import safe
 
 Labels = tuple[tuple[str, str], ...]
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from mmaplock_bt.escaping import safe
 from mmaplock_bt.result.model import Cost, ProbeCost, Result, Step
-from mmaplock_bt.units import counted, format_ns, safe
+from mmaplock_bt.units import counted, format_ns
 
 PROBES = 4  # named with their figures: those that took the most
 STEPS = 4  # the latest

@@ -2,9 +2,10 @@
 
 import json
 
+from mmaplock_bt.escaping import safe
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers.summary import Summary, summaries
-from mmaplock_bt.units import counted, safe
+from mmaplock_bt.units import counted
 
 
 def render(series: Series) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from mmaplock_bt.escaping import safe
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers import console, findings, price
 from mmaplock_bt.renderers.looks import looks
@@ -16,7 +17,7 @@ from mmaplock_bt.renderers.text.tables import table
 from mmaplock_bt.renderers.wording import acquisitions, followed
 from mmaplock_bt.result.loss import left_out, missing
 from mmaplock_bt.result.model import Books, EventsData, HistogramData, Result
-from mmaplock_bt.units import format_ns, how_ended, safe
+from mmaplock_bt.units import format_ns, how_ended
 
 ROOM = 17  # lines for findings: a screen has 24
 LOOKED = 9  # lines of a look at sleeping threads
@@ -51,7 +52,7 @@ def _run(result: Result, out: Console, detail: int) -> None:
     for name, output in result.outputs.items():
         if not output.hidden and result.declarations[name].detail <= detail:
             out.print()
-            out.print(Text(f"{output.title} ({name})", style="bold"))
+            out.print(Text(safe(f"{output.title} ({name})"), style="bold"))
             out.print(_body(name, result), no_wrap=True, overflow="ellipsis")
             if found := left_out(output):
                 out.print(Text(f"  {safe(found)}", style="bold yellow"), soft_wrap=False)
@@ -164,7 +165,7 @@ def _runs(runs: Sequence[Result], out: Console) -> None:
 def title(runs: Sequence[Result]) -> Text:
     """Returns the profile, the window or number of runs, the machine and the command."""
     window, target = runs[-1].window, runs[-1].target
-    text = Text(runs[-1].profile.name, style="bold")
+    text = Text(safe(runs[-1].profile.name), style="bold")
     ended_by = window.ended_by.replace("_", " ")
     windows = f"{format_ns(window.duration_ns)}, ended by {ended_by}"
     text.append(

@@ -9,12 +9,12 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from mmaplock_bt.errors import UsageError
+from mmaplock_bt.escaping import plain
 from mmaplock_bt.result.model import SCHEMA, EventsData, OutputData, Result
 from mmaplock_bt.result.rows import column
 from mmaplock_bt.spec.columns import LEARNT, STANDARD, Column
 from mmaplock_bt.spec.gates import QUANTILES
 from mmaplock_bt.spec.outputs import KEY_TYPES, Group, Output, Outputs
-from mmaplock_bt.units import plain
 
 ROWS = 3  # how deep in a result file rows are: outputs, its name, rows
 _OF_SOME = ("lacks", "total", "first", "counts")

@@ -50,7 +50,7 @@ class Document:
         """Raises Faults with all faults, in the file's order; does nothing if none."""
         lines = [f"{self.name}:{line}:{col}: {text}" for line, col, text in sorted(self.faults)]
         if lines or self.others:
-            raise Faults("\n".join([*lines, *self.others]))
+            raise Faults(*lines, *self.others)
 
 
 class Faults(UsageError):

@@ -282,7 +282,7 @@ def _base(
             raise UsageError(f"'{path}' extends itself")
         return _resolve(*_find(path), seen=(*seen, path))
     except Faults as faults:
-        source.others.append(str(faults))
+        source.others += faults.sentences
     except UsageError as error:
         source.fault(("template" if file.template else "extends",), str(error))
     return None

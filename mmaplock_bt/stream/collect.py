@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from mmaplock_bt.escaping import plain
 from mmaplock_bt.result.model import Cost, Step
 from mmaplock_bt.spec.outputs import Outputs
 from mmaplock_bt.stream import bpftrace_json, records
@@ -11,7 +12,6 @@ from mmaplock_bt.stream.bpftrace_json import HistDump, MapDump, StatsDump, TextD
 from mmaplock_bt.stream.identities import Identities
 from mmaplock_bt.stream.printed_lines import Row
 from mmaplock_bt.stream.records import Look, Record, Thread, Trailer, Whose
-from mmaplock_bt.units import plain
 
 UNPARSED = "not understood: "
 UNREAD = "are places in files: there was no time to look up the functions"

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from mmaplock_bt.units import plain
+from mmaplock_bt.escaping import plain
 
 MAX_BYTES = 64 << 20
 CLOCK_STEP_S = 2.0  # by which a clock that is set right may have gone back

@@ -3,23 +3,24 @@
 import sys
 import time
 
-from mmaplock_bt.units import format_ns, safe
+from mmaplock_bt import standard_streams
+from mmaplock_bt.escaping import safe
+from mmaplock_bt.units import format_ns
 
 CLEAR = "\r\x1b[K"
 
 
 def say(sentence: str) -> None:
     """Prints a sentence; on a terminal over the countdown's line."""
-    clear = CLEAR if sys.stderr.isatty() else ""
-    sys.stderr.write(f"{clear}{safe(sentence)}\n")
-    sys.stderr.flush()
+    if sys.stderr.isatty():
+        standard_streams.draw(CLEAR)
+    standard_streams.tell(sentence)
 
 
 def progress(text: str, *, quiet: bool) -> None:
     """Rewrites the countdown's line; does nothing off a terminal or when `quiet`."""
     if sys.stderr.isatty() and not quiet:
-        sys.stderr.write(CLEAR + text)
-        sys.stderr.flush()
+        standard_streams.draw(CLEAR + safe(text))
 
 
 def remaining(deadline_ns: int | None, opened_ns: int) -> str:

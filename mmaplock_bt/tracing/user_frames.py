@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from mmaplock_bt.escaping import plain
 from mmaplock_bt.spec.outputs import Output, Outputs
 from mmaplock_bt.stream import records
 from mmaplock_bt.stream.records import Events, Record
 from mmaplock_bt.stream.stacks import Stack
 from mmaplock_bt.tracing import elf, perf_map
-from mmaplock_bt.units import plain
 
 MAX_FILES = 512
 HEARD = 8192

@@ -2,7 +2,6 @@
 
 import datetime
 import os
-import sys
 import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, suppress
@@ -12,6 +11,7 @@ from typing import TextIO
 
 from mmaplock_bt import __version__, files
 from mmaplock_bt.errors import Interrupted, RefusedError, UsageError
+from mmaplock_bt.escaping import plain
 from mmaplock_bt.machine import cpu_pressure, pid_namespace
 from mmaplock_bt.machine.inventory import Machine
 from mmaplock_bt.result.model import EndedBy, ProfileInfo, TargetInfo, Tool
@@ -25,7 +25,7 @@ from mmaplock_bt.tracing.bpftrace import ASK_S, Tracer
 from mmaplock_bt.tracing.ending import Options, Stop
 from mmaplock_bt.tracing.held_command import HeldCommand
 from mmaplock_bt.tracing.listeners import Listeners
-from mmaplock_bt.units import how_ended, plain
+from mmaplock_bt.units import how_ended
 
 _ALL_FOLLOWED = (
     "note: every lock is followed: what tells contended ones is not there (lock:contention_begin, "
@@ -132,7 +132,7 @@ class Window:
         except RefusedError:
             if not self._script.is_raw:
                 raise
-            print("note: refused with raw tracepoints; trying once more without", file=sys.stderr)
+            terminal.say("note: refused with raw tracepoints; trying once more without")
             facts = {**self._machine.facts, "raw_tracepoint": False}
             self._machine = replace(self._machine, facts=facts)
             self._try(stack)
@@ -142,7 +142,7 @@ class Window:
         known = _as_machine_counts(self._chosen, self._machine)
         self._script = render(known, self._machine, tree=_is_tree(self._options))
         if self._chosen.locks == "contended" and self._script.locks == "all":
-            print(_ALL_FOLLOWED, file=sys.stderr)
+            terminal.say(_ALL_FOLLOWED)
         root, head = 0 if command is None else command.pid, self._options.head_start
         tracer = Tracer(self._script, self._machine, root, head)
         self._progress("compiling and attaching")

@@ -5,11 +5,12 @@ from typing import Any
 
 from rich.text import Text
 
+from mmaplock_bt.escaping import safe
 from mmaplock_bt.result import entry_frames
 from mmaplock_bt.result.rows import Row
 from mmaplock_bt.result.rows import column as column_of
 from mmaplock_bt.spec.columns import Column
-from mmaplock_bt.units import format_ns, format_value, safe, with_short_ids
+from mmaplock_bt.units import format_ns, format_value, with_short_ids
 
 SHOWN = 10  # rows of an output
 CGROUP = 30

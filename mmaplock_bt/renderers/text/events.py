@@ -4,6 +4,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from mmaplock_bt.escaping import safe
 from mmaplock_bt.renderers.text.cells import (
     PARTIES,
     SHOWN,
@@ -18,7 +19,7 @@ from mmaplock_bt.result.model import EventsData
 from mmaplock_bt.result.rows import Row, column
 from mmaplock_bt.spec.columns import Column
 from mmaplock_bt.spec.outputs import Advice, Output
-from mmaplock_bt.units import format_ns, safe
+from mmaplock_bt.units import format_ns
 
 QUEUED = 8
 MEASURED = ("hold_ns", "wait_ns", "age_ns", "charged_ns")

@@ -3,12 +3,13 @@
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from mmaplock_bt.escaping import safe
 from mmaplock_bt.renderers.text.cells import PARTIES, SHOWN, cell, estimated, more, number
 from mmaplock_bt.result.buckets import merged
 from mmaplock_bt.result.model import HistogramData
 from mmaplock_bt.result.rows import Bucket, HistogramRow, Interval, Row
 from mmaplock_bt.spec.columns import STANDARD, Column
-from mmaplock_bt.units import format_value, safe
+from mmaplock_bt.units import format_value
 
 BAR = 28
 KEY = 8  # characters of a key that leave room for the figures beside it

@@ -6,9 +6,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mmaplock_bt.escaping import safe
 from mmaplock_bt.renderers.summary import Summary, summaries
 from mmaplock_bt.result.model import Result
-from mmaplock_bt.units import format_value, safe
+from mmaplock_bt.units import format_value
 
 MOST = 25  # measures; the result files have all of them
 _HEADS = ("measure", "median", "least", "most", "spread")

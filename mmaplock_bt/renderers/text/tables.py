@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mmaplock_bt.escaping import safe
 from mmaplock_bt.renderers.console import UNBROKEN, WIDTH
 from mmaplock_bt.renderers.text.cells import (
     PARTIES,
@@ -26,7 +27,6 @@ from mmaplock_bt.result.rows import TableRow, column
 from mmaplock_bt.spec.columns import LEARNT, STANDARD, Column
 from mmaplock_bt.spec.outputs import Group as Grouped
 from mmaplock_bt.spec.outputs import Output
-from mmaplock_bt.units import safe
 
 _HEADS = {"sum": "total", "count_permille": "of all", "sum_permille": "of their time"}
 

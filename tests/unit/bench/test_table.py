@@ -9,7 +9,7 @@ from bench.contenders import BASE
 from bench.figures import figures
 from bench.record import Row
 from bench.scenarios import MAIN
-from mmaplock_bt.units import safe
+from mmaplock_bt.escaping import safe
 from tests.unit.bench.records import record, turn, usual
 
 HOSTILE = 'a|b\n<script>alert(1)</script> *x* & "y"\x1b[31m\\'

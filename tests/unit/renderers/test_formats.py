@@ -22,13 +22,13 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from mmaplock_bt import cli, renderers
 from mmaplock_bt.commands import output
 from mmaplock_bt.errors import UsageError
+from mmaplock_bt.escaping import safe
 from mmaplock_bt.judging import verdicts
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers import bencher, github, markdown, openmetrics, summary
 from mmaplock_bt.result.buckets import histogram_row
 from mmaplock_bt.result.model import Result, Verdict
 from mmaplock_bt.result.rows import Bucket
-from mmaplock_bt.units import safe
 from tests.builders import (
     CONTROLS,
     EMPTY,
