@@ -205,7 +205,7 @@ def _parsers() -> tuple[usage.Parser, dict[str, usage.Parser]]:
         help="with a COMMAND: trace every process, not its tree",
     )
     made["run"].add_argument(
-        "--ready-fd", type=int, metavar="FD", help="write a line there when the window is open"
+        "--ready-fd", type=_whole, metavar="FD", help="write a line there when the window is open"
     )
     made["run"].add_argument(
         "--max-overhead", metavar="SHARE",
@@ -244,7 +244,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(title, "A filter may be repeated: any of those is meant.")
     add = group.add_argument
     for names, metavar, text in FILTERS:
-        kind = int if metavar == "PID" else str
+        kind = _whole if metavar == "PID" else str
         add(*names, action="append", type=kind, metavar=metavar, help=text)
     add("--descendants", action="store_true", help="with -p or --actor-pid: its descendants too")
     add("--mode", choices=("read", "write"), help="only locks that are taken in this way")
@@ -268,7 +268,7 @@ def _add_trap(parser: argparse.ArgumentParser) -> None:
         ("--keep", 200, "N", "holds and waits before it that are kept"),
         ("--trap-dir", "mmaplock-bt-captures", "DIR", "where each capture gets a folder"),
     ):
-        kind = type(default)
+        kind = _whole if isinstance(default, int) else str
         described = f"{text} ({default})"
         group.add_argument(name, default=default, type=kind, metavar=metavar, help=described)
 
@@ -290,7 +290,7 @@ def _add_given(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
 
 def _add_repeat(parser: argparse.ArgumentParser) -> None:
     kept = "run it N times; each result is kept, in -o DIR/ or mmaplock-bt-runs/TIME/"
-    parser.add_argument("--repeat", type=int, default=1, metavar="N", help=kept)
+    parser.add_argument("--repeat", type=_whole, default=1, metavar="N", help=kept)
     added = "with -o DIR/: add to the runs that are there"
     parser.add_argument("--add", action="store_true", help=added)
 
@@ -314,9 +314,20 @@ def _add_comparison(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
+    number = _whole(text)
+    if number < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
-    return int(text)
+    return number
+
+
+def _whole(text: str) -> int:
+    """As int(), but Python's takes the digits of every script, and '1_000'."""
+    from mmaplock_bt.units import parse_whole  # noqa: PLC0415  (--help needs none)
+
+    try:
+        return parse_whole(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _add_rendering(parser: argparse.ArgumentParser, shown: str) -> None:

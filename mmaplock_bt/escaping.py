@@ -8,6 +8,7 @@ import re
 
 # Characters of a sentence, and of a word in it: what it quotes may be megabytes.
 LONGEST, LONGEST_WORD = 2000, 300
+SHOWN = 60  # letters of a text from outside, where what it should be is said beside it
 _LONG_WORD = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
 # A line that begins so is a command to GitHub's runner (actions/runner, ActionCommand.cs: blanks
 # before it are passed over); the others are commands wherever they stand: to GitHub's runner of
@@ -28,6 +29,13 @@ def safe(value: object) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shown(value: object, letters: int = SHOWN) -> str:
+    """Returns a text from outside for a sentence about it: escaped, and cut where it is long."""
+    text = str(value)
+    cut = "" if len(text) <= letters else f"… ({len(text):,} letters)"
+    return safe(text[:letters]) + cut
 
 
 def sentence(value: object) -> str:

@@ -5,6 +5,7 @@ import signal
 from decimal import Decimal
 
 from mmaplock_bt.errors import UsageError
+from mmaplock_bt.escaping import shown
 
 NS = {
     "ns": 1,
@@ -19,7 +20,9 @@ BYTES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 SAMPLE_MAX = 1 << 20
 _SHARE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*%", re.ASCII)
 _CONTAINER = re.compile(r"(?<![0-9a-f])([0-9a-f]{12})[0-9a-f]{52}(?![0-9a-f])")
-_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-zµ]*)")
+# No more digits than a number of 64 bits has: what reads them takes the square of their number.
+_QUANTITY = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,19})?)\s{0,9}([A-Za-zµ]{0,3})")
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
 def parse_duration(text: str) -> int:
@@ -35,11 +38,19 @@ def parse_size(text: str) -> int:
     return _parse(text, BYTES, "a size with its unit, like 64KiB or 512MiB")
 
 
+def parse_whole(text: str) -> int:
+    """Reads a whole number of up to 18 digits, 0 to 9 and no others. Raises UsageError."""
+    if not _WHOLE.fullmatch(text):
+        raise UsageError(f"'{shown(text)}' is not a whole number")
+    return int(text)
+
+
 def parse_sample(text: str) -> int:
     """Reads a share like '1/16' as the 16 of which one is followed. Raises UsageError."""
-    match = re.fullmatch(r"\s*1\s*/\s*(\d{1,7})\s*", text)
+    match = re.fullmatch(r"1\s{0,9}/\s{0,9}([0-9]{1,7})", text.strip())
     if match is None or not 1 <= int(match[1]) <= SAMPLE_MAX:
-        raise UsageError(f"'{text}' is no share 1/N, like 1/16, with N from 1 to {SAMPLE_MAX:,}")
+        wanted = f"a share 1/N, like 1/16, with N from 1 to {SAMPLE_MAX:,}"
+        raise UsageError(f"'{shown(text)}' is not {wanted}")
     return int(match[1])
 
 
@@ -47,12 +58,12 @@ def parse_share(text: str) -> int:
     """Reads a share above 0 and up to 100 %, like '2%', as millionths. Raises UsageError."""
     match = _SHARE.fullmatch(text.strip())
     if match is None:
-        raise UsageError(f"'{text}' is not a share with its %, like 2% or 0.5%")
+        raise UsageError(f"'{shown(text)}' is not a share with its %, like 2% or 0.5%")
     ppm = Decimal(match[1]) * 10**4
     if not 0 < ppm <= 10**6:
-        raise UsageError(f"'{text}' is not above 0 % and at most 100 %")
+        raise UsageError(f"'{shown(text)}' is not above 0 % and at most 100 %")
     if ppm != int(ppm):
-        raise UsageError(f"'{text}' is finer than 0.0001 %")
+        raise UsageError(f"'{shown(text)}' is finer than 0.0001 %")
     return int(ppm)
 
 
@@ -60,12 +71,12 @@ def _parse(text: str, units: dict[str, int], wanted: str) -> int:
     match = _QUANTITY.fullmatch(text.strip())
     if match is None or match[2] not in units:
         if not (match and match[2] == "" and Decimal(match[1]) == 0):
-            raise UsageError(f"'{text}' is not {wanted} (units: {', '.join(units)})")
+            raise UsageError(f"'{shown(text)}' is not {wanted} (units: {', '.join(units)})")
         return 0
     # Decimal: in floats 1.005s would be 1,004,999,999 ns.
     value = Decimal(match[1]) * units[match[2]]
     if value != int(value) or value >= 2**63:
-        raise UsageError(f"'{text}' is out of range or finer than the smallest unit")
+        raise UsageError(f"'{shown(text)}' is out of range or finer than the smallest unit")
     return int(value)
 
 

@@ -8,13 +8,14 @@ import argparse
 import json
 from collections.abc import Iterator
 from importlib.resources.abc import Traversable
-
-import yaml
+from pathlib import Path
 
 from mmaplock_bt import resources
+from mmaplock_bt.errors import UsageError
+from mmaplock_bt.escaping import safe
+from mmaplock_bt.spec import plain_yaml, user_file
 
 SUFFIX = ".yaml"
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where there is one
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -25,7 +26,7 @@ def main(arguments: argparse.Namespace) -> int:
         return 0
     width = max(len(name) for name in found)
     for name, file in found.items():
-        print(f"{name:<{width}}  {_description(name, file)}")
+        print(f"{safe(name):<{width}}  {safe(_description(name, file))}")
     return 0
 
 
@@ -42,16 +43,25 @@ def _files() -> Iterator[tuple[str, Traversable]]:
 
 def _told(found: tuple[str, Traversable]) -> dict[str, str | bool]:
     name, file = found
-    is_shipped = name in resources.shipped_names("profiles", SUFFIX)
-    return {"name": name, "description": _description(name, file), "shipped": is_shipped}
+    return {"name": name, "description": _description(name, file), "shipped": _is_shipped(name)}
 
 
 def _description(name: str, file: Traversable) -> str:
     try:
-        described = yaml.load(file.read_text("utf-8"), _LOADER)["description"]
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        described = plain_yaml.load(_text(name, file), name).data.get("description")
+    except UsageError:
         described = None
     return described if described and isinstance(described, str) else _resolved(name)
+
+
+def _text(name: str, file: Traversable) -> str:
+    if isinstance(file, Path) and not _is_shipped(name):
+        return user_file.read(file, "profile", obeyed=True)
+    return file.read_text("utf-8")
+
+
+def _is_shipped(name: str) -> bool:
+    return name in resources.shipped_names("profiles", SUFFIX)
 
 
 def _resolved(name: str) -> str:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mmaplock_bt.errors import UsageError
-from mmaplock_bt.escaping import plain
+from mmaplock_bt.escaping import plain, shown
 from mmaplock_bt.resources import is_folder
 
 MOUNTS = Path("/proc/mounts")
@@ -39,11 +39,11 @@ def cgroup_id(path: str) -> int:
     """
     root = hierarchy()
     if root is None:
-        raise UsageError(f"--cgroup {path}: no cgroup hierarchy is mounted here")
+        raise UsageError(f"--cgroup {shown(path)}: no cgroup hierarchy is mounted here")
     for candidate in (root / path.lstrip("/"), Path(path)):
-        if is_folder(candidate) and candidate.is_relative_to(root):
+        if is_folder(candidate) and candidate.resolve().is_relative_to(root.resolve()):
             return candidate.stat().st_ino
-    raise UsageError(f"--cgroup {path}: no such cgroup under {root} (see /proc/PID/cgroup)")
+    raise UsageError(f"--cgroup {shown(path)}: no such cgroup under {root} (see /proc/PID/cgroup)")
 
 
 def paths() -> dict[int, str]:

@@ -10,12 +10,13 @@ from jinja2 import Environment, TemplateSyntaxError, nodes
 from mmaplock_bt import resources
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.spec.declaration import SUFFIX, Declaration, Template
-from mmaplock_bt.spec.located_yaml import Document
 from mmaplock_bt.spec.outputs import Events, Output
+from mmaplock_bt.spec.plain_yaml import Document
 from mmaplock_bt.spec.profile import Profile, Side
 from mmaplock_bt.stream.records import BOOK, LINES
 
 BASE = "_mmap_lock"
+PARTS = (BASE, "_every_lock", "_contended", "_records")
 # The values of each block, as the base's header lists them.
 _ALWAYS = ("now", "mm", "tid", "mode")
 VALUES = {
@@ -83,7 +84,7 @@ def template(checked: Template) -> None:
 
 def _declared(declaration: Declaration, document: Document) -> None:
     """Notes where outputs collide with the base template or with each other."""
-    taken = _base_names()
+    taken = read_base()
     maps = {made: name for name, o in declaration.outputs.items() for made in _further(name, o)}
     for name, output in declaration.outputs.items():
         path = ("outputs", name)
@@ -96,11 +97,10 @@ def _declared(declaration: Declaration, document: Document) -> None:
 
 
 @cache
-def _base_names() -> frozenset[str]:
-    """Names that the base template gives to maps and lines."""
-    parts = (BASE, "_every_lock", "_contended", "_records")
+def read_base() -> frozenset[str]:
+    """Returns the names that the base template gives to maps and lines."""
     text = "".join(
-        (resources.shipped("templates") / (n + SUFFIX)).read_text("utf-8") for n in parts
+        (resources.shipped("templates") / (n + SUFFIX)).read_text("utf-8") for n in PARTS
     )
     return frozenset(_MAP.findall(text)) | frozenset(LINES)
 

@@ -1,16 +1,18 @@
 """The names that templates are given: plain data; all bpftrace text stands in the templates."""
 
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 
 from mmaplock_bt.errors import UsageError
+from mmaplock_bt.escaping import shown
 from mmaplock_bt.machine.cgroups import cgroup_id
 from mmaplock_bt.result.buckets import SUB_BUCKET_BITS
 from mmaplock_bt.spec.columns import Column
 from mmaplock_bt.spec.declaration import Template
 from mmaplock_bt.spec.outputs import Counted, Histogram, OpenSpans, Output, Outputs
-from mmaplock_bt.spec.profile import Profile
+from mmaplock_bt.spec.profile import Filter, Profile
 from mmaplock_bt.stream.records import (
     BITS,
     EVERY,
@@ -49,7 +51,7 @@ def given(
     }
     return {
         "params": profile.params,
-        "filter": profile.filter,
+        "filter": _filter(profile.filter),
         "cpus": cpus,
         "facts": facts | {name: _decimal(facts[name]) for name in NUMBERS},
         "quote": quote,
@@ -87,17 +89,29 @@ def quote(text: str) -> str:
     Raises UsageError for what cannot be quoted.
     """
     if not isinstance(text, str):
-        raise UsageError(f"quote() takes one text, not {text!r}")
+        raise UsageError(f"quote() takes one text, not {text!r:.60}")
     if not text.isprintable() or not text.isascii() or '"' in text or "\\" in text:
         raise UsageError(
-            f"{text!r} cannot be quoted in a script: printable ASCII, no quotes, no \\"
+            f"'{shown(text)}' cannot be quoted in a script: printable ASCII, no quotes, no \\"
         )
     return f'"{text}"'
 
 
+def _filter(given: Filter) -> Data:
+    """As plain data: a model has methods, and of those one leads to pickle."""
+    sides = {"owner": given.owner, "actor": given.actor}
+    return {"mode": given.mode} | {
+        name: {
+            **{key: getattr(side, key) for key in ("pid", "pids", "comm", "comms", "cgroup")},
+            "descendants": side.descendants,
+        }
+        for name, side in sides.items()
+    }
+
+
 def _decimal(found: bool | str) -> str:
     """Once more: of what was found out, only a number enters a script."""
-    return str(found) if str(found).isdecimal() else ""
+    return str(found) if re.fullmatch("[0-9]{1,18}", str(found)) else ""
 
 
 def _in_a_format(text: str) -> str:
@@ -166,9 +180,9 @@ def _finder(outputs: Outputs, printed: dict[str, Data]) -> Callable[[str], Data]
 
     def find(name: str) -> Data:
         if name not in outputs:
-            raise UsageError(f'record("{name}"): the template declares no such output')
+            raise UsageError(f'record("{shown(name)}"): the template declares no such output')
         if name not in printed:
-            raise UsageError(f'record("{name}"): this output is made from other ones')
+            raise UsageError(f'record("{shown(name)}"): this output is made from other ones')
         return printed[name]
 
     return find

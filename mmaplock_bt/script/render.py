@@ -1,23 +1,19 @@
 """Renders a profile for a machine: the program that bpftrace runs, and its outputs."""
 
+import codecs
 import hashlib
 import re
 from dataclasses import dataclass, replace
+from importlib import import_module
 
-from jinja2 import (
-    BaseLoader,
-    FunctionLoader,
-    StrictUndefined,
-    TemplateError,
-)
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError, TemplateNotFound
 
-from mmaplock_bt import resources
 from mmaplock_bt.errors import UsageError
+from mmaplock_bt.escaping import shown
 from mmaplock_bt.machine import features
 from mmaplock_bt.machine.inventory import Machine
-from mmaplock_bt.script import check, context, header
-from mmaplock_bt.script.compiled import Compiled
+from mmaplock_bt.script import check, context, header, jail
+from mmaplock_bt.script.sandbox import PlainEnvironment
 from mmaplock_bt.script.tidy import tidy
 from mmaplock_bt.spec.declaration import SUFFIX, Locks, Template
 from mmaplock_bt.spec.outputs import Outputs
@@ -36,6 +32,8 @@ NO_FACTS: dict[str, bool | str] = {
 }
 RAW_PROBE = "rawtracepoint:"
 # What bpftrace counts as probes: fewer attached ones are loss.
+# Bounded: in a text of brackets that never close each would be looked for to the end.
+_COUNTED = re.compile(r"@(\w{1,64})(?:\[[^\]]{0,999}\])? = ")
 _PROBES = ("tracepoint:", RAW_PROBE, "profile:", "BEGIN", "END")
 
 
@@ -61,7 +59,7 @@ class Script:
         spans = {"waiting": "open_waits"}
         if self.locks == "all":  # else only holds of those that had waited are known
             spans["holding"] = "open_holds"
-        maps = set(re.findall(r"@(\w+)(?:\[[^\]]*\])? = ", self.text))
+        maps = set(_COUNTED.findall(self.text))
         counted = [name.removeprefix(BOOK) for name in maps if name.startswith(BOOK)]
         return sorted([*counted, *(name for map_, name in spans.items() if map_ in maps)])
 
@@ -81,14 +79,12 @@ def render(
     for a template that is wrong or does not render.
     """
     facts = NO_FACTS | machine.facts | {"user_registers": machine.arch == "x86_64"}
-    check.template(profile.template)
     check.filters(profile)
     check.following(profile)
     profile = replace(profile, locks=followed(profile, facts))
     given = context.given(profile, machine.cpus, facts, tree=tree, by_hand=by_hand)
-    rendered = _rendered(profile.template, given)
     head = header.head(profile, machine, by_hand=by_hand)
-    text = head + header.config(profile, facts) + tidy(rendered)
+    text = head + header.config(profile, facts) + _body(profile.template, given)
     probes = sum(line.startswith(_PROBES) for line in text.splitlines())
     outputs = profile.template.declaration.outputs
     locks = profile.locks or "all"
@@ -110,27 +106,56 @@ def followed(profile: Profile, facts: dict[str, bool | str]) -> Locks:
     return "contended" if wanted == "contended" and all(needed) and sees_both else "all"
 
 
-def _rendered(template: Template, given: dict[str, object]) -> str:
-    # A user's template is code from outside: it may not leave the sandbox. A name that it misspells
-    # is an error, not an empty text.
-    environment = ImmutableSandboxedEnvironment(
-        loader=_loader(template), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        bytecode_cache=Compiled(),
-    )  # fmt: skip
+def _body(template: Template, given: dict[str, object]) -> str:
+    """A user's template is code from outside: it is parsed, rendered and tidied in the jail."""
+    environment = PlainEnvironment(template)
+    if template.is_shipped:
+        return _rendered(template, environment, given)
+    _read_ahead(environment)
+    named = f"the template {_name(template)}"
+    return jail.confined(lambda: _rendered(template, environment, given), named)
+
+
+def _read_ahead(environment: PlainEnvironment) -> None:
+    """All that rendering reads: the jail opens no file."""
+    check.read_base()
+    for part in check.PARTS:
+        environment.get_template(part + SUFFIX)
+    environment.bytecode_cache = None
+    codecs.lookup("unicode-escape")  # of texts in a template
+    import_module("jinja2.debug")  # of errors
+
+
+def _rendered(template: Template, environment: PlainEnvironment, given: dict[str, object]) -> str:
+    check.template(template)
     try:
-        return environment.get_template(template.name + SUFFIX).render(given)
-    except TemplateError as error:
-        line = getattr(error, "lineno", None)
-        where = f"{template.name}{SUFFIX}{f':{line}' if line else ''}"
-        raise UsageError(f"the template {where} does not render: {error.message}") from error
+        return tidy(environment.get_template(environment.own).render(given))
+    except (UsageError, MemoryError, RecursionError):
+        raise
+    except Exception as error:  # of Jinja, or of what the template computes
+        said = _sentence(error)
+        where = f"{_name(template)}{_line(error, environment.own)}"
+        raise UsageError(f"the template {where} does not render: {shown(said, 200)}") from error
 
 
-def _loader(template: Template) -> BaseLoader:
-    def source(name: str) -> str | None:
-        if name == template.name + SUFFIX:
-            return template.source
-        # No path: {% include %} reads nothing outside the shipped folder.
-        entry = resources.shipped("templates") / name
-        return entry.read_text("utf-8") if "/" not in name and entry.is_file() else None
+def _name(template: Template) -> str:
+    return shown(f"{template.name}{SUFFIX}")
 
-    return FunctionLoader(source)
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, TemplateNotFound):
+        parts = ", ".join(part + SUFFIX for part in check.PARTS)
+        return f"no template '{shown(error.name)}' is given to it, only {parts}"
+    known = isinstance(error, TemplateError)
+    return str(error.message) if known else f"{type(error).__name__}: {error}"
+
+
+def _line(error: BaseException, own: str) -> str:
+    """The last line of the template on the way to an error, as ':LINE'."""
+    found = getattr(error, "lineno", None)
+    step = error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code.co_filename == own:
+            found = step.tb_lineno
+        step = step.tb_next
+    return f":{found}" if found else ""

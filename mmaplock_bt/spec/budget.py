@@ -6,10 +6,10 @@ from typing import Any
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
-from mmaplock_bt.spec import gates, located_yaml
+from mmaplock_bt.spec import gates, located_yaml, plain_yaml, user_file
 from mmaplock_bt.spec.gates import Gate, GateFault, Level, Source
-from mmaplock_bt.spec.located_yaml import Document
 from mmaplock_bt.spec.outputs import Outputs, Strict
+from mmaplock_bt.spec.plain_yaml import Document
 
 
 class GateItem(Strict):
@@ -53,7 +53,7 @@ def load(path: str, outputs: Outputs) -> tuple[Gate, ...]:
 
     Raises UsageError that lists every fault as file:line:column.
     """
-    source = located_yaml.load(located_yaml.read(Path(path), "budget"), path)
+    source = plain_yaml.load(user_file.read(Path(path), "budget"), path)
     file = located_yaml.check(source, BudgetFile)
     found = gates_of(file.gates, source, outputs) if file else ()
     source.raise_faults()
@@ -75,7 +75,7 @@ def gates_of(items: list[GateItem], source: Document, outputs: Outputs) -> tuple
     for index, item in enumerate(items):
         level: Level = "error" if item.warn is None else "warn"
         text = (item.error if item.warn is None else item.warn) or ""
-        path: located_yaml.Path = ("gates", index)
+        path: plain_yaml.Path = ("gates", index)
         place = Source(source.name, *source.place(path))
         if (*path, level) in source.marks:
             path = (*path, level)

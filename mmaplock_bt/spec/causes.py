@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 import yaml
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from mmaplock_bt.spec.outputs import Strict
 
@@ -43,6 +43,8 @@ class Cause(Strict):
     `advice` are the names that madvise(2) has for it.
     """
 
+    model_config = ConfigDict(strict=False)  # the file has lists
+
     name: str
     plain: str = Field(min_length=1)
     means: str = Field(min_length=1)
@@ -55,6 +57,8 @@ class Cause(Strict):
 
 class Term(Strict):
     """A word that reports use; `also` are other names of the same."""
+
+    model_config = ConfigDict(strict=False)  # the file has lists
 
     name: str
     means: str = Field(min_length=1)

@@ -6,18 +6,18 @@ declaration and the probes, and Jinja reads it unchanged.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainValidator, WithJsonSchema
 
 from mmaplock_bt import resources
 from mmaplock_bt.errors import UsageError
-from mmaplock_bt.spec import gates, located_yaml
+from mmaplock_bt.escaping import shown
+from mmaplock_bt.spec import gates, located_yaml, plain_yaml, user_file
 from mmaplock_bt.spec.columns import LEARNT
 from mmaplock_bt.spec.findings import MADE, CalmRule, FindingRule
-from mmaplock_bt.spec.located_yaml import Document
 from mmaplock_bt.spec.outputs import (
     Advice,
     Group,
@@ -28,13 +28,23 @@ from mmaplock_bt.spec.outputs import (
     Strict,
     Table,
 )
-from mmaplock_bt.units import parse_duration, parse_size
+from mmaplock_bt.spec.plain_yaml import Document
+from mmaplock_bt.units import parse_duration, parse_size, parse_whole
 
 SUFFIX = ".bt.j2"
 _DECLARATION = re.compile(r"\A(\s*\{#-?)(.*?)-?#\}", re.DOTALL)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
-ParamValue = int | str
+
+def _value(given: Any) -> int | str:
+    """True is an integer to Python."""
+    if isinstance(given, bool) or not isinstance(given, int | str):
+        raise ValueError("a parameter is a number, or a text like 5ms")
+    return given
+
+
+_SHAPE: Any = {"anyOf": [{"type": "integer"}, {"type": "string"}]}
+ParamValue = Annotated[int | str, PlainValidator(_value), WithJsonSchema(_SHAPE)]
 Side = Literal["owner", "actor", "mode"]
 Locks = Literal["all", "contended"]
 
@@ -54,7 +64,7 @@ class Param(Strict):
         low = 0 if self.min is None else self._number(self.min)
         if number < low or (self.max is not None and number > self._number(self.max)):
             top = "" if self.max is None else f" and at most {self.max}"
-            raise UsageError(f"{value} is out of range: at least {self.min or 0}{top}")
+            raise UsageError(f"{shown(value)} is out of range: at least {self.min or 0}{top}")
         return number
 
     def _number(self, value: ParamValue) -> int:
@@ -62,9 +72,7 @@ class Param(Strict):
             return parse_duration(str(value))
         if self.type == "size":
             return parse_size(str(value))
-        if not re.fullmatch(r"-?\d{1,18}", str(value)):
-            raise UsageError(f"'{value}' is not a whole number")
-        return int(value)
+        return parse_whole(str(value))
 
 
 class Declaration(Strict):
@@ -90,7 +98,8 @@ class Declaration(Strict):
 class Template:
     """A template as read: the name that profiles use, its Jinja source, its path.
 
-    `document` tells where in the file each part of the declaration stands.
+    `document` tells where in the file each part of the declaration stands. One that `is_shipped` is
+    ours; any other is code from outside.
     """
 
     name: str
@@ -98,6 +107,7 @@ class Template:
     declaration: Declaration
     file: str = ""
     document: Document | None = None
+    is_shipped: bool = False
 
 
 def load(name: str, beside: Path | None = None) -> Template:
@@ -107,18 +117,20 @@ def load(name: str, beside: Path | None = None) -> Template:
     """
     if "/" in name or name.endswith(SUFFIX):
         path = (beside or Path()) / name
-        text = located_yaml.read(path, "template")
+        text = user_file.read(path, "template", obeyed=True)
         return parse(text, path.name.removesuffix(SUFFIX), str(path))
     names = resources.shipped_names("templates", SUFFIX)
     if name not in names:
-        raise UsageError(f"unknown template '{name}', shipped: {', '.join(names)}; or give ./FILE")
+        known = ", ".join(names)
+        raise UsageError(f"unknown template '{shown(name)}', shipped: {known}; or give ./FILE")
     return shipped(name)
 
 
 def shipped(name: str) -> Template:
     """Reads a shipped template by name, also those with '_' that no profile can use."""
     entry = resources.shipped("templates") / (name + SUFFIX)
-    return parse(entry.read_text(encoding="utf-8"), name, f"templates/{name}{SUFFIX}")
+    found = parse(entry.read_text(encoding="utf-8"), name, f"templates/{name}{SUFFIX}")
+    return replace(found, is_shipped=True)
 
 
 def parse(source: str, name: str, path: str) -> Template:
@@ -131,7 +143,7 @@ def parse(source: str, name: str, path: str) -> Template:
         raise UsageError(
             f"{path}:1:1: no declaration: start with {{# question: ... outputs: ... #}}"
         )
-    declared = located_yaml.load(match[2], path, 1 + match[1].count("\n"))
+    declared = plain_yaml.load(match[2], path, 1 + match[1].count("\n"))
     declaration = located_yaml.check(declared, Declaration)
     if declaration is not None:
         _check(declaration, declared)

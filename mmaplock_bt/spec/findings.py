@@ -22,7 +22,7 @@ from mmaplock_bt.spec.outputs import Strict
 HARMS = ("waited", "open", "calm", "held")
 Harm = Literal["waited", "open", "calm", "held"]
 MADE = ("victim", "culprit", "cause", "total", "longest", "often", "share")
-_PERCENT = re.compile(r"(\d{1,3}(?:\.\d)?)\s*%")
+_PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9])?)\s*%")
 
 
 class Party(Strict):

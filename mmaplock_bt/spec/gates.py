@@ -233,7 +233,7 @@ def _check_keys(output: str, pairs: list[tuple[str, str, int]], declared: Output
         _one_of(key, tuple(columns), f"key of {output}", at)
         if columns[key].labels:
             _one_of(value, columns[key].labels, key, at)
-        if columns[key].type == "int" and not value.isdecimal():
+        if columns[key].type == "int" and not re.fullmatch("[0-9]{1,18}", value):
             raise GateFault(f"{key} is a whole number, not '{value}'", at)
 
 
@@ -249,7 +249,7 @@ def _limit(text: str, at: int, found: Metric) -> int:
         except UsageError as error:
             raise GateFault(str(error), at) from error
     number = text.removesuffix("/s") if found.field == "rate" else text
-    if not re.fullmatch(r"\d{1,18}", number):
+    if not re.fullmatch(r"[0-9]{1,18}", number):
         note = f"; {', '.join(NS)} are for times" if re.search("[a-z]", text) else ""
         sentence = f"the limit of {found.field} is a whole number, not '{text}'{note}"
         raise GateFault(sentence, at)

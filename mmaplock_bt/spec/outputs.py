@@ -28,7 +28,7 @@ KEY_TYPES = ("int", "hex", "enum", "cgroup")
 class Strict(BaseModel):
     """Data from a file: unknown keys are faults, nothing changes afterwards."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 class CustomColumn(Strict):

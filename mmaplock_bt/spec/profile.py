@@ -10,12 +10,13 @@ from pydantic import Field, PlainValidator, WithJsonSchema, field_validator, mod
 
 from mmaplock_bt import resources
 from mmaplock_bt.errors import UsageError
-from mmaplock_bt.spec import budget, declaration, gates, located_yaml
+from mmaplock_bt.escaping import SHOWN, shown
+from mmaplock_bt.spec import budget, declaration, gates, located_yaml, plain_yaml, user_file
 from mmaplock_bt.spec.budget import GateItem
-from mmaplock_bt.spec.declaration import Locks, Template
+from mmaplock_bt.spec.declaration import Locks, ParamValue, Template
 from mmaplock_bt.spec.gates import Gate
-from mmaplock_bt.spec.located_yaml import Faults, read
 from mmaplock_bt.spec.outputs import Strict, with_keys
+from mmaplock_bt.spec.plain_yaml import Document, Faults
 from mmaplock_bt.units import parse_duration, parse_sample, parse_share
 
 SUFFIX = ".yaml"
@@ -133,7 +134,7 @@ class ProfileFile(Strict):
     description: str = Field("", description="one line for `list`")
     duration: str | None = Field(None, description="length of the window, like 10s")
     filter: Filter = Field(Filter(), description="what is traced")
-    params: dict[str, int | str] = Field({}, description="the template's parameters")
+    params: dict[str, ParamValue] = Field({}, description="the template's parameters")
     gates: list[GateItem] = Field([], description="conditions on the result")
     map_keys: int | None = Field(None, description="room in every map of the script")
     locks: Locks | None = Field(
@@ -203,28 +204,30 @@ def with_params(profile: Profile, settings: list[str]) -> Profile:
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
-            raise UsageError(f"--set {setting}: expected NAME=VALUE")
+            raise UsageError(f"--set {shown(setting)}: expected NAME=VALUE")
         if key in params:
-            raise UsageError(f"--set {setting}: {key} is set twice")
+            raise UsageError(f"--set {shown(setting)}: {key} is set twice")
         try:
             params[key] = _param(profile.template, key, value)
         except UsageError as error:
-            raise UsageError(f"--set {setting}: {error}") from error
+            raise UsageError(f"--set {shown(setting)}: {error}") from error
     return replace(profile, params=profile.params | params)
 
 
 def _find(name: str) -> tuple[str, str, Path | None]:
     """(name, text, folder) of a profile; the folder is None for a shipped one."""
     if "/" in name or name.endswith((SUFFIX, ".yml")):
-        return name, read(Path(name), "profile"), Path(name).parent
+        return name, user_file.read(Path(name), "profile", obeyed=True), Path(name).parent
     if name in resources.shipped_names("profiles", SUFFIX):
         return name, (resources.shipped("profiles") / (name + SUFFIX)).read_text("utf-8"), None
     folder = resources.user_profiles()
     if folder and resources.is_file(mine := folder / (name + SUFFIX)):
-        return str(mine), read(mine, "profile"), folder
-    close = difflib.get_close_matches(name, names(), n=1)
-    hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names())}"
-    raise UsageError(f"unknown profile '{name}': {hint} (a file needs a path, ./{name}.yaml)")
+        return str(mine), user_file.read(mine, "profile", obeyed=True), folder
+    known = [shown(one) for one in names()]
+    close = difflib.get_close_matches(name[:SHOWN], known, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
+    wanted = shown(name)
+    raise UsageError(f"unknown profile '{wanted}': {hint} (a file needs a path, ./{wanted}.yaml)")
 
 
 def _user_names() -> list[str]:
@@ -233,7 +236,7 @@ def _user_names() -> list[str]:
 
 
 def _resolve(name: str, text: str, folder: Path | None, seen: tuple[str, ...]) -> Profile:
-    source = located_yaml.load(text, name if folder else f"profiles/{name}{SUFFIX}")
+    source = plain_yaml.load(text, name if folder else f"profiles/{name}{SUFFIX}")
     file = located_yaml.check(source, ProfileFile)
     if file is None:
         source.raise_faults()
@@ -262,7 +265,7 @@ def _resolve(name: str, text: str, folder: Path | None, seen: tuple[str, ...]) -
 
 def _base(
     file: ProfileFile,
-    source: located_yaml.Document,
+    source: Document,
     name: str,
     folder: Path | None,
     seen: tuple[str, ...],
@@ -279,7 +282,7 @@ def _base(
         extends = str(file.extends)
         path = str((folder or Path()) / extends) if "/" in extends else extends
         if path in seen or len(seen) > 8:
-            raise UsageError(f"'{path}' extends itself")
+            raise UsageError(f"'{shown(path)}' extends itself")
         return _resolve(*_find(path), seen=(*seen, path))
     except Faults as faults:
         source.others += faults.sentences
@@ -288,7 +291,7 @@ def _base(
     return None
 
 
-def _check_without_base(file: ProfileFile, source: located_yaml.Document) -> None:
+def _check_without_base(file: ProfileFile, source: Document) -> None:
     """Notes the faults that can be told where `extends` or `template` is wrong."""
     _duration(file, source)
     _sample(file, source)
@@ -296,20 +299,20 @@ def _check_without_base(file: ProfileFile, source: located_yaml.Document) -> Non
     budget.check_syntax(file.gates, source)
 
 
-def _duration(file: ProfileFile, source: located_yaml.Document) -> int | None:
+def _duration(file: ProfileFile, source: Document) -> int | None:
     return _parsed("duration", file.duration, parse_duration, source)
 
 
-def _sample(file: ProfileFile, source: located_yaml.Document) -> int | None:
+def _sample(file: ProfileFile, source: Document) -> int | None:
     return _parsed("sample", file.sample, parse_sample, source)
 
 
-def _max_overhead(file: ProfileFile, source: located_yaml.Document) -> int | None:
+def _max_overhead(file: ProfileFile, source: Document) -> int | None:
     return _parsed("max_overhead", file.max_overhead, parse_share, source)
 
 
 def _parsed(
-    key: str, text: str | None, parse: Callable[[str], int], source: located_yaml.Document
+    key: str, text: str | None, parse: Callable[[str], int], source: Document
 ) -> int | None:
     """A key's value; None, and a fault noted, where it cannot be read."""
     try:
@@ -319,7 +322,7 @@ def _parsed(
         return None
 
 
-def _params(file: ProfileFile, source: located_yaml.Document, used: Template) -> dict[str, int]:
+def _params(file: ProfileFile, source: Document, used: Template) -> dict[str, int]:
     params: dict[str, int] = {}
     for key, value in file.params.items():
         try:
@@ -332,7 +335,8 @@ def _params(file: ProfileFile, source: located_yaml.Document, used: Template) ->
 def _param(used: Template, key: str, value: int | str) -> int:
     declared = used.declaration.params
     if key not in declared:
-        raise UsageError(f"unknown parameter '{key}', allowed: {', '.join(declared) or 'none'}")
+        allowed = ", ".join(declared) or "none"
+        raise UsageError(f"unknown parameter '{shown(key)}', allowed: {allowed}")
     return declared[key].parse(value)
 
 
@@ -346,7 +350,7 @@ def with_gates(profile: Profile, more: tuple[Gate, ...] = ()) -> Profile:
         mode = dict(gate.metric.where).get("mode", profile.filter.mode)
         if profile.filter.mode not in (None, mode):
             raise UsageError(
-                f"the gate '{gate.text}' looks at mode {mode}, but the filter keeps "
+                f"the gate '{shown(gate.text)}' looks at mode {mode}, but the filter keeps "
                 f"{profile.filter.mode} only: it would never see a sample"
             )
     return replace(profile, gates=wanted, template=_with_keys(profile.template, wanted))

@@ -12,7 +12,7 @@ from mmaplock_bt.spec.outputs import Outputs
 from mmaplock_bt.units import parse_duration
 
 Value = TypeVar("Value")
-_ITEM = re.compile(r"\s*([+-]?)\s*(\d+(?:\.\d+)?)\s*(%|[a-zµ]*)\s*")
+_ITEM = re.compile(r"([+-]?)\s*([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(%|[a-zµ]*)")
 _WANTED = "expected +10%, +100us, or both: '+10% and +100us'; a minus where less is worse"
 
 
@@ -48,7 +48,7 @@ class Condition:
 
 def parse_condition(text: str, outputs: Outputs) -> Condition:
     """Reads `METRIC:TOLERANCE`. Raises GateFault with the fault's place."""
-    match = re.fullmatch(r"(.*):(\s*[+-]?\s*\d.*)", text)
+    match = re.fullmatch(r"(.*):(\s*[+-]?\s*[0-9].*)", text)
     if match is None:
         raise GateFault("expected METRIC:TOLERANCE, like hold.p99:+10%", len(text))
     metric = gates.metric(match[1], outputs)
@@ -67,7 +67,7 @@ def parse(text: str, unit: str | None = None) -> Tolerance:
     """
     relative, floor, signs = None, None, set()
     for part in re.split(r",|\band\b", text):
-        match = _ITEM.fullmatch(part)
+        match = _ITEM.fullmatch(part.strip())
         if match is None:
             raise UsageError(f"'{text.strip()}' is not a tolerance: {_WANTED}")
         signs.add(-1 if match[1] == "-" else 1)

@@ -8,7 +8,7 @@ from mmaplock_bt import resources
 from mmaplock_bt.cli import main
 from mmaplock_bt.script import check
 from mmaplock_bt.spec import declaration
-from mmaplock_bt.spec.located_yaml import Faults
+from mmaplock_bt.spec.plain_yaml import Faults
 
 GOOD = """\
 {#
