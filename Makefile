@@ -15,7 +15,7 @@ SUITES ?= bullseye bookworm trixie sid
 KERNELS ?= bullseye bookworm trixie sid
 
 .PHONY: alarms bench bench-check bench-tools captures clean demo docs kernels-tools lint matrix-tools \
-  startup system test test-kernels test-matrix throughput unit
+  readers-tools startup system test test-kernels test-matrix test-readers throughput unit
 
 demo: system $(VENV)/.installed
 	$(AS_ROOT) $(BIN)/mmaplock-bt run -- $(BIN)/python -m mmaplock_bt.workload smaps 7 1024
@@ -87,6 +87,17 @@ alarms: system $(VENV)/.dev
 # How fast `report` reads a raw stream again, and in how much memory.
 throughput: $(VENV)/.dev
 	$(AS_OWNER) $(BIN)/python tools/throughput.py
+
+# The exports, read by the programs that they are for.
+test-readers: $(VENV)/.dev readers-tools
+	$(AS_OWNER) $(BIN)/python -m pytest -p no:cacheprovider tests/readers
+
+readers-tools: $(VENV)/.dev
+	@(for tool in node npm; do command -v $$tool >/dev/null || exit 1; done; \
+	  command -v go >/dev/null || ls /usr/lib/go-*/bin/go >/dev/null 2>&1) || \
+	  { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends \
+	    golang-go $$(command -v node >/dev/null || echo nodejs) $$(command -v npm >/dev/null || echo npm); }
+	$(AS_OWNER) $(BIN)/python tools/readers.py
 
 lint: $(VENV)/.dev
 	$(AS_OWNER) $(BIN)/ruff check .

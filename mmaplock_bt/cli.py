@@ -29,6 +29,7 @@ JUDGES = ("median", "worst", "every")
 FORMATS = (
     *("table", "json", "gates", "junit", "github", "markdown"),
     *("openmetrics", "bencher", "smaller", "gobench"),
+    *("folded", "folded-victim", "speedscope", "pprof", "perfetto"),
 )
 # Each may be repeated: any of those given is meant.
 FILTERS = (

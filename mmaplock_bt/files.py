@@ -43,18 +43,18 @@ def is_taken(place: Path) -> bool:
     return os.path.lexists(place) and not _is_special(place)
 
 
-def write(path: str, text: str, *, force: bool) -> None:
-    """Writes a text file, whole or not at all. Raises OSError.
+def write(path: str, text: str | bytes, *, force: bool) -> None:
+    """Writes a file, whole or not at all. Raises OSError.
 
     Where the file has appeared since check(), it is left as it is: the text goes beside it, and
     UsageError says where.
     """
     place = Path(path)
     if _is_special(place):
-        with place.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
+        with place.open("wb") as file:
+            file.write(encoded(text))
         return
-    made = _made(place, text)
+    made = _made(place, encoded(text))
     try:
         _name(made, place, force=force)
     except FileExistsError as error:
@@ -78,12 +78,17 @@ def opened(path: str, *, force: bool, buffering: int = -1, errors: str | None = 
     return open(path, mode, buffering, encoding="utf-8", errors=errors, opener=opener)
 
 
-def _made(place: Path, text: str) -> Path:
-    """The text in a file of its own beside the place."""
+def encoded(text: str | bytes) -> bytes:
+    """Returns the bytes of a file; what UTF-8 cannot write becomes an escape."""
+    return text.encode("utf-8", "backslashreplace") if isinstance(text, str) else text
+
+
+def _made(place: Path, data: bytes) -> Path:
+    """The bytes in a file of its own beside the place."""
     made = place.with_name(f".{place.name[:200]}.{os.urandom(8).hex()}")
     try:
-        with made.open("x", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
+        with made.open("xb") as file:
+            file.write(data)
     except OSError:
         made.unlink(missing_ok=True)
         raise

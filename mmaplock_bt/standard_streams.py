@@ -81,9 +81,13 @@ def draw(text: str) -> None:
     sys.stderr.flush()
 
 
-def show(text: str) -> None:
+def show(text: str | bytes) -> None:
     """Writes on standard output a text that is harmless, or meant as it is."""
-    _exactly(sys.stdout, text)
+    if isinstance(text, str):
+        _exactly(sys.stdout, text)
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text)
 
 
 def failure() -> str | None:

@@ -63,7 +63,7 @@ def _conditions(arguments: argparse.Namespace, outputs: Outputs) -> list[Conditi
     return found
 
 
-def _rendered(found: Comparison, name: str, color: bool) -> str:
+def _rendered(found: Comparison, name: str, color: bool) -> str | bytes:
     """Some formats show the comparison itself, the others its verdicts."""
     own = changes.FORMATS.get(name)
     return own(found, color) if own else renderers.rendered(found.series, name, color=color)

@@ -34,7 +34,8 @@ class Outputs:
 def wanted(arguments: argparse.Namespace, *, folders_allowed: int = 0) -> Outputs:
     """Reads -o and --format, before anything is traced.
 
-    Raises UsageError for what cannot be written, or for more folders than are allowed.
+    Raises UsageError for what cannot be written, for a library that is missing, or for more folders
+    than are allowed.
     """
     found = [renderers.for_file(written) for written in arguments.output]
     folders = [Path(path) for name, path in found if name == renderers.FOLDER]
@@ -42,6 +43,7 @@ def wanted(arguments: argparse.Namespace, *, folders_allowed: int = 0) -> Output
         allowed = "one folder is enough" if folders_allowed else f"{arguments.verb} makes no runs"
         raise UsageError(f"-o {folders[-1]}/ would keep each run's result: {allowed}")
     files = [(name, path) for name, path in found if name != renderers.FOLDER]
+    renderers.check_libraries({*(name for name, _ in files), arguments.format})
     new = [path for _, path in files if path != STDOUT and not _is_summary(path)]
     raw = getattr(arguments, "save_raw", None)
     places.check([*new, *([raw] if raw else [])], force=arguments.force)
@@ -55,7 +57,7 @@ def wanted(arguments: argparse.Namespace, *, folders_allowed: int = 0) -> Output
     )
 
 
-def deliver(outputs: Outputs, rendered: Callable[[str, bool, int | None], str]) -> None:
+def deliver(outputs: Outputs, rendered: Callable[[str, bool, int | None], str | bytes]) -> None:
     """Writes `rendered(format, color, width)` to every file and to stdout.
 
     The width is None where no terminal has one: in a file and in a pipe.
@@ -64,7 +66,7 @@ def deliver(outputs: Outputs, rendered: Callable[[str, bool, int | None], str]) 
     """
     failed = []
 
-    def text(name: str, color: bool, width: int | None) -> str:
+    def text(name: str, color: bool, width: int | None) -> str | bytes:
         return renderers.harmless(rendered(name, color, width), name, color=color)
 
     for name, path in outputs.files:
@@ -74,7 +76,7 @@ def deliver(outputs: Outputs, rendered: Callable[[str, bool, int | None], str]) 
             failed.append(str(error))
     if outputs.shown != "none":
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        standard_streams.show(text(outputs.shown, outputs.color, width))
+        _show(text(outputs.shown, outputs.color, width))
     if lacking := standard_streams.failure():
         failed.append(f"cannot write standard output: {lacking}")
     if failed:
@@ -84,18 +86,24 @@ def deliver(outputs: Outputs, rendered: Callable[[str, bool, int | None], str]) 
 def deliver_series(outputs: Outputs, series: Series) -> None:
     """Writes a series to every file and to stdout, as deliver()."""
 
-    def text(name: str, color: bool, width: int | None) -> str:
+    def text(name: str, color: bool, width: int | None) -> str | bytes:
         return renderers.rendered(series, name, color=color, detail=outputs.detail, width=width)
 
     deliver(outputs, text)
 
 
-def _write(path: str, text: str, *, force: bool) -> None:
+def _show(text: str | bytes) -> None:
+    if isinstance(text, bytes) and sys.stdout.isatty():
+        raise UsageError("this format is no text: write it to a file (-o), or into a pipe")
+    standard_streams.show(text)
+
+
+def _write(path: str, text: str | bytes, *, force: bool) -> None:
     if path == STDOUT:
-        standard_streams.show(text)
+        _show(text)
         return
     try:
-        if _is_summary(path):
+        if _is_summary(path) and isinstance(text, str):
             _append(Path(path), text)
         else:
             places.write(path, text, force=force)

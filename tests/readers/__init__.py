@@ -1,0 +1,1 @@
+"""Exports read by the programs that they are for: make test-readers."""
