@@ -146,8 +146,9 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, TemplateNotFound):
         parts = ", ".join(part + SUFFIX for part in check.PARTS)
         return f"no template '{shown(error.name)}' is given to it, only {parts}"
-    known = isinstance(error, TemplateError)
-    return str(error.message) if known else f"{type(error).__name__}: {error}"
+    if isinstance(error, TemplateError):
+        return str(error.message)
+    return f"{type(error).__name__}: {error}"
 
 
 def _line(error: BaseException, own: str) -> str:
