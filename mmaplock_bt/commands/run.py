@@ -20,11 +20,13 @@ from mmaplock_bt.errors import COMMAND_FAILED, BpftraceError, Interrupted, Usage
 from mmaplock_bt.judging import series, verdicts
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.machine import inventory
+from mmaplock_bt.machine.inventory import Machine
 from mmaplock_bt.result.model import Result
 from mmaplock_bt.result.saved import to_json
 from mmaplock_bt.spec import located_yaml, profile
 from mmaplock_bt.spec.profile import Filter, Profile, Side
-from mmaplock_bt.tracing.ending import Options, Stop
+from mmaplock_bt.tracing import ending
+from mmaplock_bt.tracing.ending import Options
 from mmaplock_bt.units import parse_duration, parse_sample, parse_share
 
 DEFAULT = "overview"
@@ -48,10 +50,12 @@ def main(arguments: argparse.Namespace) -> int:
     check_command(arguments.command)
     _check_repeat(arguments, chosen, outputs)
     folder = _folder(arguments, outputs)
-    runs = _runs(arguments, chosen, folder)
-    with fault.delivering(lambda: {} if folder else {"result.json": to_json(runs.made[-1])}):
-        made = series.judged(runs.made, chosen.gates, arguments.judge, arguments.repeat)
-        output.deliver_series(outputs, made)
+    machine = inventory.probe(arguments.bpftrace)
+    with ending.on_signals():  # one that comes while a result is written waits until it is
+        runs = _runs(arguments, chosen, machine, folder)
+        with fault.delivering(lambda: {} if folder else {"result.json": to_json(runs.made[-1])}):
+            made = series.judged(runs.made, chosen.gates, arguments.judge, arguments.repeat)
+            output.deliver_series(outputs, made)
     code = ended(made) or (Interrupted.exit_code if runs.are_cut_short else 0)
     if runs.unwritten and code == 0:
         raise UsageError(runs.unwritten)
@@ -67,21 +71,20 @@ class Runs:
     unwritten: str  # why a raw stream is not whole, or ''
 
 
-def _runs(arguments: argparse.Namespace, chosen: Profile, folder: Path | None) -> Runs:
+def _runs(
+    arguments: argparse.Namespace, chosen: Profile, machine: Machine, folder: Path | None
+) -> Runs:
     """One window after another; what ends one early ends them all. Each is saved as it is made."""
-    machine = inventory.probe(arguments.bpftrace)
     made: list[Result] = []
     traced = None
-    between = Stop()  # a signal that comes while a run is saved waits until it is
     try:
         while len(made) < arguments.repeat:
             traced = trace(chosen, machine, options(arguments))
             if made and traced.result.window.ended_by == "interrupt":
                 break  # shorter than its like: it would be no run of the series
             judged = series.with_verdicts(traced.result, chosen.gates)
-            with between.on_signals():
-                made.append(_saved(arguments, judged, folder, len(made) + 1))
-            if traced.interrupted or between.interrupts or traced.result.window.failure:
+            made.append(_saved(arguments, judged, folder, len(made) + 1))
+            if traced.interrupted or ending.noted() or traced.result.window.failure:
                 break
     except (Interrupted, KeyboardInterrupt):
         if not made:

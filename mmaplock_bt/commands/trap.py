@@ -5,6 +5,7 @@ bounds it; the number of captures and their bytes on disk bound the trap.
 """
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -41,6 +42,12 @@ SELECTION = (
     *("locks", "sample", "max_overhead"),
 )
 _LIMIT = re.compile(r"\s*(hold|wait)\s*>=?\s*(\S.*?)\s*")
+# SIGTERM: it delivers what it has.
+_CAPTURE = (
+    "import signal; from mmaplock_bt.tracing import process; "
+    "process.end_with_parent({}, signal.SIGTERM); "
+    "from mmaplock_bt.cli import run_main; run_main()"
+)
 _ENDED = {"holds": ("hold", "hold_ns"), "waits": ("wait", "wait_ns")}  # of templates/_trap.bt.j2
 _KEPT = (
     bpftrace_json.Attached, records.Opened, records.Named, records.Whose, records.Thread,
@@ -265,8 +272,12 @@ def _limits(arguments: argparse.Namespace) -> Limits:
 
 
 def _command(arguments: argparse.Namespace, folder: Path) -> list[str]:
-    """The run of a capture, selected as this one. -P: no module from the current folder."""
-    words = [sys.executable, "-P", "-m", "mmaplock_bt", "run", arguments.profile, "-q"]
+    """The run of a capture, selected as this one; it ends with this process.
+
+    -P: no module from the current folder.
+    """
+    words = [sys.executable, "-P", "-c", _CAPTURE.format(os.getpid())]
+    words += ["run", arguments.profile, "-q"]
     words += ["-d", arguments.capture, "-o", str(folder / "result.json")]
     words += ["-o", str(folder / "report.txt"), "--format", "none"]
     for name in SELECTION:

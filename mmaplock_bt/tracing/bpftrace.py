@@ -19,7 +19,7 @@ from mmaplock_bt.machine import pid_namespace
 from mmaplock_bt.machine.features import NOISE
 from mmaplock_bt.machine.inventory import Machine
 from mmaplock_bt.script.render import Script
-from mmaplock_bt.tracing import perf_events
+from mmaplock_bt.tracing import perf_events, terminal
 from mmaplock_bt.tracing.drain import Drain
 from mmaplock_bt.tracing.head_start import HeadStart
 from mmaplock_bt.tracing.launch import Launch, Order
@@ -38,6 +38,12 @@ FLOOD_BYTES = 4 << 20  # before the window opens no script prints so much
 BUFFER_BYTES = 16 << 20  # in all
 _SGR = re.compile(r"\x1b\[[0-9;]*m")
 _SCRIPT = re.compile(r"/proc/self/fd/\d+(?=:\d)")  # as bpftrace names where a fault is
+_CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}
+_KILLED = (
+    "not for the script's sake: somebody sent it a signal, or the kernel was short of memory "
+    "(dmesg); run it again"
+)
+_MISSED = "what it could not take meanwhile is counted as lost"
 _COMM = Path("/proc/self/comm")
 
 
@@ -80,8 +86,14 @@ class Tracer:
 
     @property
     def alive(self) -> bool:
-        """Whether bpftrace runs."""
-        return self._launch is not None and self._launch.process.alive
+        """Whether bpftrace runs; one that was stopped goes on, which is told."""
+        if self._launch is None:
+            return False
+        process, before = self._launch.process, self._launch.process.stops
+        alive = process.alive
+        if process.stops > before == 0:
+            terminal.say(f"note: bpftrace (pid {process.pid}) was stopped and goes on: {_MISSED}")
+        return alive
 
     @property
     def pid(self) -> int:
@@ -125,7 +137,7 @@ class Tracer:
             lines += self.read(ASK_S)
             if not alive:
                 lines += self._lines(b"".join(self._remaining()))
-                raise RefusedError(self._refusal(lines))
+                raise self._early_end(lines)
             if self.received_bytes > FLOOD_BYTES:
                 raise BpftraceError(f"bpftrace prints without end: {self._last_words(lines)}")
             if time.monotonic() > deadline:
@@ -282,13 +294,19 @@ class Tracer:
             self._said += said
         self._said = self._said[-DIAGNOSTIC_BYTES:]
 
-    def _refusal(self, lines: list[str]) -> str:
-        """The sentence for a bpftrace that ended before its probes were live."""
+    def _early_end(self, lines: list[str]) -> BpftraceError:
+        """The error for a bpftrace that ended before its probes were live.
+
+        Only what it exits with, or a crash of its own, is about the script.
+        """
         self._read_diagnostics()
-        return (
-            f"bpftrace {self.machine.bpftrace} refused the script ({how_ended(self.status)}): "
-            f"{self._last_words(lines)}\n{self._kept_script()}"
-        )
+        status = self.status or 0
+        version, how = f"bpftrace {self.machine.bpftrace}", how_ended(status)
+        if status <= 0 and -status not in _CRASHES:
+            return BpftraceError(f"{version} ended before its probes were live ({how}): {_KILLED}")
+        what = "crashed on" if status < 0 else "refused"
+        words = f"{self._last_words(lines)}\n{self._kept_script()}"
+        return RefusedError(f"{version} {what} the script ({how}): {words}")
 
     def _kept_script(self) -> str:
         """Nobody else can foresee its name, nor read it."""

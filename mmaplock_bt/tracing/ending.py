@@ -44,7 +44,6 @@ class Stop:
     command: HeldCommand | None = None
     limit_bytes: int | None = LIMIT_BYTES
     overhead: Overhead | None = None
-    interrupts: int = 0
 
     def reason(self, tracer: Tracer) -> EndedBy | None:
         """Returns why the window ends; None while it goes on."""
@@ -84,21 +83,45 @@ class Stop:
         command = [] if self.command is None else [self.command.ended]
         return command + self.watched
 
-    @contextmanager
-    def on_signals(self) -> Iterator[None]:
-        """Catches SIGINT, SIGTERM and SIGHUP: the first ends the window and keeps the result.
+    @property
+    def interrupts(self) -> int:
+        """How many signals asked for an end."""
+        return noted()
 
-        The second raises Interrupted. What nohup ignores stays ignored.
-        """
 
-        def note(_number: int, _frame: FrameType | None) -> None:
-            self.interrupts += 1
-            if self.interrupts > 1:
-                raise Interrupted("interrupted twice: the result is thrown away")
+def noted() -> int:
+    """How many signals have asked for an end since on_signals()."""
+    return _Signals.noted
 
-        before: dict[signal.Signals, Handler] = {n: signal.signal(n, note) for n in CAUGHT}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+
+class _Signals:
+    """Those of this process."""
+
+    noted = 0
+    are_caught = False
+
+
+@contextmanager
+def on_signals() -> Iterator[None]:
+    """Catches SIGINT, SIGTERM and SIGHUP: the first ends a window and keeps the result.
+
+    The second raises Interrupted. What nohup ignores stays ignored. A block inside another one is
+    part of that: no signal gets lost between two.
+    """
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        _Signals.noted += 1
+        if _Signals.noted > 1:
+            raise Interrupted("interrupted twice: the result is thrown away")
+
+    if _Signals.are_caught:
+        yield
+        return
+    _Signals.noted, _Signals.are_caught = 0, True
+    before: dict[signal.Signals, Handler] = {n: signal.signal(n, note) for n in CAUGHT}
+    try:
+        yield
+    finally:
+        _Signals.are_caught = False
+        for number, handler in before.items():
+            signal.signal(number, handler)

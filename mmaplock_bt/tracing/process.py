@@ -5,7 +5,9 @@ Imports little: bpftrace is started before the rest of the program is there (see
 
 import ctypes
 import os
+import select
 import signal
+import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
@@ -14,6 +16,7 @@ from mmaplock_bt.signals import ENDING
 PR_SET_PDEATHSIG = 1
 EXEC_FAILED = 127  # as of a shell
 PIECE_BYTES = 1 << 16
+PATIENCE_S = 10.0
 
 
 class Process:
@@ -27,6 +30,7 @@ class Process:
         self, words: list[str], environment: Mapping[str, str], kept: Iterable[int] = ()
     ) -> None:
         self.status: int | None = None  # a signal as its negative number; None while it runs
+        self.stops = 0  # how often somebody has stopped it
         reader, self._told = os.pipe()
         try:
             self.pid, self.terminal = os.forkpty()
@@ -50,10 +54,13 @@ class Process:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs."""
+        """Whether it runs; to be asked again and again: one that was stopped goes on then."""
         if self.status is None:
-            found, status = os.waitpid(self.pid, os.WNOHANG)
-            if found:
+            found, status = os.waitpid(self.pid, os.WNOHANG | os.WUNTRACED)
+            if found and os.WIFSTOPPED(status):
+                self.stops += 1
+                os.kill(self.pid, signal.SIGCONT)
+            elif found:
                 self.status = os.waitstatus_to_exitcode(status)
         return self.status is None
 
@@ -89,10 +96,12 @@ class Process:
         return int(told["voluntary_ctxt_switches"]) + int(told["nonvoluntary_ctxt_switches"])
 
     def end(self) -> None:
-        """Kills it if it runs, and waits for it."""
+        """Kills it if it runs, and waits for it; not for one that is stuck in the kernel."""
         self.signal(signal.SIGKILL)
-        if self.status is None:
-            self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        if self.alive and not select.select([self.pidfd], [], [], PATIENCE_S)[0]:
+            stuck = "does not end by SIGKILL: it is stuck in the kernel and ends once that lets go"
+            print(f"note: bpftrace (pid {self.pid}) {stuck} of it", file=sys.stderr)
+        _ = self.alive  # takes its status
         self._hang_up()
         for descriptor in (self.pidfd, self._told):
             if descriptor >= 0:
@@ -103,6 +112,13 @@ class Process:
         if self.terminal >= 0:
             os.close(self.terminal)
             self.terminal = -1
+
+
+def end_with_parent(parent: int, number: int) -> None:
+    """Has this process sent a signal when its parent, whose pid is given, ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
+    if os.getppid() != parent:  # it has ended before
+        os.kill(os.getpid(), number)
 
 
 def _become(

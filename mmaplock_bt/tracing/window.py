@@ -22,7 +22,7 @@ from mmaplock_bt.stream.records import OWN, Decoder, Opened, Record, Trailer
 from mmaplock_bt.tracing import descendants, look, terminal
 from mmaplock_bt.tracing.backlog import Backlog
 from mmaplock_bt.tracing.bpftrace import ASK_S, Tracer
-from mmaplock_bt.tracing.ending import Options, Stop
+from mmaplock_bt.tracing.ending import Options, Stop, on_signals
 from mmaplock_bt.tracing.held_command import HeldCommand
 from mmaplock_bt.tracing.listeners import Listeners
 from mmaplock_bt.units import how_ended
@@ -101,7 +101,7 @@ class Window:
 
     def _open(self, stack: ExitStack) -> None:
         chosen, options = self._chosen, self._options
-        stack.enter_context(self._stop.on_signals())
+        stack.enter_context(on_signals())
         self._stop.watched = [_pidfd("-p", pid, stack) for pid in chosen.filter.owner.pids]
         for pid in chosen.filter.actor.pids:
             _pidfd("--actor-pid", pid, stack)

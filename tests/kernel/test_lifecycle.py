@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from mmaplock_bt import workload
 from mmaplock_bt.cli import default_bpftrace
 from mmaplock_bt.commands import selftest
 from tests.builders import TESTS
-from tests.kernel.processes import begun, bpftrace_of, started
+from tests.kernel.processes import begun, bpftrace_of, bpftrace_pids, started
 
 pytestmark = pytest.mark.kernel
 
@@ -51,6 +53,64 @@ def test_a_killed_bpftrace_keeps_what_came_before_and_says_so(kernel):
     assert result["window"]["ended_by"] == "bpftrace_died"
     assert result["books"]["starts"] is None
     assert not result["loss"]["complete"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_bpftrace_killed_while_it_compiles_has_refused_nothing(kernel, tmp_path, number):
+    run = subprocess.Popen(
+        [sys.executable, "-m", "mmaplock_bt", "run", "overview", "-d", "60s"],
+        env=os.environ | {"TMPDIR": str(tmp_path)}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while not (found := bpftrace_pids()):
+        assert run.poll() is None
+        time.sleep(0.002)
+    os.kill(int(found.pop()), number)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 4 and "ended before its probes were live" in err, err
+    assert "refused" not in err and not list(tmp_path.iterdir())
+
+
+def test_a_bpftrace_that_is_stopped_goes_on_and_the_run_ends(kernel):
+    """It would not hear its end. What it cannot take meanwhile is in the buffers, or told as lost.
+
+    The second stop comes at the end: nobody looks any more but who waits for it.
+    """
+    run = started("hold-times", "--format", "json")
+    pid = bpftrace_of(run)
+    os.kill(pid, signal.SIGSTOP)
+    while (heard := run.stderr.readline()) and "was stopped and goes on" not in heard:
+        pass
+    assert f"(pid {pid})" in heard
+    run.send_signal(signal.SIGINT)
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+    out, err = run.communicate(timeout=60)
+    result = json.loads(out)
+    assert run.returncode == 0, err
+    assert result["window"]["ended_by"] == "interrupt" and result["books"]["residue"] == 0
+
+
+def test_nohup_keeps_a_run_and_its_command_from_ending(kernel, tmp_path):
+    """The hang-up ends neither; SIGTERM ends the window, as ever."""
+    ready, told = os.pipe()
+    words = [sys.executable, "-m", "mmaplock_bt", "run", "hold-times", "--format", "json"]
+    run = subprocess.Popen(
+        ["nohup", *words, "--ready-fd", str(told), "--", "sh", "-c",
+         f"kill -HUP $$ $PPID; echo deaf > {tmp_path}/said; exec sleep 600"],
+        pass_fds=[told], text=True, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    os.close(told)
+    with os.fdopen(ready) as window:
+        assert window.read() == "ready\n"
+    run.send_signal(signal.SIGHUP)
+    while not (tmp_path / "said").exists():
+        assert run.poll() is None
+        time.sleep(0.002)
+    run.send_signal(signal.SIGTERM)
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 0, err
+    assert json.loads(out)["window"]["ended_by"] == "interrupt"
 
 
 def test_a_failing_command_is_6_and_its_status_is_in_the_result(traced):

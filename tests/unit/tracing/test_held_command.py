@@ -82,7 +82,7 @@ def test_its_status_is_told(held, pipe, body, status):
     os.close(pipe[1])
 
 
-@pytest.mark.parametrize("body", [SLEEP, DEAF, f"{SLEEP} & {SLEEP} & wait"])
+@pytest.mark.parametrize("body", [f"exec {SLEEP}", DEAF, f"{SLEEP} & {SLEEP} & wait"])
 def test_what_does_not_end_by_itself_is_ended_with_all_below_it(held, pipe, body):
     one = held(f"echo goes > /proc/self/fd/$1; {body}")
     one.release()
@@ -144,7 +144,7 @@ def test_what_cannot_be_ended_is_told(held, pipe, monkeypatch, capsys):
     """As a thread that is stuck in the kernel: here the keeper has no signal that kills."""
     monkeypatch.setattr(keeper, "KILL_S", 0.05)
     monkeypatch.setattr(signal, "SIGKILL", signal.SIGURG)
-    one = held(f"echo goes > /proc/self/fd/$1; {DEAF}")
+    one = held(f"trap '' TERM; echo goes > /proc/self/fd/$1; {SLEEP}; {SLEEP}")
     monkeypatch.undo()
     one.release()
     os.close(pipe[1])

@@ -3,9 +3,13 @@
 import os
 import select
 import signal
+import subprocess
+import sys
 
 import pytest
 
+from mmaplock_bt.signals import ENDING
+from mmaplock_bt.tracing import process as process_module
 from mmaplock_bt.tracing.process import EXEC_FAILED, Process
 
 
@@ -77,3 +81,61 @@ def test_sleep_is_told_from_work(process):
         os.sched_yield()
     assert sleeping.asleep() == sleeping.asleep() is not None
     assert working.asleep() is None
+
+
+def test_one_that_is_stopped_goes_on_when_it_is_looked_at(process):
+    one = process("echo; kill -STOP $$; exit 7", "x")
+    while one.stops == 0:
+        assert one.alive
+        select.select([one.pidfd], [], [], 0.01)
+    assert ended(one) == 7 and one.stops == 1
+
+
+def test_one_that_is_stopped_is_ended(process):
+    one = process("kill -STOP $$", "x")
+    os.waitid(os.P_PID, one.pid, os.WSTOPPED | os.WNOWAIT)
+    one.end()
+    assert one.status == -signal.SIGKILL
+
+
+def test_one_that_cannot_be_ended_is_told(process, monkeypatch, capsys):
+    """As where it is stuck in the kernel: here no signal kills."""
+    one = process("echo; read forever", "x")
+    assert select.select([one.terminal], [], [], 30)[0]
+    monkeypatch.setattr(process_module, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(Process, "signal", lambda *_: None)
+    one.end()
+    assert f"bpftrace (pid {one.pid}) does not end" in capsys.readouterr().err
+    monkeypatch.undo()
+    os.kill(one.pid, signal.SIGKILL)
+    os.waitpid(one.pid, 0)
+    one.status = -signal.SIGKILL
+
+
+def test_it_hears_its_ending_signals_whatever_the_tool_ignores(process):
+    """Below nohup the end of its terminal would not end it."""
+    before = [signal.signal(number, signal.SIG_IGN) for number in ENDING]
+    try:
+        one = process("grep SigIgn /proc/self/status", "x")
+    finally:
+        for number, handler in zip(ENDING, before, strict=True):
+            signal.signal(number, handler)
+    bits = int(heard(one).split()[1], 16)
+    assert not any(bits >> (number - 1) & 1 for number in ENDING)
+    assert ended(one) == 0
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_process_that_is_to_end_with_its_parent_does(is_there):
+    """A shell in between is the parent; it is killed, or was gone before."""
+    code = (
+        "import os, signal, sys; from mmaplock_bt.tracing import process\n"
+        "process.end_with_parent(int(sys.argv[1]), signal.SIGTERM)\n"
+        "print(os.getpid(), flush=True); signal.pause()"
+    )
+    parent = "$$" if is_there else "1"
+    words = ["sh", "-c", f'"$1" -c "$2" {parent} & wait', "sh", sys.executable, code]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as shell:
+        assert bool(shell.stdout.readline()) == is_there
+        shell.kill()
+        assert shell.stdout.read() == b"", "it has outlived its parent"
