@@ -19,7 +19,7 @@ def send(number: signal.Signals) -> None:
 @pytest.mark.parametrize("number", NUMBERS)
 def test_the_first_is_noted_and_the_second_ends_it(number):
     before = signal.getsignal(number)
-    with pytest.raises(Interrupted, match="twice"), on_signals():  # noqa: PT012
+    with pytest.raises(Interrupted, match="twice"), on_signals():
         send(number)
         assert ending.noted() == 1 == Stop().interrupts
         send(signal.SIGTERM)
