@@ -14,7 +14,7 @@ from mmaplock_bt.stream.printed_lines import Row
 from mmaplock_bt.stream.records import Look, Record, Thread, Trailer, Whose
 
 UNPARSED = "not understood: "
-UNREAD = "are places in files: there was no time to look up the functions"
+UNREAD = "have no function: there was no time to look them up"
 Taker = Callable[[Sequence[Row]], None]
 MESSAGES = 20  # different ones kept of what bpftrace said beside the outputs
 

@@ -1,9 +1,9 @@
 """A thread's kernel stack at this moment, from /proc/TID/stack, which takes no mmap_lock."""
 
 import re
-import threading
-from contextlib import suppress
 from pathlib import Path
+
+from mmaplock_bt.tracing import patience
 
 PATIENCE_S = 0.2
 _PROC_FRAME = re.compile(r"\[<\w+>\] ([^+]+)\+0x([0-9a-f]+)/0x[0-9a-f]+.*")
@@ -20,17 +20,12 @@ def of_folder(folder: Path) -> list[str]:
     The file takes exec_update_lock, which a stuck exec holds: a thread of its own reads it, and
     nobody waits for that longer than PATIENCE_S.
     """
-    frames: list[str] = []
+    return patience.within(PATIENCE_S, lambda: _frames(folder)) or []
 
-    def read() -> None:
-        with suppress(OSError):
-            for line in (folder / "stack").read_text(errors="replace").splitlines():
-                frames.append(_PROC_FRAME.sub(_as_printed, line))
 
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    reader.join(PATIENCE_S)
-    return list(frames)
+def _frames(folder: Path) -> list[str]:
+    lines = (folder / "stack").read_text(errors="replace").splitlines()
+    return [_PROC_FRAME.sub(_as_printed, line) for line in lines]
 
 
 def _as_printed(frame: re.Match[str]) -> str:

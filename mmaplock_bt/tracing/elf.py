@@ -1,9 +1,14 @@
-"""Functions of ELF files, by their place in the file."""
+"""Functions of ELF files, by their place in the file.
 
+Any process may map a file that is made to break its reader: tables of any size at any place. Tables
+are read piece by piece, and nothing is kept of them but the best name for each place; for how long,
+and in how much memory, is up to who calls (see function_names).
+"""
+
+import re
 import struct
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -12,8 +17,12 @@ if TYPE_CHECKING:
 
 DEBUG_FILES = Path("/usr/lib/debug/.build-id")
 MOST_BYTES = 256 << 20  # of a table of symbols: ten million
+MOST_HEADERS = 4096  # of sections, and of segments
+PIECE_SYMBOLS = 1 << 15
+NAME = 4096  # bytes of a name that are read
 _KINDS = (2, 10)  # STT_FUNC, and STT_GNU_IFUNC: memcpy and its like
 _NOBITS = "SHT_NOBITS"  # so in a debug file are the sections that are in the file itself
+_BUILD_ID = re.compile(r"([0-9a-f]{2})([0-9a-f]{2,126})")
 
 
 class Symbol(NamedTuple):
@@ -32,34 +41,39 @@ class Symbol(NamedTuple):
         return -self.address, self.name.startswith("_"), len(self.name), self.name
 
 
-def functions(file: BinaryIO, offsets: Iterable[int]) -> dict[int, str]:
-    """Returns 'name+decimal offset', as bpftrace writes it, for offsets in a file.
+def functions(file: BinaryIO, offsets: Iterable[int]) -> dict[int, tuple[str, int]]:
+    """Returns the function, as the linker wrote it, and how far into it, for offsets in a file.
 
     Its separate debug file is read, too. What is in no function is left out, and all is where it is
     no ELF file.
     """
     from elftools.elf.elffile import ELFFile  # noqa: PLC0415  (only where used)
 
+    best: dict[int, Symbol] = {}
     try:
         elf = ELFFile(file)
+        if elf.num_segments() > MOST_HEADERS or elf.num_sections() > MOST_HEADERS:
+            return {}
         places = _addresses(elf, offsets)
         wanted = sorted(set(places.values()))
-        found = list(_over(elf, wanted))
+        _take(best, elf, wanted)
         separate = _debug_file(elf)
         if separate is not None:
             with separate.open("rb") as other:
-                found += _over(ELFFile(other), wanted)
+                _take(best, ELFFile(other), wanted)
     # Any process may map a file that breaks the parser: its frames stay addresses.
     except Exception:
         return {}
-    best: dict[int, Symbol] = {}
-    for address, symbol in found:
-        best[address] = min(best.get(address, symbol), symbol, key=lambda one: one.rank)
     return {
-        offset: f"{_demangled(best[address].name)}+{address - best[address].address}"
+        offset: (best[address].name, address - best[address].address)
         for offset, address in places.items()
         if address in best
     }
+
+
+def _take(best: dict[int, Symbol], elf: "ELFFile", wanted: list[int]) -> None:
+    for address, symbol in _over(elf, wanted):
+        best[address] = min(best.get(address, symbol), symbol, key=lambda one: one.rank)
 
 
 def _addresses(elf: "ELFFile", offsets: Iterable[int]) -> dict[int, int]:
@@ -88,44 +102,49 @@ def _over(elf: "ELFFile", wanted: list[int]) -> Iterator[tuple[int, Symbol]]:
     entry = struct.Struct(order + ("IBBHQQ" if elf.elfclass == 64 else "IIIBBH"))
     name_at, info, value, size_at = (0, 1, 4, 5) if elf.elfclass == 64 else (0, 3, 1, 2)
     for table in map(elf.get_section_by_name, (".symtab", ".dynsym")):
-        names, data = _tables(elf, table)
-        for one in entry.iter_unpack(data[: len(data) // entry.size * entry.size]):
+        if table is None or table["sh_type"] == _NOBITS or table["sh_size"] > MOST_BYTES:
+            continue
+        names = elf.get_section(table["sh_link"])
+        for one in _entries(elf, table, entry):
             start, size = one[value], one[size_at]
             at = bisect_left(wanted, start)
             if at == len(wanted) or wanted[at] >= start + size:
                 continue
             if start and one[info] & 15 in _KINDS:
-                symbol = Symbol(start, size, _name(names, one[name_at]))
+                symbol = Symbol(start, size, _name(elf, names, one[name_at]))
                 for address in wanted[at : bisect_left(wanted, start + size)]:
                     yield address, symbol
 
 
-def _tables(elf: "ELFFile", section: Any) -> tuple[bytes, bytes]:
-    """The names and the entries of a section of symbols; empty where there is none to be read."""
-    if section is None or section["sh_type"] == _NOBITS or section["sh_size"] > MOST_BYTES:
-        return b"", b""
-    return elf.get_section(section["sh_link"]).data(), section.data()
+def _entries(elf: "ELFFile", table: Any, entry: struct.Struct) -> Iterator[tuple[Any, ...]]:
+    """The symbols of a section, as they stand in the file."""
+    at, end = table["sh_offset"], table["sh_offset"] + table["sh_size"]
+    while at < end:
+        data = _read(elf, at, min(PIECE_SYMBOLS * entry.size, end - at))
+        whole = len(data) // entry.size * entry.size
+        if not whole:
+            return
+        yield from entry.iter_unpack(data[:whole])
+        at += whole
 
 
-def _name(names: bytes, at: int) -> str:
-    return names[at : names.index(b"\0", at)].decode(errors="backslashreplace")
+def _name(elf: "ELFFile", names: Any, at: int) -> str:
+    if at >= names["sh_size"]:
+        return ""
+    found = _read(elf, names["sh_offset"] + at, min(NAME, names["sh_size"] - at))
+    return found.partition(b"\0")[0].decode(errors="backslashreplace")
+
+
+def _read(elf: "ELFFile", at: int, size: int) -> bytes:
+    elf.stream.seek(at)
+    return bytes(elf.stream.read(size))
 
 
 def _debug_file(elf: "ELFFile") -> Path | None:
     """The separate debugging symbols that a distribution's package installs, by build id."""
     section: Any = elf.get_section_by_name(".note.gnu.build-id")
     for note in section.iter_notes() if section is not None else ():
-        identity = str(note["n_desc"])
-        path = DEBUG_FILES / identity[:2] / f"{identity[2:]}.debug"
-        return path if path.exists() else None
+        identity = _BUILD_ID.fullmatch(str(note["n_desc"]))
+        path = DEBUG_FILES / identity[1] / f"{identity[2]}.debug" if identity else None
+        return path if path is not None and path.exists() else None
     return None
-
-
-def _demangled(name: str) -> str:
-    if not name.startswith("_Z"):
-        return name
-    import cxxfilt  # noqa: PLC0415  (looks for a C++ library)
-
-    with suppress(cxxfilt.Error, OSError):
-        return str(cxxfilt.demangle(name))
-    return name

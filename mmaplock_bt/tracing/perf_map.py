@@ -7,7 +7,6 @@ the program to somebody: nothing but a plain file of the process's user, or of r
 """
 
 import os
-import stat
 import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mmaplock_bt.escaping import plain
+from mmaplock_bt.tracing import foreign_files
 
 MAX_BYTES = 64 << 20
 CLOCK_STEP_S = 2.0  # by which a clock that is set right may have gone back
@@ -25,32 +25,25 @@ NAME = 300  # bytes of a name
 def opened(pid: int) -> BinaryIO | None:
     """Opens a live process's map, as it is in its own root and under its own id there.
 
-    None where there is none, or one that is not to be read.
+    None where there is none, or one that is not to be read. Raises OSError or ValueError.
     """
-    with suppress(OSError, ValueError, IndexError):
-        uid = Path(f"/proc/{pid}").stat().st_uid
-        return _opened(f"/proc/{pid}/root/tmp", _own_pid(pid), uid, _began_s(pid))
-    return None
+    uid = Path(f"/proc/{pid}").stat().st_uid
+    return _opened(pid, _own_pid(pid), uid, _began_s(pid))
 
 
 def opened_afterwards(pid: int, began_s: float) -> BinaryIO | None:
     """Opens the map that a command of ours left, which began at `began_s` (time.time()) or later.
 
-    None as above.
+    None, and raises, as above.
     """
-    with suppress(OSError):
-        return _opened("/tmp", pid, os.geteuid(), began_s)
-    return None
+    return _opened("self", pid, os.geteuid(), began_s)
 
 
-def _opened(folder: str, pid: int, uid: int, began_s: float) -> BinaryIO | None:
-    # No link is followed below a root: that would lead out into ours.
-    place = os.open(folder, os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        file = os.fdopen(os.open(f"perf-{pid}.map", flags, dir_fd=place), "rb")
-    finally:
-        os.close(place)
+def _opened(process: int | str, pid: int, uid: int, began_s: float) -> BinaryIO | None:
+    found = foreign_files.opened(process, f"/tmp/perf-{pid}.map")
+    if found is None:
+        return None
+    file, _ = found
     about = os.fstat(file.fileno())
     # An older one is that of an earlier process, whose id is used again.
     if _is_fit(about, uid) and about.st_mtime > began_s - CLOCK_STEP_S:
@@ -59,13 +52,13 @@ def _opened(folder: str, pid: int, uid: int, began_s: float) -> BinaryIO | None:
     return None
 
 
-def names(file: BinaryIO, addresses: Iterable[int]) -> dict[int, str]:
-    """Returns 'name+decimal offset' for each of the addresses that a map knows.
+def names(file: BinaryIO, addresses: Iterable[int]) -> dict[int, tuple[str, int]]:
+    """Returns the name, and how far into the code so called, for the addresses that a map knows.
 
     Where code was compiled again at the same place, the last line counts.
     """
     wanted = sorted(addresses)
-    found: dict[int, str] = {}
+    found: dict[int, tuple[str, int]] = {}
     with suppress(OSError):
         file.seek(0)
         for line in _backwards(file.read(MAX_BYTES)):
@@ -75,7 +68,7 @@ def names(file: BinaryIO, addresses: Iterable[int]) -> dict[int, str]:
                 covered = slice(
                     bisect_left(wanted, first), bisect_left(wanted, first + int(size, 16))
                 )
-                found |= {one: f"{_text(name)}+{one - first}" for one in wanted[covered]}
+                found |= {one: (_text(name), one - first) for one in wanted[covered]}
                 del wanted[covered]
     return found
 
@@ -106,8 +99,7 @@ def _began_s(pid: int) -> float:
 
 
 def _is_fit(about: os.stat_result, uid: int) -> bool:
-    is_theirs = about.st_uid in (uid, 0)
-    return stat.S_ISREG(about.st_mode) and is_theirs and about.st_size <= MAX_BYTES
+    return about.st_uid in (uid, 0) and about.st_size <= MAX_BYTES
 
 
 def _text(name: bytes) -> str:

@@ -4,37 +4,52 @@ bpftrace's own look-up is not used. Up to 0.23 it is libbcc's, which closes file
 random while it looks for symbols (bcc 0.26 to 0.32, mended by iovisor/bcc#5193 in 0.33): bpftrace's
 own maps and probes go, without a word. And it reads /proc/PID/maps of the stalled process, which
 before Linux 6.17 takes the lock that is being watched. Here the maps are read only where that takes
-no lock.
+no lock; where the kernel falls back to it after all (a mapping that is being written to), nobody
+waits longer than PATIENCE_S, and that process is not asked again.
+
+All that is read belongs to strangers: see foreign_files for how it is opened, function_names for
+how it is read.
 """
 
 import math
 import time
-from collections import defaultdict
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from mmaplock_bt.escaping import plain
 from mmaplock_bt.spec.outputs import Output, Outputs
 from mmaplock_bt.stream import records
 from mmaplock_bt.stream.records import Events, Record
 from mmaplock_bt.stream.stacks import Stack
-from mmaplock_bt.tracing import elf, perf_map
+from mmaplock_bt.tracing import foreign_files, function_names, patience, perf_map
+from mmaplock_bt.tracing.function_names import Asked, Names
 
-MAX_FILES = 512
+MAX_FILES = 256
+MAX_MAPS = 64  # perf maps
+MAX_TRIES = 2  # to open a file: another process may still have it
+MAX_PLACES = 100_000
+MAPS_BYTES = 16 << 20  # of one process: 150,000 mappings
 HEARD = 8192
 MAPS_SHARE = 200
 REMEMBER_S = 0.01
-NAMING_S = 1.0  # of the time between the window and its result
+PATIENCE_S = 0.25  # with one process's file
+LOOKING_S = 2.0  # with all of them while the window is open, and
+LOOKING_SHARE = 20  # one in so many of its seconds
+NAMING_S = 2.0  # of the time between the window and its result
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Mapping:
     """An executable mapping: addresses [start, end) are `path` from `offset` on.
 
-    `file` is device:inode: in two containers one path may be two files.
+    `file` is device:inode: in two containers, and before and after an update, one path may be two
+    files.
     """
 
     start: int
@@ -51,13 +66,18 @@ class UserFrames:
     outputs: frozenset[str]  # those of events with a pid and a user stack
     heard: set[tuple[int, Stack]] = field(default_factory=set)  # most come again and again
     seen: dict[int, set[int]] = field(default_factory=dict)
+    places: int = 0  # that were looked at
     mapped: dict[tuple[int, int], Mapping] = field(default_factory=dict)
     files: dict[str, BinaryIO] = field(default_factory=dict)
+    tries: Counter[str] = field(default_factory=Counter)  # that did not open a file
     compiled: dict[int, BinaryIO] = field(default_factory=dict)  # perf maps, by process
+    stuck: set[int] = field(default_factory=set)  # processes that are not asked again
+    unseen: Counter[int] = field(default_factory=Counter)  # addresses there was no time for
     began_s: float = field(default_factory=time.time)
+    spent_s: float = -LOOKING_S  # beyond what is always free
     command: list[Mapping] = field(default_factory=list)
     command_pid: int = 0
-    executable: tuple[int, int] | None = None  # the command's
+    executable: str | None = None  # the command's
     again_s: float = 0.0
 
     @classmethod
@@ -77,7 +97,7 @@ class UserFrames:
         now_s = time.monotonic()
         self.command_pid = pid
         if self.outputs and now_s >= self.again_s:
-            if mappings := _mappings(pid):
+            if mappings := self._mappings(pid):
                 self.command, self.executable = mappings, _executable(pid)
             done_s = time.monotonic()
             self.again_s = done_s + MAPS_SHARE * (done_s - now_s)
@@ -102,29 +122,39 @@ class UserFrames:
 
         For no longer than NAMING_S: frames in files that were not read by then stay places.
         """
-        tables = self._tables(time.monotonic() + NAMING_S)
-        for pid, addresses in self.seen.items():
-            unmapped = {address for address in addresses if (pid, address) not in self.mapped}
-            named, unread = self._compiled(pid, unmapped), 0
-            for address in sorted(addresses):
+        names = function_names.found([*self._asked_files(), *self._asked_maps()], NAMING_S)
+        for pid in sorted(self.seen.keys() | self.unseen.keys()):
+            named, unread = {}, self.unseen[pid]
+            for address in sorted(self.seen.get(pid, ())):
                 mapping = self.mapped.get((pid, address))
-                if mapping is not None:
-                    named[f"0x{address:x}"] = _named(address, mapping, tables)
-                    unread += mapping.file in self.files and mapping.file not in tables
-            if named:
+                if name := names.of("perf map", str(pid), address):
+                    # They are marked, for the program itself gave them.
+                    named[f"0x{address:x}"] = f"{name} (perf map)"
+                elif mapping is not None:
+                    named[f"0x{address:x}"] = _named(address, mapping, names)
+                    unread += mapping.file in self.files and not names.was_read("elf", mapping.file)
+            if named or unread:
                 yield records.UserFrames(pid, named, unread)
 
-    def _tables(self, until_s: float) -> dict[str, dict[int, str]]:
-        """The functions at the places that were seen, by file: the most seen files first."""
+    def _asked_files(self) -> Iterator[Asked]:
         places: dict[str, set[int]] = defaultdict(set)
         for (_, address), mapping in self.mapped.items():
-            if mapping.file in self.files:
-                places[mapping.file].add(_place(address, mapping))
-        found = {}
-        for file in sorted(places, key=lambda file: -len(places[file])):
-            if time.monotonic() < until_s:
-                found[file] = elf.functions(self.files[file], places[file])
-        return found
+            places[mapping.file].add(_place(address, mapping))
+        for file, opened in self.files.items():
+            yield Asked("elf", file, opened, frozenset(places[file]))
+
+    def _asked_maps(self) -> Iterator[Asked]:
+        for pid, opened in self.compiled.items():
+            compiled = {one for one in self.seen[pid] if self._is_compiled(pid, one)}
+            yield Asked("perf map", str(pid), opened, frozenset(compiled))
+
+    def _is_compiled(self, pid: int, address: int) -> bool:
+        """Whether it lies in no file that is open: where a JIT puts its code has many names.
+
+        Among them are /dev/zero (shared memory of no file) and /memfd:doublemapper (.NET).
+        """
+        mapping = self.mapped.get((pid, address))
+        return mapping is None or mapping.file not in self.files
 
     def close(self) -> None:
         """Closes the files that were kept open."""
@@ -132,54 +162,76 @@ class UserFrames:
             file.close()
 
     def _note(self, pid: int, addresses: list[int]) -> None:
-        known = self.seen.setdefault(pid, set())
+        known = self.seen.get(pid, set())
         new = [address for address in addresses if address not in known]
         if not new:
             return
-        known.update(new)
-        found = {address: _holding(address, self.command) for address in new}
+        if self._is_spent():
+            self.unseen[pid] += len(new)
+            return
+        began_s = time.monotonic()
+        self.seen[pid] = known | set(new)
+        self.places += len(new)
+        self._look(pid, new)
+        self.spent_s += time.monotonic() - began_s
+
+    def _is_spent(self) -> bool:
+        """Whether looking has taken its share: any process makes as much work as it likes."""
+        share_s = (time.time() - self.began_s) / LOOKING_SHARE
+        return self.spent_s > share_s or self.places >= MAX_PLACES
+
+    def _look(self, pid: int, new: list[int]) -> None:
+        found = _holding(new, self.command)
         if None in found.values() or _executable(pid) not in (None, self.executable):
-            mappings = _mappings(pid)
-            found = {address: _holding(address, mappings) for address in new}
+            found = _holding(new, self._mappings(pid))
         # Else it is the command or a fork of it, perhaps gone: reading the maps of a process that
         # exits may leave its teardown to the reader, where it is not traced.
         for address, mapping in found.items():
             if mapping is not None:
                 self.mapped[pid, address] = mapping
                 self._keep(pid, mapping)
-        if None in found.values():
+        if any(self._is_compiled(pid, address) for address in new):
             self._keep_compiled(pid)
+
+    def _patiently(self, pid: int, work: Callable[[], _T]) -> _T | None:
+        """What work() returns; None where it takes too long, which is not tried again."""
+        if pid in self.stuck:
+            return None
+        began_s = time.monotonic()
+        found = patience.within(PATIENCE_S, work)
+        if found is None and time.monotonic() - began_s >= PATIENCE_S:
+            self.stuck.add(pid)
+        return found
+
+    def _mappings(self, pid: int) -> list[Mapping]:
+        return self._patiently(pid, lambda: _mappings(pid)) or []
 
     def _keep_compiled(self, pid: int) -> None:
         """Opens its perf map now, for the process may go; it is read at the end.
 
         A compiler writes on and on.
         """
-        if pid in self.compiled or len(self.compiled) >= MAX_FILES:
+        if pid in self.compiled or len(self.compiled) >= MAX_MAPS:
             return
-        file = perf_map.opened(pid)
+        file = self._patiently(pid, lambda: perf_map.opened(pid))
         if file is None and pid == self.command_pid:
-            file = perf_map.opened_afterwards(pid, self.began_s)
+            began_s = self.began_s
+            file = self._patiently(pid, lambda: perf_map.opened_afterwards(pid, began_s))
         if file is not None:
             self.compiled[pid] = file
 
-    def _compiled(self, pid: int, addresses: set[int]) -> dict[str, str]:
-        """Names of what lies in no file; they are marked, for the program itself gave them."""
-        if pid not in self.compiled:
-            return {}
-        found = perf_map.names(self.compiled[pid], addresses)
-        return {f"0x{address:x}": f"{name} (perf map)" for address, name in found.items()}
-
     def _keep(self, pid: int, mapping: Mapping) -> None:
         """Opens the file now: the process and its root may be gone when names are looked up."""
-        if mapping.file in self.files or mapping.path[0] != "/" or len(self.files) >= MAX_FILES:
+        file = mapping.file
+        if file in self.files or len(self.files) >= MAX_FILES or self.tries[file] >= MAX_TRIES:
             return
-        # What the command maps is found without its root too: it sees our files.
-        roots = [f"/proc/{pid}/root", *([""] if mapping in self.command else [])]
-        for root in roots:
-            with suppress(OSError):
-                self.files[mapping.file] = Path(root + mapping.path).open("rb")  # noqa: SIM115
+        # Ours, too: a path is told as it is from our root, the process may have another or be gone.
+        for process in (pid, "self"):
+            opened = self._patiently(pid, lambda one=process: _opened(one, mapping))  # type: ignore[misc]
+            if opened is not None:
+                self.files[file] = opened
                 return
+        self.tries[file] += 1
 
 
 def _has_user_stack(output: Output) -> bool:
@@ -187,22 +239,27 @@ def _has_user_stack(output: Output) -> bool:
     return output.kind == "events" and {"pid", "user_stack"} <= names
 
 
-def _holding(address: int, mappings: list[Mapping]) -> Mapping | None:
-    return next((m for m in mappings if m.start <= address < m.end), None)
+def _holding(addresses: list[int], mappings: list[Mapping]) -> dict[int, Mapping | None]:
+    """The mapping of each address; they are in order, as the kernel tells them."""
+    starts = [one.start for one in mappings]
+    found: dict[int, Mapping | None] = {}
+    for address in addresses:
+        at = bisect_right(starts, address) - 1
+        found[address] = mappings[at] if at >= 0 and address < mappings[at].end else None
+    return found
 
 
-def _executable(pid: int) -> tuple[int, int] | None:
-    """Device and inode of a process's executable, read without its lock; None if gone."""
-    with suppress(OSError):
-        found = Path(f"/proc/{pid}/exe").stat()
-        return found.st_dev, found.st_ino
+def _executable(pid: int) -> str | None:
+    """Which file a process executes, told without its lock and by no file system; None if gone."""
+    with suppress(OSError, ValueError, KeyError):
+        return foreign_files.executable(pid)
     return None
 
 
 def _mappings(pid: int) -> list[Mapping]:
     found = []
-    with suppress(OSError, ValueError):
-        for line in Path(f"/proc/{pid}/maps").read_text(errors="surrogateescape").splitlines():
+    with Path(f"/proc/{pid}/maps").open(encoding="utf-8", errors="surrogateescape") as file:
+        for line in file.read(MAPS_BYTES).rpartition("\n")[0].splitlines():
             span, permissions, offset, device, inode, *rest = line.split(None, 5)
             # Without a path it is memory that a JIT made: its perf map has the names, if any.
             if "x" in permissions and rest:
@@ -211,13 +268,27 @@ def _mappings(pid: int) -> list[Mapping]:
     return found
 
 
+def _opened(process: int | str, mapping: Mapping) -> BinaryIO | None:
+    """The file that is mapped, and no other that lies there by now."""
+    if mapping.path[0] != "/":
+        return None
+    found = foreign_files.opened(process, mapping.path)
+    if found is None:
+        return None
+    file, identity = found
+    if identity == mapping.file:
+        return file
+    file.close()
+    return None
+
+
 def _place(address: int, mapping: Mapping) -> int:
     """Where in its file an address is."""
     return address - mapping.start + mapping.offset
 
 
-def _named(address: int, mapping: Mapping, tables: dict[str, dict[int, str]]) -> str:
+def _named(address: int, mapping: Mapping, names: Names) -> str:
     place = _place(address, mapping)
     name = plain(Path(mapping.path).name)
-    function = tables.get(mapping.file, {}).get(place)
-    return f"{function} ({name})" if function else f"{name}+0x{place:x}"
+    function = names.of("elf", mapping.file, place)
+    return f"{plain(function)} ({name})" if function else f"{name}+0x{place:x}"

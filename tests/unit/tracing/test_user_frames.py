@@ -18,8 +18,7 @@ ONE, DATA = 0x7000 + at(0x1000), 0x7000 + at(0x1080)
 def frames(monkeypatch):
     """Two processes that map the same file."""
     monkeypatch.setattr(user_frames, "_mappings", lambda _pid: [FILE])
-    monkeypatch.setattr(UserFrames, "_keep", lambda self, _pid, mapping: self.files.update(
-        {mapping.file: file(64, "<")}))  # fmt: skip
+    monkeypatch.setattr(user_frames, "_opened", lambda _process, _mapping: file(64, "<"))
     return UserFrames(frozenset({"x"}))
 
 
@@ -50,4 +49,4 @@ def test_without_time_frames_are_places_and_that_is_said(frames, monkeypatch):
     (told,) = frames.told()
     assert told == Named(1, {hex(a): f"x+{hex(a - 0x7000)}" for a in (ONE, DATA)}, 2)
     (said,) = collect.collect([told], {}).messages({})
-    assert said == "2 user frames are places in files: there was no time to look up the functions"
+    assert said == "2 user frames have no function: there was no time to look them up"
