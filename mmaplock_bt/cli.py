@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
-from mmaplock_bt import __version__, invocation, signals, standard_streams, usage
+from mmaplock_bt import __version__, invocation, person, signals, standard_streams, usage
 from mmaplock_bt.errors import Failure, Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ FILTERS = (
     (("--actor-cgroup",), "PATH", "locks taken from this cgroup and those below it"),
 )
 # name -> (module, function, help). Imported when called only: rich, jinja2 and pydantic are slow.
+WRITERS = (["run"], ["report"], ["gate"], ["compare"])
 COMMANDS = {
     "run": ("run", "main", "trace with a profile and report"),
     "list": ("listing", "main", "the profiles that can be named"),
@@ -87,6 +88,8 @@ def main(argv: list[str]) -> int:
     Raises no Failure: its sentence goes to stderr, its code is returned.
     """
     try:
+        if argv[:1] in WRITERS:
+            person.serve(None)
         head = _head_start(argv)
         try:
             return _called(argv, head)
@@ -212,6 +215,10 @@ def _parsers() -> tuple[usage.Parser, dict[str, usage.Parser]]:
         "--max-overhead", metavar="SHARE",
         help="share of the machine's CPU time, like 2%%: looks for a second what tracing costs, "
         "then traces, follows a sample, or refuses",
+    )  # fmt: skip
+    made["run"].add_argument(
+        "--user", metavar="NAME",
+        help="under root: whose the COMMAND and all files are (the user behind sudo; or root)",
     )  # fmt: skip
     _add_trap(made["run"])
     made["run"].add_argument("-q", "--quiet", action="store_true", help="no countdown")

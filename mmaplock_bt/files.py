@@ -1,12 +1,24 @@
-"""Files written for the user: none that is there is written over, unless that is asked for."""
+"""Files written for the user: none that is there is written over, unless that is asked for.
 
+They are written as the user who is served, and never through another user's link.
+"""
+
+import errno
 import itertools
 import os
+import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import TextIO
 
+from mmaplock_bt import person
 from mmaplock_bt.errors import UsageError
+
+_WHOLE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)  # as of vfat
+_STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,6})")
 
 
 def check(paths: Iterable[str], *, force: bool) -> None:
@@ -15,32 +27,85 @@ def check(paths: Iterable[str], *, force: bool) -> None:
     That is one in no folder, one that is there, one that is asked for twice.
     """
     seen: set[Path] = set()
-    for path in paths:
-        place = Path(path)
-        _check_place(place)
-        if is_taken(place) and not force:
-            raise UsageError(f"{path} is there already: give another name, or --force")
-        if place.absolute() in seen and not _is_special(place):
-            raise UsageError(f"{path} would be written twice: give two names")
-        seen.add(place.absolute())
+    with person.acting():
+        for path in paths:
+            place = Path(path)
+            _check_place(place)
+            if is_taken(place) and not force:
+                raise UsageError(f"{path} is there already: give another name, or --force")
+            real = place.parent.resolve() / place.name
+            if real in seen and not _is_special(place):
+                raise UsageError(f"{path} would be written twice: give two names")
+            seen.add(real)
 
 
 def _check_place(place: Path) -> None:
     """Raises UsageError for a file that this user cannot write."""
+    if _own_descriptor(place) is not None:
+        return
     try:
         place.parent.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError(f"cannot write {place}: there is no folder {place.parent}") from error
     except OSError as error:
-        raise UsageError(f"cannot write {place}: {error.strerror}") from error
+        raise UsageError(f"cannot write {place}: {error.strerror}{_as_root()}") from error
+    _check_way(place.parent)
     written = place if os.access(place, os.F_OK) else place.parent
-    if not os.access(written, os.W_OK):
-        raise UsageError(f"cannot write {place}: {written} is not writable for this user")
+    if not os.access(written, os.W_OK, effective_ids=True):
+        raise UsageError(
+            f"cannot write {place}: {written} is not writable for {_user()}{_as_root()}"
+        )
+
+
+def _user() -> str:
+    whom = person.served()
+    return "this user" if whom is None else f"the user {whom.name}"
+
+
+def _as_root() -> str:
+    return "" if person.served() is None else " (--user root writes as root)"
+
+
+def _check_way(folder: Path) -> None:
+    """Raises UsageError where somebody else has put a folder or link on the way, as into /tmp.
+
+    Whoever owns it can lead what is written elsewhere, whenever he likes.
+    """
+    whole = folder.absolute()
+    for one in (whole, *whole.parents[:-1]):
+        try:
+            found, above = one.lstat(), one.parent.stat()
+        except OSError:
+            continue
+        if above.st_mode & stat.S_IWOTH and not _is_trusted(found):
+            raise UsageError(
+                f"{one} is another user's, in a folder that everybody may write to: "
+                "what is written there may be led elsewhere. Give another folder"
+            )
+
+
+def _is_trusted(found: os.stat_result) -> bool:
+    return found.st_uid in (0, os.geteuid())
 
 
 def is_taken(place: Path) -> bool:
     """Tells whether something would be lost; a device or a FIFO keeps nothing."""
-    return os.path.lexists(place) and not _is_special(place)
+    return not _is_special(place) and os.path.lexists(place)
+
+
+def folder(place: Path) -> None:
+    """Makes a folder, for its owner alone, and those above it. Raises UsageError."""
+    with person.acting():
+        _check_way(place)
+        try:
+            for one in (*reversed(place.parents), place):
+                if not os.path.lexists(one):
+                    one.mkdir(0o700, exist_ok=True)
+            if not place.is_dir():
+                raise NotADirectoryError(20, "there is another file of this name")
+        except OSError as error:
+            raise UsageError(f"cannot make the folder {place}: {error.strerror}") from error
+        _check_way(place)  # it may have been another's that came in between
 
 
 def write(path: str, text: str | bytes, *, force: bool) -> None:
@@ -51,17 +116,24 @@ def write(path: str, text: str | bytes, *, force: bool) -> None:
     """
     place = Path(path)
     if _is_special(place):
-        with place.open("wb") as file:
+        with person.acting():
+            descriptor = _descriptor(place, force=force)
+        with os.fdopen(descriptor, "wb") as file:
             file.write(encoded(text))
         return
-    made = _made(place, encoded(text))
+    with person.acting():
+        _write_whole(place, encoded(text), force=force)
+
+
+def _write_whole(place: Path, data: bytes, *, force: bool) -> None:
+    made = _made(place, data)
     try:
         _name(made, place, force=force)
     except FileExistsError as error:
         spare = _beside(place)
-        os.link(made, spare)
+        _name(made, spare, force=False)
         raise UsageError(
-            f"{path} has appeared meanwhile and is left as it is: what was for it is in {spare}"
+            f"{place} has appeared meanwhile and is left as it is: what was for it is in {spare}"
         ) from error
     finally:
         made.unlink(missing_ok=True)
@@ -70,12 +142,23 @@ def write(path: str, text: str | bytes, *, force: bool) -> None:
 def opened(path: str, *, force: bool, buffering: int = -1, errors: str | None = None) -> TextIO:
     """Opens a file that is written bit by bit. Raises OSError.
 
-    FileExistsError for one that is there; a link is not followed.
+    FileExistsError for one that is there, without `force`; with it a new file takes its place, so
+    that neither a link nor another name of the old one leads anywhere.
     """
-    is_special = _is_special(Path(path))
-    mode: Literal["w", "x"] = "w" if force or is_special else "x"
-    opener = None if is_special else _no_link
-    return open(path, mode, buffering, encoding="utf-8", errors=errors, opener=opener)
+    with person.acting():
+        descriptor = _descriptor(Path(path), force=force)
+    return os.fdopen(descriptor, "w", buffering, encoding="utf-8", errors=errors)
+
+
+def _descriptor(place: Path, *, force: bool) -> int:
+    own = _own_descriptor(place)
+    if own is not None:
+        return os.dup(own)  # opened anew it would be cut off
+    if _is_special(place):
+        return os.open(os.path.realpath(place), os.O_WRONLY | os.O_NOFOLLOW | os.O_NOCTTY)
+    if force:
+        place.unlink(missing_ok=True)
+    return os.open(place, _WHOLE, 0o666)
 
 
 def encoded(text: str | bytes) -> bytes:
@@ -97,18 +180,34 @@ def _made(place: Path, data: bytes) -> Path:
 
 def _name(made: Path, place: Path, *, force: bool) -> None:
     """Raises FileExistsError for a place that is taken, unless it may be: then that is replaced."""
-    if force:
-        made.replace(place)
-    else:
-        os.link(made, place)
+    if not force:
+        try:
+            os.link(made, place)
+            return
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            os.close(os.open(place, _WHOLE, 0o666))
+    made.replace(place)
 
 
-def _no_link(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+def _own_descriptor(place: Path) -> int | None:
+    """What this process has open under such a name."""
+    found = _DESCRIPTOR.fullmatch(str(place))
+    return int(found[1]) if found else _STREAMS.get(str(place))
 
 
 def _is_special(place: Path) -> bool:
-    return place.exists() and not place.is_file()
+    """Whether it is a device or FIFO that one writes to; not another user's, nor by his link."""
+    if _own_descriptor(place) is not None:
+        return True
+    try:
+        found = place.lstat()
+        if stat.S_ISLNK(found.st_mode) and _is_trusted(found):
+            found = place.stat()
+    except OSError:
+        return False
+    return stat.S_ISCHR(found.st_mode) or (stat.S_ISFIFO(found.st_mode) and _is_trusted(found))
 
 
 def _beside(place: Path) -> Path:

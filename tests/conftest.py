@@ -1,5 +1,6 @@
 """What tests of both kinds use; the rest stands in unit/conftest.py and kernel/conftest.py."""
 
+import os
 import tempfile
 import textwrap
 
@@ -8,6 +9,8 @@ from hypothesis import settings
 
 settings.register_profile("any machine", deadline=None)  # how long a case takes proves nothing
 settings.load_profile("any machine")
+for name in ("SUDO_UID", "SUDO_GID", "DOAS_USER"):  # `make test` by a user: not for whom tests work
+    os.environ.pop(name, None)
 pytest_plugins = ["pytester"]
 
 

@@ -21,8 +21,10 @@ def main(arguments: argparse.Namespace) -> int:
     """Compares two series, writes the outcome, returns the exit code of --fail-on."""
     outputs = output.wanted(arguments)
     found = made(arguments)
-    output.deliver(outputs, lambda name, color, _width: _rendered(found, name, color))
-    return verdicts.exit_code(found.verdicts)
+    code = verdicts.exit_code(found.verdicts)
+    with output.judged(code):
+        output.deliver(outputs, lambda name, color, _width: _rendered(found, name, color))
+    return code
 
 
 def made(arguments: argparse.Namespace) -> Comparison:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mmaplock_bt import __version__
+from mmaplock_bt import __version__, person
 from mmaplock_bt.errors import Failure, Fault, UsageError
 from mmaplock_bt.invocation import NAME
 
@@ -34,7 +34,9 @@ def delivering(texts: Texts) -> Iterator[None]:
             yield
     except UsageError as error:
         kept = _kept(_made(texts))
-        raise UsageError(f"{error}{f'; {kept}' if kept else ''}") from error
+        found = UsageError(f"{error}{f'; {kept}' if kept else ''}")
+        found.exit_code = error.exit_code  # a gate's, perhaps
+        raise found from error
 
 
 def of(error: Exception, texts: Texts = dict) -> Fault:
@@ -59,10 +61,11 @@ def _kept(files: Mapping[str, str]) -> str:
     if not files:
         return ""
     try:
-        folder = Path(tempfile.mkdtemp(prefix="mmaplock-bt-kept-"))
-        for name, text in files.items():
-            with (folder / name).open("x", encoding="utf-8", errors="surrogateescape") as file:
-                file.write(text)
+        with person.acting():
+            folder = Path(tempfile.mkdtemp(prefix="mmaplock-bt-kept-"))
+            for name, text in files.items():
+                with (folder / name).open("x", encoding="utf-8", errors="surrogateescape") as file:
+                    file.write(text)
     except OSError as error:
         return f"{_listed(files)} could not be kept ({error.strerror}): set TMPDIR to a free disk"
     return f"kept in {folder}: {_listed(files)}"

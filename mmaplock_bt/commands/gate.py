@@ -32,8 +32,10 @@ def main(arguments: argparse.Namespace) -> int:
     made = series.judged(
         [series.with_verdicts(run, wanted) for run in runs], wanted, arguments.judge, len(runs)
     )
-    output.deliver_series(outputs, made)
-    return verdicts.exit_code(made.verdicts)
+    code = verdicts.exit_code(made.verdicts)
+    with output.judged(code):
+        output.deliver_series(outputs, made)
+    return code
 
 
 def given(arguments: argparse.Namespace, outputs: Outputs) -> tuple[Gate, ...]:

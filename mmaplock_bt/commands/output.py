@@ -5,12 +5,13 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmaplock_bt import files as places
-from mmaplock_bt import renderers, standard_streams
+from mmaplock_bt import person, renderers, standard_streams
 from mmaplock_bt.commands import colors
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.judging.series import Series
@@ -46,6 +47,10 @@ def wanted(arguments: argparse.Namespace, *, folders_allowed: int = 0) -> Output
     renderers.check_libraries({*(name for name, _ in files), arguments.format})
     new = [path for _, path in files if path != STDOUT and not _is_summary(path)]
     raw = getattr(arguments, "save_raw", None)
+    if raw == STDOUT:
+        raise UsageError("--save-raw -: standard output is for the report; give a file's name")
+    if [path for _, path in files].count(STDOUT) > 1:
+        raise UsageError("-o - would write standard output twice: once is enough")
     places.check([*new, *([raw] if raw else [])], force=arguments.force)
     return Outputs(
         files,
@@ -55,6 +60,16 @@ def wanted(arguments: argparse.Namespace, *, folders_allowed: int = 0) -> Output
         arguments.force,
         colors.wanted(arguments.color, sys.stdout),
     )
+
+
+@contextmanager
+def judged(code: int) -> Iterator[None]:
+    """What cannot be written in the block is told, and a gate's exit code stays what it is."""
+    try:
+        yield
+    except UsageError as error:
+        error.exit_code = code or error.exit_code
+        raise
 
 
 def deliver(outputs: Outputs, rendered: Callable[[str, bool, int | None], str | bytes]) -> None:
@@ -119,9 +134,9 @@ def _is_summary(path: str) -> bool:
 
 def _append(path: Path, text: str) -> None:
     """Others write to it too, and GitHub drops the whole of it beyond its limit."""
-    before = path.stat().st_size if path.exists() else 0
-    gap = "\n" if before else ""
-    with path.open("a", encoding="utf-8") as file:
+    with person.acting(), path.open("a", encoding="utf-8") as file:
+        before = file.tell()
+        gap = "\n" if before else ""
         file.write(shortened(gap + text, LIMIT_BYTES - before))
 
 

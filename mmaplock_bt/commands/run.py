@@ -10,9 +10,10 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pydantic
 from pydantic import ValidationError
 
-from mmaplock_bt import standard_streams, usage
+from mmaplock_bt import files, person, standard_streams, usage
 from mmaplock_bt.commands import fault, gate, output
 from mmaplock_bt.commands.output import Outputs
 from mmaplock_bt.commands.tracing import trace
@@ -35,6 +36,7 @@ RUNS = "mmaplock-bt-runs"
 
 def main(arguments: argparse.Namespace) -> int:
     """Traces one window or several, writes the outcome, returns the exit code."""
+    person.serve(arguments.user)
     outputs = output.wanted(arguments, folders_allowed=1)
     arguments.profile = arguments.profile or DEFAULT
     chosen = chosen_profile(arguments)
@@ -53,13 +55,27 @@ def main(arguments: argparse.Namespace) -> int:
     machine = inventory.probe(arguments.bpftrace)
     with ending.on_signals():  # one that comes while a result is written waits until it is
         runs = _runs(arguments, chosen, machine, folder)
+        _give_up_root()
         with fault.delivering(lambda: {} if folder else {"result.json": to_json(runs.made[-1])}):
             made = series.judged(runs.made, chosen.gates, arguments.judge, arguments.repeat)
-            output.deliver_series(outputs, made)
+            with output.judged(verdicts.exit_code(made.verdicts)):
+                output.deliver_series(outputs, made)
     code = ended(made) or (Interrupted.exit_code if runs.are_cut_short else 0)
     if runs.unwritten and code == 0:
         raise UsageError(runs.unwritten)
     return code
+
+
+def _give_up_root() -> None:
+    """Nothing of what follows needs root, and names out of the kernel are hostile.
+
+    But modules are still to be loaded: where they are root's alone, as below /root, it stays root.
+    """
+    modules = (os.__file__, __file__, str(pydantic.__file__))
+    with person.acting():
+        may_load = all(os.access(path, os.R_OK, effective_ids=True) for path in modules)
+    if may_load:
+        person.become()
 
 
 @dataclass(frozen=True)
@@ -133,11 +149,8 @@ def _folder(arguments: argparse.Namespace, outputs: Outputs) -> Path | None:
     if outputs.folder is None and arguments.repeat == 1:
         return None
     folder = outputs.folder or Path(RUNS) / time.strftime("%Y-%m-%dT%H-%M-%S")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        taken = next(folder.glob("*.json"), None)
-    except OSError as error:
-        raise UsageError(f"cannot make the folder {folder}: {error.strerror}") from error
+    files.folder(folder)
+    taken = next(folder.glob("*.json"), None)
     if taken is not None and not arguments.add:
         raise UsageError(f"{taken} is there already: give another folder, or --add to its runs")
     return folder

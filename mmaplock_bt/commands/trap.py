@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mmaplock_bt import files, standard_streams
+from mmaplock_bt import files, person, standard_streams
 from mmaplock_bt.analysis.analyse import analyse
 from mmaplock_bt.commands import fault
 from mmaplock_bt.errors import BpftraceError, UsageError
@@ -36,6 +36,8 @@ from mmaplock_bt.tracing.window import Window
 from mmaplock_bt.units import format_ns, how_ended, parse_duration, parse_size
 
 NEAR = 10  # kept are holds and waits of at least a tenth of what springs the trap
+REASON = "reason.txt"
+REST_NS = 10 * 10**9
 IDENTITIES = 16384  # how many records about threads and owners are kept
 SELECTION = (
     *("pid", "actor_pid", "comm", "owner_comm", "cgroup", "actor_cgroup", "mode", "bpftrace"),
@@ -87,8 +89,7 @@ def main(arguments: argparse.Namespace, chosen: Profile) -> int:
             _say("a hold counts while somebody waits behind it (--locks all: every hold)")
         folders = one.watch(window.head, window.records())
     for folder in folders:
-        reason = (folder / "reason.txt").read_text(encoding="utf-8")
-        print(f"{folder}: {reason.strip()}")
+        print(f"{folder}: {_reason(folder).strip()}")
     if one.failure is not None:
         raise BpftraceError(one.failure)
     return 0
@@ -137,6 +138,7 @@ class Trap:
     sprung: list[Path] = field(default_factory=list)
     failure: str | None = None
     armed_ns: int = field(default_factory=time.monotonic_ns)
+    rests_until_ns: int = 0  # after a capture that could not be made
 
     def watch(self, head: Head, stream: Iterable[Record]) -> list[Path]:
         """Returns the captures' folders once the window has ended or a bound is reached."""
@@ -191,7 +193,7 @@ class Trap:
         """Whether no capture runs; the end of one arms the trap again."""
         if self.running is not None and self.running.poll() is not None:
             place = self.sprung[-1]
-            _introduce(place / "report.txt", (place / "reason.txt").read_text(encoding="utf-8"))
+            _introduce(place / "report.txt", _reason(place))
             self.say(f"captured into {place} ({how_ended(self.running.returncode)}); armed")
             self.running = None
         return self.running is None
@@ -202,24 +204,29 @@ class Trap:
         )
 
     def _spring(self, reason: str, head: Head) -> None:
-        if self._is_full():
+        if self._is_full() or time.monotonic_ns() < self.rests_until_ns:
             return
         place = self.folder / time.strftime(f"%Y%m%dT%H%M%S-{len(self.sprung) + 1}")
         try:
-            place.mkdir(parents=True)
-            self.sprung.append(place)
+            files.folder(place)
             self.running = self.capture(place)
-            self.say(f"{reason}: capturing into {place}")
-            self._describe(place, reason, self._before(head))
-        except OSError as error:
-            raise UsageError(f"cannot write {place}: {error.strerror}") from error
+        except (OSError, UsageError) as error:
+            self.rests_until_ns = time.monotonic_ns() + REST_NS
+            self.say(f"{reason}: cannot capture it: {error}; the trap stays armed")
+            return
+        self.sprung.append(place)
+        self.say(f"{reason}: capturing into {place}")
+        self._describe(place, reason, self._before(head))
 
     def _describe(self, place: Path, reason: str, before: Result) -> None:
-        (place / "before.json").write_text(to_json(before), encoding="utf-8")
         found = [f"  {safe(one)}" for one in findings.sentences(before)]
         title = ["Before it (before.json):"] if found else []
         text = "\n".join([reason, *title, *found])
-        (place / "reason.txt").write_text(text + "\n", encoding="utf-8")
+        try:
+            files.write(str(place / REASON), text + "\n", force=False)
+            files.write(str(place / "before.json"), to_json(before), force=False)
+        except (OSError, UsageError) as error:
+            self.say(f"cannot write what was before it into {place}: {error}")
 
     def _before(self, head: Head) -> Result:
         end = Trailer("limit", time.monotonic_ns() - self.armed_ns)
@@ -232,9 +239,17 @@ class Trap:
             self._is_free()
 
 
+def _reason(place: Path) -> str:
+    """What sprang the trap; the disk may have been full when it was written."""
+    try:
+        return (place / REASON).read_text(encoding="utf-8")
+    except OSError:
+        return "(why is not kept)"
+
+
 def _introduce(report: Path, reason: str) -> None:
     """Puts what sprang the trap in front of a capture's report, which began after it."""
-    with suppress(OSError):  # the capture has failed, and said so
+    with suppress(OSError, UsageError):  # the capture has failed, and said so
         text = report.read_text(encoding="utf-8")
         files.write(str(report), f"{reason}\nWhat came after it:\n{text}", force=True)
 
@@ -250,7 +265,11 @@ def _one_by_one(stream: Iterable[Record]) -> Iterator[Record]:
 
 def used(folder: Path) -> int:
     """Returns the bytes of the files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # somebody has removed it meanwhile
+            total += path.lstat().st_size if path.is_file() else 0
+    return total
 
 
 def _limits(arguments: argparse.Namespace) -> Limits:
@@ -285,6 +304,8 @@ def _command(arguments: argparse.Namespace, folder: Path) -> list[str]:
         for one in value if isinstance(value, list) else [value]:
             words += [] if one is None else [f"--{name.replace('_', '-')}", str(one)]
     words += ["--descendants"] * arguments.descendants
+    whom = person.served()
+    words += ["--user", whom.name if whom else "root"] if os.geteuid() == 0 else []
     for setting in arguments.set or []:
         words += ["--set", setting]
     return words

@@ -2,12 +2,13 @@
 
 import dataclasses
 import itertools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from mmaplock_bt import resources
+from mmaplock_bt import files, resources
 from mmaplock_bt.analysis.analyse import analyse_lines
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.judging import verdicts
@@ -119,9 +120,9 @@ def save(result: Result, folder: Path) -> Path:
     Raises UsageError.
     """
     paths = (folder / f"run-{turn:03}.json" for turn in itertools.count(1))
-    path = next(path for path in paths if not path.exists())
+    path = next(path for path in paths if not os.path.lexists(path))
     try:
-        path.write_text(to_json(result), encoding="utf-8")
+        files.write(str(path), to_json(result), force=False)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
     return path

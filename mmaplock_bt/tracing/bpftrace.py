@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from mmaplock_bt import person
 from mmaplock_bt.errors import BpftraceError, RefusedError, TargetError
 from mmaplock_bt.machine import pid_namespace
 from mmaplock_bt.machine.features import NOISE
@@ -311,7 +312,8 @@ class Tracer:
     def _kept_script(self) -> str:
         """Nobody else can foresee its name, nor read it."""
         try:
-            descriptor, kept = tempfile.mkstemp(".bt", "mmaplock-bt-refused-")
+            with person.acting():
+                descriptor, kept = tempfile.mkstemp(".bt", "mmaplock-bt-refused-")
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(self.script.text)
         except OSError as error:

@@ -76,7 +76,8 @@ class HeadStart:
 def of(argv: list[str]) -> HeadStart | None:
     """Returns the head start of a command line; None for one that may have none."""
     at = argv.index("--") if "--" in argv else len(argv)
-    if any(word.startswith("--r") for word in argv[:at]):  # a command would inherit --ready-fd
+    # A command would inherit --ready-fd; --sudo and --user say how and as whom all is started.
+    if any(word.startswith(("--r", "--su", "--u")) for word in argv[:at]):
         return None
     return HeadStart(argv[:at], argv[at + 1 :])
 

@@ -7,7 +7,9 @@ import signal
 import sys
 from contextlib import suppress
 
+from mmaplock_bt import person
 from mmaplock_bt.tracing import keeper
+from mmaplock_bt.tracing.process import die_with_parent
 
 GATE = 9  # the descriptor that the shell reads: dash knows none above
 # A shell that waits is small: its exec is the only trace it leaves.
@@ -112,9 +114,13 @@ class HeldCommand:
 def _become(argv: list[str], reader: int) -> None:
     """In the command-to-be: waits for its turn as a shell. Raises OSError, else does not return.
 
+    Where root works for somebody, the command is that user's from here on.
     What was handed to this process is meant for the command; our stdout is for the report.
     """
     os.dup2(reader, GATE)
     os.set_inheritable(GATE, True)  # where it was that one already
     os.dup2(2, 1)
-    os.execve("/bin/sh", ["/bin/sh", "-c", _HELD, "sh", *argv], os.environ)
+    environment = person.environment()
+    if person.become():
+        die_with_parent()  # that was lost
+    os.execve("/bin/sh", ["/bin/sh", "-c", _HELD, "sh", *argv], environment)

@@ -20,7 +20,7 @@ from contextlib import suppress
 from struct import Struct
 
 from mmaplock_bt.signals import ENDING, IGNORED
-from mmaplock_bt.tracing.process import PR_SET_PDEATHSIG, close_all_but
+from mmaplock_bt.tracing.process import close_all_but, die_with_parent
 
 PR_SET_CHILD_SUBREAPER = 36
 NAME = "command-keeper"  # not the tool's: who kills that by its name shall not hit this, too
@@ -55,11 +55,10 @@ def _keep(become: Callable[[], object], lifeline: int, told: int, mask: Iterable
     """In the keeper. Does not return."""
     code = FAULT
     try:
-        libc = ctypes.CDLL(None)
-        libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         command = os.fork()
         if command == 0:
-            _command(libc, become, mask)
+            _command(become, mask)
         os.setpgid(0, 0)  # a terminal's Ctrl-C is the command's and the tool's
         close_all_but(lifeline, told, first=0)
         with open("/proc/self/comm", "w", encoding="ascii") as file:  # noqa: PTH123
@@ -70,13 +69,13 @@ def _keep(become: Callable[[], object], lifeline: int, told: int, mask: Iterable
         os._exit(code)
 
 
-def _command(libc: ctypes.CDLL, become: Callable[[], object], mask: Iterable[int]) -> None:
+def _command(become: Callable[[], object], mask: Iterable[int]) -> None:
     """In the command-to-be, which ends with the keeper. Does not return.
 
     Whoever changes its user in `become` loses the parent-death signal (prctl(2)).
     """
     try:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        die_with_parent()
         for number in (*ENDING, *_PYTHONS_OWN):
             signal.signal(number, signal.SIG_IGN if number in IGNORED else signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)

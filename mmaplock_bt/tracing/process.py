@@ -126,7 +126,7 @@ def _become(
 ) -> None:
     """In the child: executes the program once it is told its last words. Does not return."""
     try:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        die_with_parent()
         # A shell's background job ignores SIGINT, one below nohup SIGHUP; bpftrace would inherit
         # that and miss its end, or the end of its terminal.
         for number in ENDING:
@@ -143,6 +143,11 @@ def _become(
         os.write(2, f"{words[0]}: {error.strerror}\n".encode())
     finally:
         os._exit(EXEC_FAILED)
+
+
+def die_with_parent() -> None:
+    """Asks the kernel to kill this process when its parent dies."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def close_all_but(*kept: int, first: int = 3) -> None:

@@ -105,11 +105,11 @@ class Window:
         self._stop.watched = [_pidfd("-p", pid, stack) for pid in chosen.filter.owner.pids]
         for pid in chosen.filter.actor.pids:
             _pidfd("--actor-pid", pid, stack)
-        self._raw = _raw(options, stack)
         if options.command:
             self._stop.command = self._held(list(options.command))
             stack.callback(self._stop.command.end)
         self._start(stack)
+        self._raw = _raw(options, stack)  # not before: a refused run leaves the old one as it is
         start = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         self.head = _head(chosen, self._machine, self._script, start, options)
         self._decoder = Decoder(self._script.outputs)

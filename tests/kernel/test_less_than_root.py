@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,37 +25,43 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="module")
-def copied(tmp_path_factory) -> Path:
-    """A copy of the package in a folder that anybody may read."""
-    folder = Path(tmp_path_factory.mktemp("copy"))
-    for above in (folder, *folder.parents[:2]):
-        above.chmod(0o755)
+def copied() -> Iterator[Path]:
+    """A copy of the package in a folder that anybody may read: pytest's own are root's alone."""
+    with tempfile.TemporaryDirectory(prefix="everybodys-", dir="/tmp") as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        _fill(folder)
+        yield folder
+
+
+def _fill(folder: Path) -> None:
     for name in ("mmaplock_bt", "templates", "profiles"):
         shutil.copytree(ROOT / name, folder / name)
     shutil.copy(STREAM, folder / "raw")
     (folder / "secret").mkdir(0o700)
     (folder / "home").mkdir(0o755)
-    return folder
 
 
-@pytest.fixture
-def nobody(kernel, copied) -> Run:
-    """Runs the tool as the user nobody, root's home still in its environment."""
+def everybodys(copied: Path) -> tuple[str, dict[str, str]]:
+    """A Python that everybody may run, and the variables by which it finds the copy."""
     packages = sysconfig.get_path("purelib")
     variables = {
         "PATH": os.environ["PATH"], "PYTHONPATH": f"{copied}:{packages}",
         "HOME": f"{copied}/secret", "PYTHONDONTWRITEBYTECODE": "1",
     }  # fmt: skip
     version = "{}.{}".format(*sys.version_info)
-    for python in (
-        sys.executable,
-        shutil.which(f"python{version}", path="/usr/bin:/usr/local/bin"),
-    ):
+    systems = shutil.which(f"python{version}", path="/usr/bin:/usr/local/bin")
+    for python in (systems, sys.executable):
         argv = [*NOBODY, str(python), "-c", "import mmaplock_bt, pydantic"]
         if python and subprocess.run(argv, env=variables, check=False).returncode == 0:
-            break
-    else:
-        pytest.skip("no Python of this version that everybody may run")
+            return python, variables
+    pytest.skip("no Python of this version that everybody may run")
+
+
+@pytest.fixture
+def nobody(kernel, copied) -> Run:
+    """Runs the tool as the user nobody, root's home still in its environment."""
+    python, variables = everybodys(copied)
 
     def run(*words: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
@@ -158,3 +165,109 @@ def test_root_of_a_user_namespace_is_not_root(kernel):
         pytest.skip("no user namespaces here")
     assert done.returncode == 3 and "root of a user namespace" in done.stderr
     assert inventory.USERS.stat().st_ino == inventory.INITIAL_USERS
+
+
+@pytest.fixture
+def behind(kernel):
+    """The program as root behind whom the user nobody is, in a folder of that user's."""
+    with tempfile.TemporaryDirectory(prefix="everybodys-", dir="/tmp") as made:
+        home = Path(made)
+        os.chown(home, 65534, 65534)
+        yield _behind(home)
+
+
+def _behind(home: Path) -> Run:
+
+    def run(
+        *words: str, env: dict[str, str] | None = None, by: str = sys.executable
+    ) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [by, "-P", "-m", "mmaplock_bt", *words], cwd=home, text=True, timeout=120,
+            env=os.environ | {"SUDO_UID": "65534", "SUDO_GID": "65534"} | (env or {}),
+            capture_output=True, check=False, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    run.home = home
+    return run
+
+
+WHO = ("sh", "-c", "id -u; id -g; id -G; echo $HOME $USER ${SUDO_UID-none} $KEPT")
+
+
+def who(done: "subprocess.CompletedProcess[str]") -> list[str]:
+    """What the command said of itself: its output goes where standard error does."""
+    lines = [line for line in done.stderr.splitlines() if "mmaplock-bt" not in line]
+    return [line for line in lines if line.strip() and not line.startswith("compiling")]
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["first", "with a head start"])
+def test_the_command_is_the_users_behind_sudo(behind, again):
+    for _ in range(1 + again):
+        done = behind("run", "hold-times", "-q", "--", *WHO, env={"KEPT": "kept"})
+        assert done.returncode == 0, done.stderr
+        assert who(done) == ["65534", "65534", "65534", "/nonexistent nobody none kept"]
+
+
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [(("--user", "root"), "0"), (("--user", "daemon"), "1"), (("--user", "nobody"), "65534")],
+)
+def test_the_command_is_whose_it_is_said_to_be(behind, words, first):
+    done = behind("run", "hold-times", "-q", *words, "--", *WHO)
+    assert done.returncode == 0 and who(done)[0] == first, done.stderr
+
+
+def test_files_are_the_users_behind_sudo(behind):
+    wanted = ("-o", "r.json", "-o", "r.md", "--save-raw", "raw")
+    assert behind("run", "hold-times", *wanted, "--", "true").returncode == 0
+    done = behind("run", "hold-times", "--repeat", "2", "-o", "runs/", "--", "true")
+    assert done.returncode == 0, done.stderr
+    assert behind("report", "raw", "-o", "again.md").returncode == 0
+    found = [behind.home, *behind.home.rglob("*")]
+    assert len(found) == 8 and {(one.stat().st_uid, one.stat().st_gid) for one in found} == {
+        (65534, 65534)
+    }
+    assert (behind.home / "runs").stat().st_mode & 0o777 == 0o700
+
+
+def test_his_links_lead_root_nowhere(behind, tmp_path):
+    roots = tmp_path / "roots"
+    roots.mkdir()
+    (roots / "file").write_text("root's")
+    for name, target in (("link", roots), ("runs", roots), ("r.json", roots / "file")):
+        (behind.home / name).symlink_to(target)
+    for words in (
+        ("-o", "link/x.json"),
+        ("-o", "link/file", "--force"),
+        ("--save-raw", "link/x"),
+        ("-o", "runs/"),
+        ("-o", "r.json"),
+        ("-o", f"{roots}/x.json"),
+    ):
+        done = behind("run", "hold-times", *words, "--", "true")
+        assert done.returncode == 2, (words, done.stderr)
+        assert "Traceback" not in done.stderr
+    assert "the user nobody (--user root writes as root)" in done.stderr
+    assert [(one.name, one.read_text()) for one in roots.iterdir()] == [("file", "root's")]
+
+
+def test_what_is_rendered_is_rendered_without_root(behind, copied):
+    """A name that breaks a renderer meets a process that is nobody's any more."""
+    python, variables = everybodys(copied)
+    (copied / "sitecustomize.py").write_text(
+        "import os\nfrom mmaplock_bt import renderers\n"
+        "renderers.rendered = lambda *_, **__: str(os.getresuid())\n"
+    )
+    try:
+        done = behind("run", "hold-times", "-o", "r.json", "--", "true", env=variables, by=python)
+    finally:
+        (copied / "sitecustomize.py").unlink()
+    assert done.stdout.strip() == str((65534,) * 3), done.stderr
+    assert (behind.home / "r.json").read_text() == done.stdout
+
+
+@pytest.mark.parametrize("name", ["no-such-user", "", "-1"])
+def test_a_user_that_is_not_there_is_refused(behind, name):
+    done = behind("run", f"--user={name}", "--", "touch", "ran")
+    assert done.returncode == 2 and "there is no such user" in done.stderr
+    assert not (behind.home / "ran").exists()
