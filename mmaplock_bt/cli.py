@@ -4,6 +4,7 @@ import argparse
 import functools
 import gc
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -41,6 +42,7 @@ FILTERS = (
     (("--actor-cgroup",), "PATH", "locks taken from this cgroup and those below it"),
 )
 # name -> (module, function, help). Imported when called only: rich, jinja2 and pydantic are slow.
+BPFTRACE = "MMAPLOCK_BPFTRACE"
 WRITERS = (["run"], ["report"], ["gate"], ["compare"])
 COMMANDS = {
     "run": ("run", "main", "trace with a profile and report"),
@@ -108,7 +110,7 @@ def main(argv: list[str]) -> int:
 
 
 def _head_start(argv: list[str]) -> "HeadStart | None":
-    if argv[:1] != ["run"]:
+    if argv[:1] != ["run"] or is_handed_on():
         return None
     from mmaplock_bt.tracing import head_start  # noqa: PLC0415  (--help waits for its imports)
 
@@ -119,6 +121,7 @@ def _called(argv: list[str], head: "HeadStart | None") -> int:
     arguments = parse(argv)
     arguments.head_start = head
     module, function, _ = COMMANDS[arguments.verb]
+    _check_bpftrace(arguments)
     from mmaplock_bt.commands import combinations  # noqa: PLC0415  (--help needs none)
 
     combinations.check(arguments)
@@ -126,6 +129,15 @@ def _called(argv: list[str], head: "HeadStart | None") -> int:
         import_module(f"mmaplock_bt.commands.{module}"), function
     )
     return entry(arguments)
+
+
+def _check_bpftrace(arguments: argparse.Namespace) -> None:
+    """Raises UsageError for one that sudo was handed in the environment."""
+    if hasattr(arguments, "bpftrace") and "bpftrace" not in arguments.given and is_handed_on():
+        raise UsageError(
+            "MMAPLOCK_BPFTRACE is not heard under sudo: name what root is to run by "
+            f"--bpftrace {shlex.quote(default_bpftrace()[:200])}"
+        )
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -362,4 +374,9 @@ def _add_color(parser: argparse.ArgumentParser) -> None:
 
 def default_bpftrace() -> str:
     """Returns the bpftrace to run: $MMAPLOCK_BPFTRACE, else the one on PATH."""
-    return os.environ.get("MMAPLOCK_BPFTRACE", "bpftrace")
+    return os.environ.get(BPFTRACE, "bpftrace")
+
+
+def is_handed_on() -> bool:
+    """Tells whether root has the variable out of another user's environment, as by `sudo -E`."""
+    return BPFTRACE in os.environ and person.is_behind()

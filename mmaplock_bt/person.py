@@ -50,6 +50,12 @@ def serve(name: str | None) -> None:
     _served[:] = [found] if found and found.uid and os.geteuid() == 0 else []
 
 
+def is_behind() -> bool:
+    """Tells whether this is root behind whom another user is, be he known here or not."""
+    uid = os.environ.get("SUDO_UID", "0")
+    return os.geteuid() == 0 and (uid.strip() != "0" or "DOAS_USER" in os.environ)
+
+
 def _behind() -> Person | None:
     """Of sudo by the id, which no configuration leaves out; one without an entry is nobody."""
     try:

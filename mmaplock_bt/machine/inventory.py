@@ -4,6 +4,7 @@ import gzip
 import os
 import platform
 import re
+import shlex
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
@@ -12,7 +13,8 @@ from pathlib import Path
 
 from mmaplock_bt import invocation
 from mmaplock_bt.errors import TargetError
-from mmaplock_bt.machine import distro, features, pid_namespace
+from mmaplock_bt.escaping import shown
+from mmaplock_bt.machine import distro, features, pid_namespace, private_folder
 from mmaplock_bt.resources import is_folder
 from mmaplock_bt.units import how_ended
 
@@ -209,11 +211,28 @@ def _text(path: Path) -> str:
 
 
 def binary(bpftrace: str) -> str:
-    """Returns bpftrace's path. Raises TargetError where it is not installed."""
+    """Returns bpftrace's path. Raises TargetError where it is not installed.
+
+    And where PATH leads to the current folder or, for root, to what others may have put there:
+    such a one must be named by its path.
+    """
     path = shutil.which(bpftrace)
     if path is None:
         raise TargetError(f"{bpftrace} is not installed", distro.install())
+    if "/" in bpftrace:
+        return path
+    whole = os.path.abspath(path)  # noqa: PTH100
+    mend = f"name it by --bpftrace {shlex.quote(whole)} if it is meant, else mend PATH"
+    if path != whole:
+        raise TargetError(f"PATH leads to the current folder's {shown(path)}", mend)
+    if os.geteuid() == 0 and not all(map(_is_roots, (path, os.path.realpath(path)))):
+        raise TargetError(f"PATH leads to {shown(path)}, which others than root may change", mend)
     return path
+
+
+def _is_roots(path: str) -> bool:
+    found = Path(path).stat()
+    return private_folder.is_ours(found) and private_folder.is_private(str(Path(path).parent))
 
 
 def version(path: str, *, fresh: bool = False) -> str:

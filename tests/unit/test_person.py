@@ -121,3 +121,21 @@ def test_his_environment_has_nothing_of_roots_session():
         "HOME": NOBODY.pw_dir, "USER": "nobody", "LOGNAME": "nobody", "SHELL": NOBODY.pw_shell,
         "CI": "true", "PATH": "/bin",
     }  # fmt: skip
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("words", ["run -- touch ran", "selftest", "doctor"])
+def test_a_bpftrace_handed_on_by_sudo_is_not_run(cli, tmp_path, monkeypatch, words):
+    fake = tmp_path / "fake"
+    fake.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("MMAPLOCK_BPFTRACE", str(fake))
+    monkeypatch.setenv("SUDO_UID", str(NOBODY.pw_uid))
+    monkeypatch.chdir(tmp_path)
+    done = cli(*words.split())
+    assert done.returncode == 2
+    assert done.stderr.startswith("mmaplock-bt: MMAPLOCK_BPFTRACE is not heard under sudo: name")
+    assert f"--bpftrace {fake}" in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "ran").exists()
+    cli("doctor", "--bpftrace", str(fake))
+    assert (tmp_path / "ran").exists()

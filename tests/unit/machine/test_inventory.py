@@ -1,5 +1,6 @@
 """What is missing on a machine is told with its mending."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,55 @@ def test_a_version_is_remembered_per_binary(fake):
     for _ in range(2):
         with pytest.raises(TargetError, match="so it is not bpftrace"):
             inventory.version(path)
+
+
+@pytest.fixture
+def planted(tmp_path, monkeypatch):
+    """A bpftrace in a folder, and that first on PATH."""
+
+    def plant(entry: str, folder: Path = tmp_path) -> Path:
+        file = folder / "bpftrace"
+        file.write_text("#!/bin/sh\ntouch ran\n")
+        file.chmod(0o755)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("PATH", f"{entry}:{os.environ['PATH']}")
+        return file
+
+    return plant
+
+
+@pytest.mark.parametrize("entry", ["", ".", "bin"])
+def test_the_current_folders_bpftrace_is_not_run(planted, tmp_path, entry):
+    (tmp_path / "bin").mkdir()
+    file = planted(entry, tmp_path / entry)
+    with pytest.raises(TargetError, match=f"current folder.*--bpftrace {file} if it is meant"):
+        inventory.binary("bpftrace")
+    assert inventory.binary(str(file)) == str(file)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root refuses what others may change")
+@pytest.mark.parametrize(
+    "shared",
+    [
+        lambda file: file.chmod(0o777),
+        lambda file: file.parent.chmod(0o777),
+        lambda file: os.chown(file, 65534, 65534),
+        lambda file: os.chown(file.parent, 65534, 65534),
+        lambda file: file.symlink_to(_anothers(file)),
+    ],
+)
+def test_root_runs_no_bpftrace_that_others_may_change(planted, tmp_path, shared):
+    file = planted(str(tmp_path))
+    assert inventory.binary("bpftrace") == str(file)
+    shared(file)
+    with pytest.raises(TargetError, match="which others than root may change: name it by --bpf"):
+        inventory.binary("bpftrace")
+    assert inventory.binary(str(file)) == str(file)
+
+
+def _anothers(file: Path) -> Path:
+    """The file elsewhere, as another user's."""
+    elsewhere = file.parent / "elsewhere"
+    elsewhere.mkdir()
+    os.chown(elsewhere, 65534, 65534)
+    return file.rename(elsewhere / "bpftrace")
