@@ -14,7 +14,7 @@ AS_OWNER := $(if $(filter 0,$(shell id -u)),$(if $(SUDO_USER),sudo -Hu $(SUDO_US
 SUITES ?= bullseye bookworm trixie sid
 KERNELS ?= bullseye bookworm trixie sid
 
-.PHONY: alarms bench bench-check bench-tools captures clean demo docs kernels-tools lint matrix-tools \
+.PHONY: alarms attacks bench bench-check bench-tools captures clean demo docs kernels-tools lint matrix-tools \
   readers-tools startup system test test-kernels test-matrix test-readers throughput unit
 
 demo: system $(VENV)/.installed
@@ -75,6 +75,10 @@ bench-tools: matrix-tools
 	  test -e /usr/include/bpf/libbpf.h && /usr/bin/python3 -I -c 'import bcc' 2>/dev/null || \
 	  { $(SUDO) apt-get update -qq; for package in clang libbpf-dev bpftool linux-perf trace-cmd \
 	    python3-bpfcc; do $(SUDO) apt-get install -y -qq --no-install-recommends $$package; done; true; }
+
+# Hostile profiles, templates and parameters, each by every command that reads one.
+attacks: $(VENV)/.dev
+	$(AS_ROOT) env MMAPLOCK_ATTACKS=all $(BIN)/python -m pytest -p no:cacheprovider tests/unit/attacks
 
 # What a run adds to bpftrace's own start and end.
 startup: system $(VENV)/.dev

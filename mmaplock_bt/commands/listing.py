@@ -25,8 +25,9 @@ def main(arguments: argparse.Namespace) -> int:
         print(json.dumps({"schema": 1, "profiles": list(map(_told, found.items()))}, indent=1))
         return 0
     width = max(len(name) for name in found)
-    for name, file in found.items():
-        print(f"{safe(name):<{width}}  {safe(_description(name, file))}")
+    described = {name: _description(name, file) for name, file in found.items()}
+    for name, words in described.items():
+        print(f"{safe(name):<{width}}  {safe(words)}")
     return 0
 
 

@@ -10,9 +10,11 @@ from mmaplock_bt.commands import gate
 from mmaplock_bt.commands.output import dump
 from mmaplock_bt.commands.run import chosen_profile
 from mmaplock_bt.errors import TargetError, UsageError
-from mmaplock_bt.escaping import lines
+from mmaplock_bt.escaping import lines, safe
 from mmaplock_bt.machine import inventory
 from mmaplock_bt.result import saved
+from mmaplock_bt.script import reach
+from mmaplock_bt.script.reach import Reach
 from mmaplock_bt.script.render import render
 from mmaplock_bt.spec import profile
 from mmaplock_bt.spec.columns import Column
@@ -28,21 +30,25 @@ def show_main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         dump(_told(chosen))
         return 0
-    print(f"{chosen.name}: {chosen.description}\n\ntemplate: {chosen.template.name}")
-    print(f"filter:   {_filter(chosen)}")
-    print(f"map keys: {chosen.map_keys}")
+    _say(f"{chosen.name}: {chosen.description}", "", f"template: {chosen.template.name}")
+    _say(f"filter:   {_filter(chosen)}", f"map keys: {chosen.map_keys}")
     if chosen.duration_ns is not None:
-        print(f"duration: {format_ns(chosen.duration_ns)}")
+        _say(f"duration: {format_ns(chosen.duration_ns)}")
     _show_params(chosen)
-    print("\noutputs")
+    _say("", "outputs")
     for name, output in chosen.template.declaration.outputs.items():
-        print(
-            f"  {name}  {output.kind}: {output.title}{f' ({output.help})' if output.help else ''}"
-        )
-        print(f"    {', '.join(_described(f) for f in output.columns)}")
+        more = f" ({output.help})" if output.help else ""
+        _say(f"  {name}  {output.kind}: {output.title}{more}")
+        _say(f"    {', '.join(_described(f) for f in output.columns)}")
     for one in chosen.gates:
-        print(f"gate: {one.text} ({one.level}, from {counted(one.min_samples, 'sample')} on)")
+        _say(f"gate: {one.text} ({one.level}, from {counted(one.min_samples, 'sample')} on)")
     return 0
+
+
+def _say(*texts: str) -> None:
+    """Prints a line each: what stands in a profile or a template is text from outside."""
+    for text in texts:
+        print(lines(safe(text)))
 
 
 def check_main(arguments: argparse.Namespace) -> int:
@@ -51,7 +57,7 @@ def check_main(arguments: argparse.Namespace) -> int:
     Raises UsageError with every fault; with --json they are printed, and 2 is returned.
     """
     try:
-        chosen = _checked(arguments)
+        chosen, reaches = _checked(arguments)
     except UsageError as error:
         if not arguments.json:
             raise
@@ -59,19 +65,24 @@ def check_main(arguments: argparse.Namespace) -> int:
         return error.exit_code
     template, gates = chosen.template.name, len(chosen.gates)
     if arguments.json:
-        dump({"schema": 1, "valid": True, "faults": [], "template": template, "gates": gates})
+        told = [{"call": one.call, "line": one.line or None, "what": one.what} for one in reaches]
+        valid = {"schema": 1, "valid": True, "faults": [], "template": template, "gates": gates}
+        dump(valid | {"reach": told})
         return 0
     count = f", {counted(gates, 'gate')}" if gates else ""
-    print(f"{arguments.file}: a valid profile of the template {template}{count}")
+    _say(f"{arguments.file}: a valid profile of the template {template}{count}")
+    for one in reaches:
+        place = f"{chosen.template.file}:{one.line}" if one.line else "the rendered script"
+        _say(f"{place}: {one.call} {one.what}")
     return 0
 
 
-def _checked(arguments: argparse.Namespace) -> Profile:
+def _checked(arguments: argparse.Namespace) -> tuple[Profile, list[Reach]]:
     chosen = profile.load(arguments.file)
     more = gate.given(arguments, chosen.template.declaration.outputs)
     chosen = profile.with_gates(chosen, more)
-    render(chosen, inventory.offline())
-    return chosen
+    script = render(chosen, inventory.offline())
+    return chosen, reach.found(chosen.template, script.text)
 
 
 def _fault(line: str) -> dict[str, str | int | None]:
@@ -142,11 +153,11 @@ def _told(chosen: Profile) -> dict[str, Any]:
 def _show_params(chosen: Profile) -> None:
     declared = chosen.template.declaration.params
     if declared:
-        print("\nparameters (--set NAME=VALUE)")
+        _say("", "parameters (--set NAME=VALUE)")
     for name, param in declared.items():
         value = chosen.params[name]
         shown = format_ns(value) if param.type == "duration" else str(value)
-        print(f"  {name} = {shown}  {param.help}")
+        _say(f"  {name} = {shown}  {param.help}")
 
 
 def _described(column: Column) -> str:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from importlib import import_module
 
-from jinja2 import TemplateError, TemplateNotFound
+from jinja2 import TemplateError, TemplateNotFound, TemplateSyntaxError
 
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.escaping import shown
@@ -127,8 +127,8 @@ def _read_ahead(environment: PlainEnvironment) -> None:
 
 
 def _rendered(template: Template, environment: PlainEnvironment, given: dict[str, object]) -> str:
-    check.template(template)
     try:
+        check.template(template)
         return tidy(environment.get_template(environment.own).render(given))
     except (UsageError, MemoryError, RecursionError):
         raise
@@ -148,12 +148,14 @@ def _sentence(error: Exception) -> str:
         return f"no template '{shown(error.name)}' is given to it, only {parts}"
     if isinstance(error, TemplateError):
         return str(error.message)
+    if isinstance(error, SyntaxError):  # of what Jinja made of it: its lines are not the template's
+        return str(error.msg)
     return f"{type(error).__name__}: {error}"
 
 
 def _line(error: BaseException, own: str) -> str:
     """The last line of the template on the way to an error, as ':LINE'."""
-    found = getattr(error, "lineno", None)
+    found = error.lineno if isinstance(error, TemplateSyntaxError) else None
     step = error.__traceback__
     while step is not None:
         if step.tb_frame.f_code.co_filename == own:

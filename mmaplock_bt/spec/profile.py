@@ -280,7 +280,9 @@ def _base(
             defaults = {k: p.parse(p.default) for k, p in found.declaration.params.items()}
             return Profile(name, found, found.declaration.question, params=defaults)
         extends = str(file.extends)
-        path = str((folder or Path()) / extends) if "/" in extends else extends
+        # Not by Path, which takes './x' for 'x': a name is looked for elsewhere.
+        is_beside = "/" in extends and not extends.startswith("/")
+        path = f"{folder or '.'}/{extends}" if is_beside else extends
         if path in seen or len(seen) > 8:
             raise UsageError(f"'{shown(path)}' extends itself")
         return _resolve(*_find(path), seen=(*seen, path))

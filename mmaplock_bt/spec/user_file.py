@@ -22,6 +22,7 @@ def read(path: Path, what: str, *, obeyed: bool = False) -> str:
     """
     named = f"the {what} {shown(path, NAME_LETTERS)}"
     try:
+        _check_regular(path.stat(), named)  # opening alone starts some devices
         if obeyed and os.geteuid() == 0:
             _check_private(path, named)
         return _regular(path, named).decode("utf-8")
@@ -45,7 +46,6 @@ def _check_private(path: Path, named: str) -> None:
 
 def _regular(path: Path, named: str) -> bytes:
     """Whatever else bears the name can keep us waiting, or never ends. Raises UsageError."""
-    _check_regular(path.stat(), named)  # opening alone starts some devices
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         _check_regular(os.fstat(descriptor), named)

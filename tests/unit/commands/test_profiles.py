@@ -17,6 +17,53 @@ def mine(tmp_path):
     return write
 
 
+TEMPLATE = """{{#
+question: what cat("x") says
+outputs: {{x: {{kind: counter, title: t}}}}
+#}}
+{{# system("x") is refused #}}
+{{% extends "_mmap_lock.bt.j2" %}}
+{{% block hold_ended %}}
+{{{{ record("x") }}}}
+{0}
+{{% endblock %}}
+"""
+
+
+@pytest.mark.parametrize(
+    "reached",
+    [
+        ('cat("/etc/shadow");', "cat", "x.bt.j2:9", "prints a file"),
+        ('  system ("id");', "system", "x.bt.j2:9", "runs a program (bpftrace refuses it"),
+        ("# include </etc/shadow>", "#include", "x.bt.j2:9", "has a file read"),
+        ('{{ "ca" ~ "t(" }}"/etc/shadow");', "cat", "the rendered script", "prints a file"),
+        ('{{ "#inc" ~ "lude" }} </etc/shadow>', "#include", "the rendered script", "has a file"),
+    ],
+)
+def test_check_names_what_reaches_further_than_tracing(cli, tmp_path, reached):
+    line, call, place, what = reached
+    (tmp_path / "x.bt.j2").write_text(TEMPLATE.format(line))
+    path = tmp_path / "p.yaml"
+    path.write_text("template: ./x.bt.j2\n")
+    told = cli("check", str(path)).stdout.splitlines()
+    assert len(told) == 2 and f"{place}: {call} {what}" in told[1]
+    (found,) = json.loads(cli("check", str(path), "--json").stdout)["reach"]
+    assert found["call"] == call and found["line"] == (9 if place[-1] == "9" else None)
+
+
+@pytest.mark.parametrize("line", ["$cat = 1;", "@system[1] = count();", "// concat (x)", "signals"])
+def test_what_only_looks_like_such_a_call(cli, tmp_path, line):
+    (tmp_path / "x.bt.j2").write_text(TEMPLATE.format(line))
+    (tmp_path / "p.yaml").write_text("template: ./x.bt.j2\n")
+    assert len(cli("check", str(tmp_path / "p.yaml")).stdout.splitlines()) == 1
+
+
+def test_show_prints_no_escape_of_a_profiles(cli, mine):
+    path = mine('extends: blame\ndescription: "a\\e[31m\\n::set-output name=x::y"\n')
+    text = cli("show", path).stdout
+    assert "\x1b" not in text and r"a\x1b[31m\n::set-output" in text
+
+
 @pytest.mark.parametrize("name", profile.names())
 def test_show_tells_programs_what_a_run_would_use(cli, name):
     told = json.loads(cli("show", name, "--json").stdout)

@@ -1,0 +1,1 @@
+"""Hostile profiles, templates and parameters, tried against the real command line."""
