@@ -148,12 +148,23 @@ def _shares(wait: Span, holds: list[Span], others: list[Span]) -> dict[Span, int
     """
     shares: dict[Span, int] = {}
     first = set(holds)
-    for start, end, active in _pieces(wait, [*holds, *others]):
+    for start, end, active in _pieces(wait, [*holds, *_merged(others)]):
         charged = [hold for hold in active if hold in first] or active
         part, left = divmod(end - start, len(charged))
         for at, hold in enumerate(charged):
             shares[hold] = shares.get(hold, 0) + part + (left if at == 0 else 0)
     return shares
+
+
+def _merged(spans: list[Span]) -> list[Span]:
+    """As few that cover the same time: a thousand waiters at once are no thousand names."""
+    found: list[Span] = []
+    for span in sorted(spans, key=lambda one: one.began_ns):
+        if not found or span.began_ns > found[-1].ended_ns:
+            found.append(span)
+        elif span.ended_ns > found[-1].ended_ns:
+            found[-1] = replace(found[-1], ended_ns=span.ended_ns)
+    return found
 
 
 def _pieces(wait: Span, holds: list[Span]) -> Iterator[tuple[int, int, list[Span]]]:

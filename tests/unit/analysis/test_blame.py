@@ -137,6 +137,17 @@ def test_who_has_the_lock_and_no_cpu_keeps_the_next_one_waiting():
     assert reasons(rows) == {3: 50, "behind a waiter without a CPU": 20, "unexplained": 10}
 
 
+def test_a_crowd_without_cpus_is_charged_for_once():
+    """Threads that queue at once: a row for each pair of them took minutes."""
+    crowd = [
+        span("wait", 0, 1009 + tid, tid=tid) | {"cpu_wait_ns": 1000 + tid, "contended": 1}
+        for tid in range(1, 212)
+    ]
+    rows = [row for row in blame.charges(crowd, []) if row["victim_tid"] == 211]
+    assert reasons(rows) == {"behind a waiter without a CPU": 1210, "waited for a CPU": 10}
+    assert len(rows) == 2
+
+
 @given(spans("wait"), spans("hold"), st.lists(st.integers(0, 400), min_size=24, max_size=24))
 def test_with_reasons_the_rows_still_are_the_waits_to_the_ns(waits, holds, ns):
     for wait, cpu_wait_ns, short_ns in zip(waits, ns, ns[12:], strict=False):
