@@ -28,7 +28,7 @@ GATES = """Conditions on the result, like 'hold{mode=write}.p99 < 5ms' or
 'warn: long_holds.count == 0'. All are judged; one that cannot be judged is inconclusive."""
 JUDGES = ("median", "worst", "every")
 FORMATS = (
-    *("table", "json", "gates", "junit", "github", "markdown"),
+    *("table", "json", "gates", "junit", "github", "markdown", "html"),
     *("openmetrics", "bencher", "smaller", "gobench"),
     *("folded", "folded-victim", "speedscope", "pprof", "perfetto"),
 )

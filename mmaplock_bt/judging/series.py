@@ -13,6 +13,7 @@ from mmaplock_bt.analysis.analyse import analyse_lines
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.judging import verdicts
 from mmaplock_bt.judging.verdicts import Judge
+from mmaplock_bt.result import embedded
 from mmaplock_bt.result.model import Result, Verdict
 from mmaplock_bt.result.saved import from_json, to_json
 from mmaplock_bt.spec import gates
@@ -60,21 +61,21 @@ def judged(
 
 
 def load(path: str) -> list[Result]:
-    """Reads the runs of a folder, in the order of their names, or the one of a file.
+    """Reads the runs of a folder, in the order of their names, or those of a file.
 
-    '-' is standard input. Raises UsageError.
+    A file is a result file, a raw stream or an HTML page; '-' is standard input. Raises UsageError.
     """
     folder = Path(path)
     if not resources.is_folder(folder):
-        return [load_run(path)]
-    found = [load_run(str(file)) for file in sorted(folder.glob("*.json"))]
+        return _load_file(path)
+    found = [run for file in sorted(folder.glob("*.json")) for run in _load_file(str(file))]
     if not found:
         raise UsageError(f"{path}: no result file (*.json) in this folder")
     return found
 
 
-def load_run(path: str) -> Result:
-    """Reads a result file or a raw stream; their first lines differ. Raises UsageError."""
+def _load_file(path: str) -> list[Result]:
+    """Their first lines tell what files hold."""
     name = STDIN_NAME if path == STDIN else path
     try:
         with _opened(path) as file:
@@ -91,13 +92,14 @@ def _opened(path: str) -> TextIO:
     return open(file, encoding="utf-8", errors="surrogateescape", newline="\n", closefd=is_ours)
 
 
-def _read(file: TextIO) -> Result:
+def _read(file: TextIO) -> list[Result]:
     """Reads a raw stream line by line: it may be larger than the memory."""
     start = file.read(len(recording.MARK))
-    if start != recording.MARK:
-        return from_json(start + file.read())
-    lines = recording.lines(file)
-    return analyse_lines(itertools.chain([start + next(lines, "")], lines))
+    if start == recording.MARK:
+        lines = recording.lines(file)
+        return [analyse_lines(itertools.chain([start + next(lines, "")], lines))]
+    text = start + file.read()
+    return embedded.read(text) if text.startswith(embedded.MARK) else [from_json(text)]
 
 
 def gates_in(result: Result) -> list[Gate]:

@@ -22,6 +22,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "junit": (".xml",),
     "github": (".annotations",),
     "markdown": (".md",),
+    "html": (".html",),
     "openmetrics": (".openmetrics", ".metrics.txt"),
     "bencher": (".bmf.json",),
     "smaller": (".smaller.json",),

@@ -1,6 +1,7 @@
 """What each stack weighs: in holds, in time held, and in time that others waited for it."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +20,14 @@ NAMELESS = "unknown"
 
 @dataclass(frozen=True)
 class Stack:
-    """Frames, outermost first, and labels like ("mode", "write"); all of it fit to be shown."""
+    """Frames, outermost first, and labels like ("mode", "write"); all of it fit to be shown.
+
+    The first `user_frames` are the user's, the rest the kernel's.
+    """
 
     frames: tuple[str, ...]
     labels: tuple[tuple[str, str], ...]
+    user_frames: int = 0
 
     def label(self, name: str) -> str:
         """Returns a label's value; 'unknown' for one that it does not have."""
@@ -40,6 +45,12 @@ class Weight:
     holds: int = 0
     hold_ns: int = 0
     victim_ns: int = 0
+
+    def add(self, other: "Weight") -> None:
+        """Adds another's figures."""
+        self.holds += other.holds
+        self.hold_ns += other.hold_ns
+        self.victim_ns += other.victim_ns
 
 
 @dataclass(frozen=True)
@@ -73,10 +84,22 @@ def weighed(series: Series) -> Weights:
             rows, lacking = _rows(run, name, field)
             lacks |= dict.fromkeys(lacking)
             for row in rows:
-                _add(found, row, field)
+                if _counts(row, field):
+                    found[_stack(row)].add(_weight(row, field))
         if not run.loss.complete:
             lacks[slices.MISSING] = None
     return Weights(dict(found), tuple(lacks))
+
+
+def single(run: Result) -> Iterator[tuple[Any, Stack, Weight]]:
+    """Yields the rows that weighed() adds up, as far as they are kept one by one.
+
+    Raises UsageError as weighed() does.
+    """
+    for name, field in _sources(run).items():
+        for row in run.events(name):
+            if _counts(row, field):
+                yield row, _stack(row), _weight(row, field)
 
 
 def _sources(run: Result) -> dict[str, str]:
@@ -124,16 +147,15 @@ def _ungrouped(row: Any, field: str) -> dict[str, Any]:
     return {**row, **row["key"], field: row["sum"], "holds": row["count"]}
 
 
-def _add(found: dict[Stack, Weight], row: Any, field: str) -> None:
+def _counts(row: Any, field: str) -> bool:
+    return field != "age_ns" or _is_open_hold(row)
+
+
+def _weight(row: Any, field: str) -> Weight:
     ns = column(row, field) or 0
-    if field == "age_ns" and not _is_open_hold(row):
-        return
-    weight = found[_stack(row)]
     if field == "charged_ns":
-        weight.victim_ns += ns
-        return
-    weight.hold_ns += ns
-    weight.holds += column(row, "holds") or 1
+        return Weight(victim_ns=ns)
+    return Weight(column(row, "holds") or 1, ns)
 
 
 def _is_open_hold(row: Any) -> bool:
@@ -143,8 +165,9 @@ def _is_open_hold(row: Any) -> bool:
 
 def _stack(row: Any) -> Stack:
     kernel = column(row, "kernel_stack") or column(row, "current_stack") or []
-    frames = [*kernel, *(column(row, "user_stack") or [])]
+    user = column(row, "user_stack") or []
+    frames = [*kernel, *user]
     labels = tuple((name, safe(row[field])) for name, field in LABELS if row.get(field) is not None)
     if not frames:  # whom nobody is charged for, or a stack that could not be read
         frames = [f"[{row.get('charged') or 'no stack'}]"]
-    return Stack(tuple(safe(frame) for frame in reversed(frames)), labels)
+    return Stack(tuple(safe(frame) for frame in reversed(frames)), labels, len(user))

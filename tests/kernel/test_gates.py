@@ -36,7 +36,7 @@ def test_a_slow_fork_passes_a_loose_gate_and_fails_a_tight_one(cli, kernel, tmp_
     shown = outcomes(done.stdout)
     assert shown.pop("hold.rate < 1/s  (warn)") == "warning"
     assert shown == {gate: said for gate, said in gates.items() if "warn" not in gate}
-    result = series.load_run(str(saved))
+    result = series.load(str(saved))[0]
     assert [verdict.level for verdict in result.verdicts] == ["error"] * 4 + ["warn"]
     # The limit put inside the bucket that was measured: neither pass nor fail.
     (row,) = [
@@ -98,7 +98,7 @@ def test_the_gate_of_one_owner_counts_its_waits_alone(cli, kernel, tmp_path):
     gate = "wait{mode=read,owner_comm=agent}.max <= 10s"
     done = cli("run", "wait-times", "--gate", gate, "-o", str(saved), "--", *argv)
     assert done.returncode == 0, done.stdout + done.stderr
-    result = series.load_run(str(saved))
+    result = series.load(str(saved))[0]
     by_name: dict[str, int] = {}
     for row in result.outputs["wait"].rows:
         if row["key"]["mode"] == "read":

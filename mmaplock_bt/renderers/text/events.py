@@ -26,7 +26,7 @@ MEASURED = ("hold_ns", "wait_ns", "age_ns", "charged_ns")
 _LISTS = ("behind", "queued")
 _HEADLINE = (*MEASURED[:3], "mode", "label", "cause", "reason", "state", "ended")
 _WRITER = ("writer_tid", "writer_pid", "writer_comm", "writer_wait_ns")
-_ELSEWHERE = {*_HEADLINE, "certainty", *PARTIES, *STACKS, *_LISTS, *_WRITER}
+ELSEWHERE = {*_HEADLINE, "certainty", *PARTIES, *STACKS, *_LISTS, *_WRITER}
 
 
 def events(output: EventsData, declared: Output) -> RenderableType:
@@ -90,7 +90,7 @@ def _extra(row: Row, declared: Output) -> str:
     return ", ".join(
         f"{one.name.removesuffix('_ns').replace('_', ' ')} {cell(column(row, one.name), one)}"
         for one in declared.columns
-        if one.name not in _ELSEWHERE
+        if one.name not in ELSEWHERE
     )
 
 

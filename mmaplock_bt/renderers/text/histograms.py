@@ -40,14 +40,14 @@ def _together(rows: list[HistogramRow]) -> list[HistogramRow]:
 
 def _histogram(row: HistogramRow, unit: str, window_ns: int) -> RenderableType:
     quantiles = row["quantiles"]
-    key, figures = _key(row["key"]), _figures(row, unit, window_ns)
+    key, figures = key_text(row["key"]), _figures(row, unit, window_ns)
     about = _about(row)
     # A long key has a line of its own: no figure is cut off behind it.
     head = [f"  {key}", f"    {figures}"] if len(key) > KEY else [f"  {key}  {figures}"]
     lines = [
         *(Text(line, no_wrap=False, overflow="fold") for line in head),
         Text(
-            "    " + "   ".join(f"{q} {_interval(quantiles[q], unit)}" for q in QUANTILES),
+            "    " + "   ".join(f"{q} {interval(quantiles[q], unit)}" for q in QUANTILES),
             style="dim",
         ),
     ]
@@ -71,11 +71,11 @@ def _about(row: HistogramRow) -> str:
 
 
 def _bars(buckets: list[Bucket], unit: str, about: str) -> list[Text]:
-    octaves = _octaves(buckets)
-    most = max(octaves.values())
+    counts = octaves(buckets)
+    most = max(counts.values())
     lines = []
-    for power in range(min(octaves), max(octaves) + 1):
-        count = octaves.get(power, 0)
+    for power in range(min(counts), max(counts) + 1):
+        count = counts.get(power, 0)
         low = format_value(1 << power if power else 0, unit)
         bar = "█" * round(BAR * count / most) or ("▏" if count else "")
         line = Text(f"    {low:>9} ")
@@ -85,8 +85,8 @@ def _bars(buckets: list[Bucket], unit: str, about: str) -> list[Text]:
     return lines
 
 
-def _octaves(buckets: list[Bucket]) -> dict[int, int]:
-    """Counts by power of two: the bars need no finer ones. What is below 0 joins 0."""
+def octaves(buckets: list[Bucket]) -> dict[int, int]:
+    """Returns counts by power of two: the bars need no finer ones. What is below 0 joins 0."""
     found: dict[int, int] = {}
     for bucket in buckets:
         power = max(0, max(0, bucket.low or 0).bit_length() - 1)
@@ -94,7 +94,8 @@ def _octaves(buckets: list[Bucket]) -> dict[int, int]:
     return found
 
 
-def _key(key: Row) -> str:
+def key_text(key: Row) -> str:
+    """Writes a key: 'read  pid 7'."""
     return "  ".join(
         safe(value) if name == "mode" else f"{name} {cell(value, STANDARD.get(name, Column(name)))}"
         for name, value in key.items()
@@ -113,7 +114,8 @@ def _share(total: int | None, unit: str, window_ns: int, about: str) -> str:
     return f" ({about}{percent:{',.0f' if percent >= 100 else '.2g'}} % of the window)"
 
 
-def _interval(ends: Interval, unit: str) -> str:
+def interval(ends: Interval, unit: str) -> str:
+    """Writes a quantile's interval: '1.00 ms–1.12 ms', with an open end '≥ 1.00 ms'."""
     if ends.low is None:
         return f"≤ {number(ends.high, unit)}"
     if ends.high is None:

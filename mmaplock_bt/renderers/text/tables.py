@@ -28,32 +28,32 @@ from mmaplock_bt.spec.columns import LEARNT, STANDARD, Column
 from mmaplock_bt.spec.outputs import Group as Grouped
 from mmaplock_bt.spec.outputs import Output
 
-_HEADS = {"sum": "total", "count_permille": "of all", "sum_permille": "of their time"}
+HEADS = {"sum": "total", "count_permille": "of all", "sum_permille": "of their time"}
 
 
 def table(output: TableData | CounterData, declared: Output) -> RenderableType:
     """Returns the first rows in the columns that the declaration has."""
     rows: list[Any] = list(output.rows)
-    keys = _keys(declared)
-    if any(one.name in STACKS for one in (*keys, *declared.figures)):
-        parts = [line for row in rows[:SHOWN] for line in _paragraph(row, keys, declared)]
+    named = keys(declared)
+    if any(one.name in STACKS for one in (*named, *declared.figures)):
+        parts = [line for row in rows[:SHOWN] for line in _paragraph(row, named, declared)]
         return Group(*parts, *more(rows))
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     grid.add_column("  ")
-    for one in keys:
+    for one in named:
         grid.add_column(one.name, overflow="ellipsis")
     for one in declared.figures:
-        head = _HEADS.get(one.name, one.name.removesuffix("_ns"))
+        head = HEADS.get(one.name, one.name.removesuffix("_ns"))
         grid.add_column(head, justify="right", no_wrap=True)  # a figure is never cut
     for row in rows[:SHOWN]:
-        words = [cell(column(row["key"], one.name), one).replace(" ", UNBROKEN) for one in keys]
+        words = [cell(column(row["key"], one.name), one).replace(" ", UNBROKEN) for one in named]
         numbers = [figure(row, one) for one in declared.figures]
         grid.add_row("", *(Text(word) for word in (*words, *numbers)))
     return Group(grid, *more(rows))
 
 
-def _keys(declared: Output) -> list[Column]:
-    """The key's columns, each pid of a counted table followed by what was learnt of it."""
+def keys(declared: Output) -> list[Column]:
+    """Returns the key's columns, each pid of a counted table followed by what was learnt of it."""
     if isinstance(declared, Grouped):
         return list(declared.columns)
     names = [n for one in declared.columns for n in (one.name, *LEARNT.get(one.name, ()))]

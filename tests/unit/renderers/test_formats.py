@@ -77,6 +77,7 @@ def test_the_command_line_knows_what_there_is():
         ("x.bench.txt", ("gobench", "x.bench.txt")),
         ("x.xml", ("junit", "x.xml")),
         ("x.md", ("markdown", "x.md")),
+        ("x.html", ("html", "x.html")),
         ("x.annotations", ("github", "x.annotations")),
         ("junit:foo.txt", ("junit", "foo.txt")),
         ("github:-", ("github", "-")),

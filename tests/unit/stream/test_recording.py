@@ -87,10 +87,10 @@ def test_what_is_no_file_of_ours_is_one_sentence(text, tmp_path):
     path = tmp_path / "file"
     path.write_text(text)
     with pytest.raises(UsageError, match=str(path)):
-        series.load_run(str(path))
+        series.load(str(path))[0]
 
 
 def test_a_raw_stream_is_read_from_its_file(tmp_path):
     path = tmp_path / "file"
     path.write_text("\n".join(story.lines("blame", "hostile")) + "\n", errors="surrogateescape")
-    assert series.load_run(str(path)) == story.result_of("blame", "hostile")
+    assert series.load(str(path))[0] == story.result_of("blame", "hostile")

@@ -1,0 +1,1 @@
+"""Parts of the HTML page: what each shows, made ready for its template beside it."""
