@@ -14,7 +14,7 @@ AS_OWNER := $(if $(filter 0,$(shell id -u)),$(if $(SUDO_USER),sudo -Hu $(SUDO_US
 SUITES ?= bullseye bookworm trixie sid
 KERNELS ?= bullseye bookworm trixie sid
 
-.PHONY: alarms attacks bench bench-check bench-tools captures clean demo docs kernels-tools lint matrix-tools \
+.PHONY: alarms attacks bench bench-check bench-tools captures chaos clean demo docs kernels-tools lint matrix-tools \
   readers-tools startup system test test-kernels test-matrix test-readers throughput unit
 
 demo: system $(VENV)/.installed
@@ -87,6 +87,12 @@ startup: system $(VENV)/.dev
 # How often `compare` is wrong on this machine; half an hour.
 alarms: system $(VENV)/.dev
 	$(AS_ROOT) $(BIN)/python tools/alarms.py
+
+# Kills at random moments, and what is left then; a round takes some seconds. SEED=N begins there.
+ROUNDS ?= 300
+SEED ?=
+chaos: system $(VENV)/.dev
+	$(AS_ROOT) $(BIN)/python tools/chaos.py --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 
 # How fast `report` reads a raw stream again, and in how much memory.
 throughput: $(VENV)/.dev

@@ -1,5 +1,18 @@
-"""`python -m mmaplock_bt`: the command line."""
+"""`python -m mmaplock_bt`, and the console script: the command line."""
 
-from mmaplock_bt.cli import run_main
+import signal
+from typing import NoReturn
 
-run_main()
+
+def main() -> NoReturn:
+    """Runs the command line of this process and exits with its code."""
+    # Ctrl-C while modules are imported is the end, and no traceback.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from mmaplock_bt.cli import run_main  # noqa: PLC0415
+
+    run_main()
+
+
+if __name__ == "__main__":
+    main()

@@ -5,7 +5,6 @@ import functools
 import gc
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -72,8 +71,7 @@ def run_main() -> NoReturn:
     """
     gc.set_threshold(GC_OBJECTS)
     standard_streams.install()
-    if signal.SIGINT in signals.IGNORED:  # a shell's background job: who names it, means it
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signals.hear_interrupts()
     try:
         code = main(sys.argv[1:])
     except SystemExit as ended:  # argparse's
@@ -102,8 +100,13 @@ def main(argv: list[str]) -> int:
         return _complain(failure)
     except KeyboardInterrupt:
         return _complain(Interrupted("interrupted before there was a result"))
-    except Exception as error:
-        # The last resort: Python's own exit code is 1, and that means that a gate failed.
+    except SystemExit:
+        raise
+    except BaseException as error:
+        # The last resort: Python's own exit code is 1, and that means that a gate failed. Ctrl-C
+        # in the import of a module that is written in Rust comes as that one's panic.
+        if signals.is_interrupted():
+            return _complain(Interrupted("interrupted before there was a result"))
         from mmaplock_bt.commands import fault  # noqa: PLC0415  (seldom needed)
 
         return _complain(fault.of(error))

@@ -39,7 +39,7 @@ def delivering(texts: Texts) -> Iterator[None]:
         raise found from error
 
 
-def of(error: Exception, texts: Texts = dict) -> Fault:
+def of(error: BaseException, texts: Texts = dict) -> Fault:
     """Returns the sentence for an exception that nobody foresaw, and keeps the details."""
     words = " ".join([NAME, *sys.argv[1:]])
     details = "".join(traceback.format_exception(error))

@@ -144,7 +144,7 @@ def test_what_cannot_be_ended_is_told(held, pipe, monkeypatch, capsys):
     """As a thread that is stuck in the kernel: here the keeper has no signal that kills."""
     monkeypatch.setattr(keeper, "KILL_S", 0.05)
     monkeypatch.setattr(signal, "SIGKILL", signal.SIGURG)
-    one = held(f"trap '' TERM; echo goes > /proc/self/fd/$1; {SLEEP}; {SLEEP}")
+    one = held(f"trap '' TERM; echo goes > /proc/self/fd/$1; exec {SLEEP}")
     monkeypatch.undo()
     one.release()
     os.close(pipe[1])

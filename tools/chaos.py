@@ -1,0 +1,401 @@
+"""Kills at random moments, and what is left over then: nothing, or a line that says what.
+
+    python tools/chaos.py [--rounds 300] [--seed N] [--jobs 2]
+
+Each round has a seed of its own, which chooses a run, a moment, what is done to whom, and how long
+after. `--seed N --rounds 1` does round N again. Looked for are processes, BPF programs that nobody
+holds, files in the temporary folder, half a result, mounts, kernel.bpf_stats_enabled, a run that
+does not end, and a fault of the tool's own.
+"""
+
+import argparse
+import ctypes
+import fcntl
+import json
+import os
+import random
+import re
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmaplock_bt.machine import bpf_call
+from mmaplock_bt.tracing.descendants import descendants
+from mmaplock_bt.tracing.keeper import PR_SET_CHILD_SUBREAPER
+
+PATIENCE_S = 90.0  # what has not ended then never ends; other tests may load the machine
+LEFT_S = 20.0  # who ignores SIGTERM has 5 s
+TOOL = [sys.executable, "-P", "-m", "mmaplock_bt", "run", "hold-times"]
+LONG = 'touch "$0"; exec sleep 600'
+COMMANDS = {
+    "long": LONG,
+    "short": 'touch "$0"',
+    "deaf": 'trap "" TERM INT HUP; touch "$0"; sleep 600; sleep 600',
+    "daemon": f'setsid sh -c \'trap "" TERM HUP; sleep 600 & {LONG}\' "$0"',
+    "stopped": 'touch "$0"; kill -STOP $$',
+}
+RUNS: dict[str, list[str]] = {
+    **{name: ["--", "sh", "-c", text, "{began}"] for name, text in COMMANDS.items()},
+    "repeat": [
+        "--repeat",
+        "3",
+        "-o",
+        "{out}/runs/",
+        "--",
+        "sh",
+        "-c",
+        COMMANDS["short"],
+        "{began}",
+    ],
+    "window": ["-d", "1s"],
+    "until Ctrl-C": [],
+    "trap": ["--trap", "hold > 10s", "--trap-dir", "{out}/captures"],
+}
+# Weighed: what nobody can catch, above all.
+DEEDS = {
+    "tool SIGKILL": 6, "tool SIGINT": 2, "tool SIGTERM": 2, "tool SIGHUP": 2,
+    "tool SIGINT twice": 1,
+    "bpftrace SIGKILL": 3, "bpftrace SIGSTOP": 2, "bpftrace SIGTERM": 1,
+    "command SIGKILL": 2, "command SIGSTOP": 1, "command SIGTERM": 1,
+    "terminal closed": 2, "stdout closed": 1, "stderr closed": 1, "parent SIGKILL": 1,
+}  # fmt: skip
+MOMENTS = ("starting", "compiling", "tracing", "ending")
+_NEXT_ID = 11  # BPF_PROG_GET_NEXT_ID, include/uapi/linux/bpf.h
+_STATISTICS = Path("/proc/sys/kernel/bpf_stats_enabled")
+# Python's own start, before ours, may end in a traceback.
+_WRONG = re.compile(
+    r"Traceback(.|\n)*/mmaplock_bt/(?!__main__)"
+    r"|a fault of mmaplock-bt|(refused|crashed on) the script"
+)
+
+
+@dataclass
+class Round:
+    """What a seed comes to."""
+
+    seed: int
+    folder: Path
+    chance: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.chance = random.Random(self.seed)
+        self.run = self.chance.choice(list(RUNS))
+        self.moment = self.chance.choice(MOMENTS)
+        self.deed = self.chance.choices(list(DEEDS), list(DEEDS.values()))[0]
+        self.delay_s = self.chance.random() ** 2 * 0.6
+        self.began, self.out, self.tmp = (self.folder / name for name in ("began", "out", "tmp"))
+        for made in (self.out, self.tmp):
+            made.mkdir()
+
+    def __str__(self) -> str:
+        return f"{self.seed}: {self.deed}, {self.moment} + {self.delay_s * 1e3:.0f} ms, {self.run}"
+
+    @property
+    def words(self) -> list[str]:
+        """The command line; a command's own words come last."""
+        more = [word.format(began=self.began, out=self.out) for word in RUNS[self.run]]
+        takes_file = self.run not in ("trap", "repeat")
+        return [*TOOL, *(["-o", f"{self.out}/result.json"] if takes_file else []), *more]
+
+
+class Chaos:
+    """One round: the tool as a child of this process, which is a subreaper: nobody escapes it."""
+
+    def __init__(self, one: Round) -> None:
+        self.one = one
+        self.wrong: list[str] = []
+        self.before = (set(programs()), mounts(), _STATISTICS.read_text())
+        self.err = one.folder / "err"
+        self.ends: dict[str, int] = {}  # of ours, by what they are: closed by a deed
+
+    def play(self) -> list[str]:
+        """Returns what is wrong afterwards."""
+        self.start()
+        try:
+            self.await_moment()
+            time.sleep(self.one.delay_s)
+            self.do()
+            self.await_end()
+        finally:
+            for end in self.ends.values():
+                os.close(end)
+            self.look()
+        return self.wrong
+
+    def start(self) -> None:
+        out, self.ends["stdout"] = self._pipe()
+        err = os.open(self.err, os.O_WRONLY | os.O_CREAT, 0o600)
+        words = self.one.words
+        preparation: Callable[[], object] | None = None
+        stdin = subprocess.DEVNULL
+        if self.one.deed == "stderr closed":
+            os.close(err)
+            err, self.ends["stderr"] = self._pipe()
+        elif self.one.deed == "terminal closed":
+            self.ends["terminal"], stdin = os.openpty()
+            preparation = lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # noqa: E731
+        elif self.one.deed == "parent SIGKILL":
+            words = ["sh", "-c", '"$@" & wait', "sh", *words]
+        self.tool = 0
+        self.child = subprocess.Popen(
+            words, env=os.environ | {"TMPDIR": str(self.one.tmp)}, stdin=stdin, stdout=out,
+            stderr=err, start_new_session=True, preexec_fn=preparation,  # noqa: PLW1509
+        )  # fmt: skip
+        for end in (out, err, *([stdin] if stdin >= 0 else [])):
+            os.close(end)
+        self.tool = self.child.pid
+        if words[0] == "sh":
+            self.tool = self.until(lambda: next(iter(descendants(self.child.pid)), 0)) or 0
+
+    def await_moment(self) -> None:
+        """A moment that does not come (a command that is not there) is the next best one."""
+        moment = self.one.moment
+        if moment == "starting":
+            return
+        self.until(lambda: bool(self.bpftrace()))
+        if moment == "compiling":
+            return
+        self.until(self.is_tracing)
+        if moment == "ending" and self.one.run not in ("short", "window", "repeat"):
+            self.kill(self.tool, signal.SIGINT)
+
+    def is_tracing(self) -> bool:
+        """Its command has begun; without one, bpftrace's programs are loaded."""
+        if "{began}" in RUNS[self.one.run]:
+            return self.one.began.exists()
+        return any(held(pid) for pid in self.bpftrace())
+
+    def do(self) -> None:
+        who, _, what = self.one.deed.partition(" ")
+        if what == "closed":
+            os.close(self.ends.pop(who))
+            return
+        victims = {
+            "tool": lambda: [self.tool], "parent": lambda: [self.child.pid],
+            "bpftrace": self.bpftrace, "command": self.command,
+        }  # fmt: skip
+        number = signal.Signals[what.split()[0]]
+        for _ in range(2 if what.endswith("twice") else 1):
+            for pid in victims[who]():
+                self.kill(pid, number)
+
+    def await_end(self) -> None:
+        """What has been asked to end, has to; the others are asked now."""
+        if self.one.deed.startswith(("bpftrace", "command", "stdout", "stderr", "parent")):
+            with suppress(OSError):
+                select.select([pidfd := os.pidfd_open(self.tool)], [], [], 0.5)
+                os.close(pidfd)
+            self.kill(self.tool, signal.SIGINT)
+        if self.until(lambda: not is_alive(self.tool)) is None:
+            self.wrong.append(f"the run goes on after {PATIENCE_S:.0f} s")
+            self.kill(self.tool, signal.SIGKILL)
+
+    def look(self) -> None:
+        """Notes what is left; ends it, too."""
+        left = self.until(lambda: not self.alive(), LEFT_S) is None and self.alive()
+        for pid in left or []:
+            self.wrong.append(f"process {pid} ({told(pid)})")
+            self.kill(pid, signal.SIGKILL)
+        self.child.wait()
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, 0)[0]:
+                pass
+        self._look_at_files()
+        self._look_at_kernel()
+
+    def _look_at_files(self) -> None:
+        out = [path for path in self.one.out.rglob("*") if path.is_file()]
+        self.wrong += [
+            f"file {path.name} in the temporary folder" for path in self.one.tmp.iterdir()
+        ]
+        self.wrong += [f"part of a file: {path.name}" for path in out if path.name.startswith(".")]
+        for path in out:
+            with suppress(OSError):
+                try:
+                    json.loads(path.read_text())
+                except ValueError:
+                    self.wrong.append(f"half a result: {path.name}")
+        said = self.err.read_text(errors="replace")
+        if _WRONG.search(said):
+            self.wrong.append(f"it said: {said[-600:]}")
+        # 1 is Python's own where its start is interrupted.
+        if self.child.returncode == 70 or (
+            self.child.returncode == 1 and self.one.moment != "starting"
+        ):
+            self.wrong.append(f"exit code {self.child.returncode}")
+
+    def _look_at_kernel(self) -> None:
+        known, mounted, statistics = self.before
+        if self.until(lambda: not ownerless(known), LEFT_S) is None:
+            self.wrong.append(f"BPF programs that nobody holds: {ownerless(known)}")
+        if lacking := mounts() - mounted:
+            self.wrong.append(f"mounted: {lacking}")
+        if _STATISTICS.read_text() != statistics:
+            self.wrong.append("kernel.bpf_stats_enabled is changed")
+
+    def until(self, is_so: Callable[[], object], limit_s: float = PATIENCE_S) -> int | None:
+        """Waits for something, or for the tool's end where that comes first; None for neither."""
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline:
+            if found := is_so():
+                return int(found)  # type: ignore[call-overload, no-any-return]
+            if limit_s == PATIENCE_S and self.tool and not is_alive(self.tool):
+                return int(bool(is_so()))
+            time.sleep(0.003)
+        return None
+
+    def bpftrace(self) -> list[int]:
+        return [pid for pid in descendants(self.tool) if comm(pid).startswith("bpftrace")]
+
+    def command(self) -> list[int]:
+        keepers = [pid for pid in descendants(self.tool) if comm(pid) == "command-keeper"]
+        return [pid for keeper in keepers for pid in children(keeper)]
+
+    def alive(self) -> list[int]:
+        return [pid for pid in descendants(os.getpid()) if is_alive(pid)]
+
+    @staticmethod
+    def kill(pid: int, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+    @staticmethod
+    def _pipe() -> tuple[int, int]:
+        """(writer, reader), which holds more than any report."""
+        reader, writer = os.pipe()
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 1 << 20)
+        return writer, reader
+
+
+def comm(pid: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
+    return ""
+
+
+def told(pid: int) -> str:
+    """Name and state, by /proc/PID/stat (which takes no lock)."""
+    with suppress(OSError):
+        return " ".join(Path(f"/proc/{pid}/stat").read_text(errors="replace").split()[1:5])
+    return "gone"
+
+
+def is_alive(pid: int) -> bool:
+    with suppress(OSError):
+        return (
+            Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")[2][0] not in "ZX"
+        )
+    return False
+
+
+def children(pid: int) -> list[int]:
+    with suppress(OSError):
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def mounts() -> set[str]:
+    """Less those of tests that run beside this."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return {line for line in lines if "/pytest-" not in line}
+
+
+def programs() -> Iterator[int]:
+    """The ids of all BPF programs that are loaded."""
+    identity = 0
+    while True:
+        done, left, _ = bpf_call.bpf(_NEXT_ID, struct.pack("II", identity, 0))
+        if done < 0:
+            return
+        identity = struct.unpack_from("II", left)[1]
+        yield identity
+
+
+def held(pid: int) -> set[int]:
+    """The ids of the BPF programs that a process has descriptors of."""
+    found = set()
+    with suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                if str(entry.readlink()) == "anon_inode:bpf-prog":
+                    text = Path(f"/proc/{pid}/fdinfo/{entry.name}").read_text()
+                    found.add(int(re.search(r"prog_id:\s*(\d+)", text)[1]))  # type: ignore[index]
+    return found
+
+
+def ownerless(known: set[int]) -> set[int]:
+    """New programs that no process has: others trace on this machine, too."""
+    new = set(programs()) - known
+    if not new:
+        return new
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    new -= set().union(*map(held, pids))
+    return new & set(programs())
+
+
+def worker(seeds: list[int]) -> None:
+    """Plays rounds one after another, and prints a line of JSON for each."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    for seed in seeds:
+        folder = Path(tempfile.mkdtemp(prefix="mmaplock-chaos-"))
+        try:
+            one = Round(seed, folder)
+            wrong = Chaos(one).play()
+            print(json.dumps([str(one), one.moment, one.deed, wrong]), flush=True)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def main() -> int:
+    arguments = _arguments()
+    if arguments.worker:
+        worker(arguments.worker)
+        return 0
+    print(f"seeds {arguments.seed} to {arguments.seed + arguments.rounds - 1}", flush=True)
+    done: Counter[str] = Counter()
+    wrong = 0
+
+    def played(turn: int) -> None:
+        nonlocal wrong
+        seeds = range(arguments.seed + turn, arguments.seed + arguments.rounds, arguments.jobs)
+        words = [sys.executable, __file__, "--worker", *map(str, seeds)]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+            for line in process.stdout or []:
+                shown, moment, deed, found = json.loads(line)
+                done[moment] += 1
+                done[deed] += 1
+                done["rounds"] += 1
+                wrong += bool(found)
+                if found:
+                    print(f"{shown}\n  " + "\n  ".join(found), flush=True)
+
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        list(pool.map(played, range(arguments.jobs)))
+    print(", ".join(f"{name} {count}" for name, count in done.most_common()))
+    print(f"{done['rounds']} of {arguments.rounds} rounds played, {wrong} with something left")
+    return int(wrong > 0 or done["rounds"] != arguments.rounds)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3)))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--worker", type=int, nargs="+", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
