@@ -197,7 +197,9 @@ class Chaos:
             with suppress(OSError):
                 select.select([pidfd := os.pidfd_open(self.tool)], [], [], 0.5)
                 os.close(pidfd)
-            self.kill(self.tool, signal.SIGINT)
+            # A shell's background job is born ignoring SIGINT.
+            is_job = self.one.deed.startswith("parent")
+            self.kill(self.tool, signal.SIGTERM if is_job else signal.SIGINT)
         if self.until(lambda: not is_alive(self.tool)) is None:
             self.wrong.append(f"the run goes on after {PATIENCE_S:.0f} s")
             self.kill(self.tool, signal.SIGKILL)
