@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from mmaplock_bt.analysis import books, causes, findings
+from mmaplock_bt.analysis import books, causes, findings, timeline
 from mmaplock_bt.analysis.making import Making
 from mmaplock_bt.result.model import SCHEMA, Command, Looked, Result, Window
 from mmaplock_bt.stream import recording
@@ -42,6 +42,7 @@ def _result(head: Head, making: Making, stream: Iterable[Record]) -> Result:
         loss=books.loss(got, head.probes, trailer.ended_by, kept),
         messages=got.messages(head.outputs),
         cost=got.cost,
+        timeline=timeline.made(got, head.outputs, head.profile.sample),
         looks=_looks(got),
     )
     return replace(result, findings=findings.find(result, head.findings, head.calm))

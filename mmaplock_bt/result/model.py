@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Discriminator, Field
 
-from mmaplock_bt.result.rows import CounterRow, HistogramRow, Row, TableRow
+from mmaplock_bt.result.rows import CounterRow, HistogramRow, Row, TableRow, TimelineRow
 from mmaplock_bt.spec.findings import Harm
 from mmaplock_bt.spec.outputs import Outputs, Unit
 
@@ -303,6 +303,18 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Timeline:
+    """Histograms over time. Counts of steps add up to those of the outputs."""
+
+    ends_ns: Annotated[
+        list[_Amount], _says("when each step ends, since the window began; one begins with 0")
+    ]
+    outputs: Annotated[
+        dict[str, list[TimelineRow]], _says("for each histogram a row for each mode")
+    ]
+
+
+@dataclass(frozen=True)
 class Looked:
     """A sleeping thread as a look at /proc found it when the window ended; no measurement."""
 
@@ -335,6 +347,9 @@ class Result:
     findings: Annotated[
         list[Finding] | None,
         _says("what it shows, the worst first; null: the profile has no rules"),
+    ] = None
+    timeline: Annotated[
+        Timeline | None, _says("how its histograms grew; null: no histogram, or a short window")
     ] = None
     looks: Annotated[
         list[Looked], _says("threads that slept for an mmap_lock, or with it, when it ended")

@@ -127,6 +127,22 @@ class HistogramRow(Estimated):
     quantiles: dict[str, Interval]
 
 
+class Cell(NamedTuple):
+    """How many values of a step (from 0) lay between two inclusive ends."""
+
+    step: int
+    low: int
+    high: int
+    n: int
+
+
+class TimelineRow(TypedDict):
+    """A mode's counts over time; cells of 0 are left out."""
+
+    key: Row
+    cells: list[Cell]
+
+
 class _Counted(TypedDict):
     key: Row
     count: int

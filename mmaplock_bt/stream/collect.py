@@ -58,6 +58,7 @@ class Collected:
     seen: list[Seen] = field(default_factory=list)
     looked_ns: int = 0  # when the last look was
     sleepers: records.Sleepers | None = None
+    ticks: list[records.Ticked] = field(default_factory=list)
     cost: Cost | None = None
     steps: list[Step] = field(default_factory=list)  # of how many locks one was followed, and when
 
@@ -168,6 +169,8 @@ def _note_price(got: Collected, record: Record) -> None:
             got.steps.append(Step(record.since_ns, record.sample, record.ppm))
         case records.Spent(cost=cost):
             got.cost = cost
+        case records.Ticked():
+            got.ticks.append(record)
 
 
 def _keep(got: Collected, dump: bpftrace_json.Dump) -> None:

@@ -8,9 +8,9 @@ decoder reads by the same table. Our own lines are JSON objects that bpftrace ne
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, NamedTuple, get_args
+from typing import Annotated, Any, ClassVar, NamedTuple, get_args
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from mmaplock_bt.result.model import Cost, EndedBy, Role, Step
 from mmaplock_bt.spec.columns import ACTOR_KINDS, MODES, OWNER_KINDS, STANDARD, Column, ColumnType
@@ -351,6 +351,15 @@ class Followed(_Own):
 
 
 @dataclass(frozen=True)
+class Ticked(_Own):
+    """What histograms have counted since the last one: [mode, lower end of a bucket, count]s."""
+
+    TYPE = "mmaplock-bt-tick"
+    now_ns: int
+    counts: dict[str, list[list[int]]]
+
+
+@dataclass(frozen=True)
 class Spent(_Own):
     """What the window cost; it comes at its end."""
 
@@ -374,8 +383,8 @@ class Trailer(_Own):
     failure: str | None = None
 
 
-Own = UserFrames | CgroupPaths | Look | Sleepers | Followed | Spent | Trailer
-OWN = (UserFrames, CgroupPaths, Look, Sleepers, Followed, Spent, Trailer)
+Own = UserFrames | CgroupPaths | Look | Sleepers | Followed | Ticked | Spent | Trailer
+OWN = (UserFrames, CgroupPaths, Look, Sleepers, Followed, Ticked, Spent, Trailer)
 _OWN: dict[str, type[Own]] = {kind.TYPE: kind for kind in OWN}
 _MARKS = tuple(f'{{"type": "{kind}"' for kind in _OWN)
 Record = Said | Events | Own | bpftrace_json.Record
@@ -469,6 +478,10 @@ class Decoder:
         return bpftrace_json.Said("printf", f"{name}|{rest}" if rest else name)
 
 
+_Amount = Annotated[int, Field(ge=0, lt=2**64)]
+_COUNTS = TypeAdapter(dict[str, list[Annotated[list[_Amount], Field(min_length=3, max_length=3)]]])
+
+
 def _own(line: str) -> Own | None:
     """None for a line that is cut off (a full disk): the parser counts it as unparsed."""
     try:
@@ -480,6 +493,8 @@ def _own(line: str) -> Own | None:
         if "sample" in told:
             step = {name: told[name] for name in ("since_ns", "sample", "ppm")}
             TypeAdapter(Step).validate_json(json.dumps(step), strict=True)
+        if "counts" in told:
+            _COUNTS.validate_python(told["counts"], strict=True)
         if "cost" in told:
             told["cost"] = TypeAdapter(Cost).validate_json(json.dumps(told["cost"]), strict=True)
         if told.get("ended_by", "duration") not in get_args(EndedBy):

@@ -8,16 +8,23 @@ import ctypes
 import errno
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmaplock_bt.errors import BpftraceError
 from mmaplock_bt.machine import bpf_call
 
+# enum bpf_map_type, include/uapi/linux/bpf.h
+HASH, PER_CPU_HASH = 1, 5
+_BATCH = 4096  # entries that are asked for at once; more than any bucket of the kernel's has
+
 
 class Map:
-    """A hash map of integers: keys are tuples of uint64, values are uint64."""
+    """A hash map of integers: keys are tuples of uint64, values are uint64.
+
+    A value of a per-CPU map is the sum over all CPUs.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -28,6 +35,7 @@ class Map:
         # bpf_map_info: type, id, key size, value size, max_entries, flags, name.
         fields = struct.unpack_from("6I16s", information.raw)
         self.key_bytes, self.value_bytes, self.size = fields[2:5]
+        self._values = _possible_cpus() if fields[0] == PER_CPU_HASH else 1
         self.name = fields[6].split(b"\0")[0].decode(errors="replace")
 
     def items(self) -> dict[tuple[int, ...], int]:
@@ -36,14 +44,15 @@ class Map:
         The kernel copies bucket by bucket: entries may change between. Raises BpftraceError.
         """
         found: dict[tuple[int, ...], int] = {}
-        keys = ctypes.create_string_buffer(self.key_bytes * self.size)
-        values = ctypes.create_string_buffer(self.value_bytes * self.size)
+        most = min(self.size, _BATCH)
+        keys = ctypes.create_string_buffer(self.key_bytes * most)
+        values = ctypes.create_string_buffer(self.value_bytes * self._values * most)
         position, next_position = ctypes.create_string_buffer(8), ctypes.create_string_buffer(8)
         start = 0
         while True:
             attributes = struct.pack(
                 "QQQQIIQQ", start, ctypes.addressof(next_position), ctypes.addressof(keys),
-                ctypes.addressof(values), self.size, self.descriptor, 0, 0,
+                ctypes.addressof(values), most, self.descriptor, 0, 0,
             )  # fmt: skip
             with _not_preempted():
                 _, said, failed = bpf_call.bpf(bpf_call.LOOKUP_BATCH, attributes)
@@ -51,7 +60,8 @@ class Map:
             words = self.key_bytes // 8
             for at in range(count):
                 key = struct.unpack_from(f"{words}Q", keys, at * self.key_bytes)
-                found[key] = struct.unpack_from("Q", values, at * self.value_bytes)[0]
+                value = struct.unpack_from(f"{self._values}Q", values, at * self._values * 8)
+                found[key] = sum(value)
             # ENOENT comes with the last batch, which may hold entries.
             if failed in (errno.ENOENT, 0) and (failed or not count):
                 return found
@@ -67,10 +77,11 @@ class Map:
         bpf_call.call(bpf_call.UPDATE, struct.pack("I4xQQQ", self.descriptor, where, where + 8, 0))
 
 
-def of_process(pid: int) -> dict[str, Map]:
-    """Returns the hash maps of a running bpftrace by their names in the script.
+def of_process(pid: int, kind: int = HASH, wanted: Set[str] | None = None) -> dict[str, Map]:
+    """Returns a running bpftrace's maps of a kind, by their names in the script.
 
-    Raises BpftraceError where it is gone or the kernel does not let them be read.
+    `wanted` are those that are kept, None is all. Raises BpftraceError where bpftrace is gone or
+    the kernel does not let them be read.
     """
     found: dict[str, Map] = {}
     try:
@@ -79,15 +90,26 @@ def of_process(pid: int) -> dict[str, Map]:
         raise BpftraceError("bpftrace was gone before its maps were read") from error
     try:
         for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
-            if "map_type:\t1\n" in entry.read_text():  # BPF_MAP_TYPE_HASH
+            if f"map_type:\t{kind}\n" in entry.read_text():
                 one = Map(bpf_call.duplicate(process, int(entry.name)))
                 # The kernel takes no @ in a map's name (bpf_obj_name_cpy): it is AT_ or left out.
-                found[one.name.removeprefix("AT_").removeprefix("@")] = one
+                name = one.name.removeprefix("AT_").removeprefix("@")
+                if (wanted is None or name in wanted) and one.value_bytes == 8:
+                    found[name] = one
+                else:
+                    os.close(one.descriptor)
     except OSError as error:
         raise BpftraceError(f"bpftrace's maps cannot be read: {error}") from error
     finally:
         os.close(process)
     return found
+
+
+def _possible_cpus() -> int:
+    """A per-CPU value has room for each that may come (linux/cpumask.h): '0-3', '0,2-5'."""
+    said = Path("/sys/devices/system/cpu/possible").read_text(encoding="ascii")
+    ends = [part.split("-") for part in said.strip().split(",")]
+    return sum(int(one[-1]) - int(one[0]) + 1 for one in ends)
 
 
 def close(found: dict[str, Map]) -> None:

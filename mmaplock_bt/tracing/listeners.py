@@ -13,6 +13,7 @@ from mmaplock_bt.tracing.cgroup_paths import CgroupNames
 from mmaplock_bt.tracing.open_spans import OpenSpans
 from mmaplock_bt.tracing.overhead import Overhead
 from mmaplock_bt.tracing.price import Price
+from mmaplock_bt.tracing.timeline import Timeline
 from mmaplock_bt.tracing.user_frames import UserFrames
 
 
@@ -26,6 +27,7 @@ class Listeners:
         named = declared if is_ours and facts.get("lockless_maps") else {}
         self.frames = UserFrames.for_outputs(named)
         self.cgroups = CgroupNames.for_outputs(declared)
+        self.timeline = Timeline(declared)
         self.price = Price()
         self.overhead = Overhead(chosen.max_overhead_ppm, chosen.sample, terminal.say)
         self.open = [
@@ -43,6 +45,7 @@ class Listeners:
     def __enter__(self) -> "Listeners":
         self._closing = ExitStack()
         self._closing.callback(self.frames.close)
+        self._closing.callback(self.timeline.close)
         self._closing.callback(self.price.close)
         self._closing.callback(self.overhead.close)
         for one in self.open:
@@ -55,12 +58,13 @@ class Listeners:
     def patience_s(self) -> float:
         """Returns how long it may take, in s, until one of them wants to look."""
         looks = (one.patience_s() for one in self.open)
-        return min(self.price.patience_s(), self.frames.patience_s(), *looks)
+        own = (self.price.patience_s(), self.frames.patience_s(), self.timeline.patience_s())
+        return min(*own, *looks)
 
     def heard(self, records: Iterable[Record]) -> Iterator[Record]:
         """Passes the records on, each followed by those that the listeners add."""
-        everybody: list[UserFrames | CgroupNames | OpenSpans] = [self.frames, self.cgroups]
-        everybody += self.open
+        everybody: list[UserFrames | CgroupNames | Timeline | OpenSpans]
+        everybody = [self.frames, self.cgroups, self.timeline, *self.open]
         for record in records:
             yield record
             for one in everybody:
@@ -73,6 +77,7 @@ class Listeners:
                 yield Spent(self.overhead.noted(spent.cost))
             self.overhead.watch(tracer)
             yield from self.overhead.news()
+            yield from self.timeline.look(tracer.pid)
             for one in self.open:
                 yield from one.look(tracer.pid, last=last)
 
