@@ -65,12 +65,16 @@ def _residue(count: dict[str, int]) -> int:
 def loss(got: Collected, probes: int, ended_by: str, books: Books) -> Loss:
     """Returns what is known to be missing; `probes` is how many the script has."""
     missed = got.cost.missed if got.cost else None
-    nothing_missing = not (got.lost or got.map_full or got.stack_errors or got.unparsed or missed)
+    lines = got.missed()
+    # bpftrace counts some of the same, and what it says itself beside: never both together.
+    lost = max(got.lost + got.dropped, sum((lines or {}).values()))
+    nothing_missing = not (lost or got.map_full or got.stack_errors or got.unparsed or missed)
     balanced = books.residue == 0  # a probe may miss events without any counter knowing
-    drained = got.closed_ns is not None  # printed after everything in the window
+    # The last line of the window came, or it is known what of it did not.
+    drained = got.closed_ns is not None or lines is not None
     unseen = got.blind or not drained or ended_by == "bpftrace_died"
     return Loss(
-        lost_events=got.lost,
+        lost_events=lost,
         map_full=got.map_full,
         stack_errors=got.stack_errors,
         unparsed_lines=got.unparsed,
@@ -79,6 +83,8 @@ def loss(got: Collected, probes: int, ended_by: str, books: Books) -> Loss:
         complete=nothing_missing and balanced and not unseen and got.attached == probes,
         unseen=unseen,
         missed_events=missed,
+        lost_lines=lines,
+        dropped_lines=got.dropped,
     )
 
 

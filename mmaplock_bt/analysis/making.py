@@ -118,7 +118,7 @@ class Making:
         found: list[Any] = [naming.row(raw, reads) for raw in tally.kept.rows()]
         if isinstance(output, Events) and "reason" in reads:
             found = [self._meanwhile.told(row) for row in found]
-        data = _data(output, _sorted(output, found))
+        data = _data(output, _sorted(output, found), self._lost(name))
         assert isinstance(data, EventsData)
         total = tally.kept.total
         if len(found) == total:
@@ -167,7 +167,14 @@ class Making:
     def _lacking(self, names: Iterable[str]) -> str:
         dropped = [n for n in names if n in self._tallies and not self._tallies[n].kept.is_whole]
         told = (f"{SPANS:,} of {self._tallies[name].kept.total:,} {name}" for name in dropped)
-        return f"made of the longest: {', '.join(told)}" if dropped else ""
+        lost = [self._lost(one) for one in names]
+        longest = [f"made of the longest: {', '.join(told)}"] if dropped else []
+        return "; ".join([*filter(None, lost), *longest])
+
+    def _lost(self, name: str) -> str:
+        """What of an output was printed and did not come."""
+        lost = (self.got.missed() or {}).get(name, 0)
+        return f"{lost:,} {name} were lost" if lost else ""
 
     def _join(self, name: str, behind: str) -> None:
         data = self._made[name]

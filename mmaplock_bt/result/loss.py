@@ -10,13 +10,13 @@ def missing(result: Result, *, stacks: bool = True) -> str:
     """
     loss = result.loss
     counts = {
-        "lost events": loss.lost_events,
         "missed events": loss.missed_events or 0,
         "map full": loss.map_full,
         "stack errors": loss.stack_errors if stacks else 0,
         "unparsed lines": loss.unparsed_lines,
     }
-    found = [f"{name} {count:,}" for name, count in counts.items() if count]
+    found = [_lost(result)] if loss.lost_events else []
+    found += [f"{name} {count:,}" for name, count in counts.items() if count]
     if loss.map_full:
         found.append("give the profile more map_keys")
     if loss.probes_attached != loss.probes_expected:
@@ -28,6 +28,17 @@ def missing(result: Result, *, stacks: bool = True) -> str:
     if loss.unseen or died or untold:
         found.append("bpftrace did not see the window through")
     return ", ".join(found)
+
+
+def _lost(result: Result) -> str:
+    """'lost events 12 (holds 10, others 2)': of which outputs, where that is known."""
+    loss = result.loss
+    lines = loss.lost_lines or {}
+    of = {name: n for name, n in lines.items() if name in result.declarations}
+    of |= {"others": rest} if of and (rest := loss.lost_events - sum(of.values())) else {}
+    each = f" ({', '.join(f'{name} {count:,}' for name, count in of.items())})" if of else ""
+    hint = "; a higher threshold or a filter makes fewer" if of else ""
+    return f"lost events {loss.lost_events:,}{each}{hint}"
 
 
 def left_out(output: OutputData) -> str:

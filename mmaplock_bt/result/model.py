@@ -175,7 +175,9 @@ class Books:
 class Loss:
     """Everything that is known to be missing."""
 
-    lost_events: Annotated[int, _says("records that bpftrace's buffer had no room for")]
+    lost_events: Annotated[
+        int, _says("lines that the script printed and that did not come, and what bpftrace lost")
+    ]
     map_full: Annotated[int, _says("updates that a map had no room for")]
     stack_errors: Annotated[int, _says("stacks that could not be kept")]
     unparsed_lines: Annotated[int, _says("what could not be read")]
@@ -186,6 +188,13 @@ class Loss:
     missed_events: Annotated[
         int | None, _says("events at which no program ran; null: the kernel does not count them")
     ] = None
+    lost_lines: Annotated[
+        dict[str, int] | None,
+        _says("printed lines that did not come, by output or kind of line; null: not known"),
+    ] = None
+    dropped_lines: Annotated[
+        int, _says("lines among the lost that did come, but faster than they were read")
+    ] = 0
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from mmaplock_bt.spec.declaration import SUFFIX, Declaration, Template
 from mmaplock_bt.spec.outputs import Events, Output
 from mmaplock_bt.spec.plain_yaml import Document
 from mmaplock_bt.spec.profile import Profile, Side
-from mmaplock_bt.stream.records import BOOK, LINES
+from mmaplock_bt.stream.records import BOOK, LINES, PRINTED
 
 BASE = "_mmap_lock"
 PARTS = (BASE, "_every_lock", "_contended", "_records")
@@ -88,7 +88,7 @@ def _declared(declaration: Declaration, document: Document) -> None:
     maps = {made: name for name, o in declaration.outputs.items() for made in _further(name, o)}
     for name, output in declaration.outputs.items():
         path = ("outputs", name)
-        if name in taken or name.startswith(BOOK):
+        if name in taken or name.startswith((BOOK, PRINTED)):
             document.fault(path, f"the name '{name}' is taken by the base template")
         if maps.get(name, name) != name:
             document.fault(path, f"the output '{maps[name]}' keeps figures in a map of this name")

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from mmaplock_bt.result.rows import Bucket
 
@@ -112,6 +112,14 @@ def parse(lines: Iterable[str]) -> Iterator[Record]:
             yield from list(_records(_message(line))) or [Unparsed(line)]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             yield Unparsed(line)
+
+
+def kind_of_error(helper: str, retcode: int) -> Literal["stack", "full", "other"]:
+    """Returns what a helper's error means: a stack that is missing, a map that is full."""
+    if "stack" in helper:
+        # EFAULT: kernel threads and exiting tasks have no user stack to lose
+        return "stack" if retcode != EFAULT else "other"
+    return "full" if helper.startswith("map_update") or retcode == E2BIG else "other"
 
 
 def integer(value: Any) -> int:

@@ -11,7 +11,7 @@ from mmaplock_bt.stream import bpftrace_json, records
 from mmaplock_bt.stream.bpftrace_json import HistDump, MapDump, StatsDump, TextDump
 from mmaplock_bt.stream.identities import Identities
 from mmaplock_bt.stream.printed_lines import Row
-from mmaplock_bt.stream.records import Look, Record, Thread, Trailer, Whose
+from mmaplock_bt.stream.records import NAMES, PRINTED, Look, Record, Thread, Trailer, Whose
 
 UNPARSED = "not understood: "
 UNREAD = "have no function: there was no time to look them up"
@@ -43,7 +43,9 @@ class Collected:
     opened_ns: int | None = None
     closed_ns: int | None = None
     attached: int | None = None
-    lost: int = 0
+    arrived: Counter[str] = field(default_factory=Counter)  # lines of the script, by name
+    lost: int = 0  # as bpftrace says
+    dropped: int = 0  # lines that came, and that there was no room for
     map_full: int = 0
     stack_errors: int = 0
     unparsed: int = 0
@@ -69,6 +71,18 @@ class Collected:
     def comm(self, pid: int) -> str | None:
         """Returns a process's name, None where the script did not print it."""
         return self.names[pid].comm if pid in self.names else None
+
+    def missed(self) -> dict[str, int] | None:
+        """Returns how many lines the script printed that did not come, by their names.
+
+        None where it did not say how many it had printed: its maps come last, or never.
+        """
+        counts = {n.removeprefix(PRINTED): n for n in self.maps if n.startswith(PRINTED)}
+        if "close" not in counts:
+            return None
+        printed = {name: sum(n for _, n in self.maps[at]) for name, at in counts.items()}
+        missing = {name: count - self.arrived[name] for name, count in printed.items()}
+        return {name: count for name, count in missing.items() if count > 0}
 
     def note(self, text: str) -> None:
         """Counts a message; beyond MESSAGES different ones only how many there are."""
@@ -106,8 +120,12 @@ def collect(
     got = got or Collected()
     for record in stream:
         if type(record) is records.Events:
+            got.arrived[record.output] += len(record.rows)
             takers[record.output](record.rows)
-        elif not got.identities.note(record) and not _note_bpftrace(got, record):
+            continue
+        if type(record) in NAMES:
+            got.arrived[NAMES[type(record)]] += 1
+        if not got.identities.note(record) and not _note_bpftrace(got, record):
             _note_own(got, record)
     return got
 
@@ -155,7 +173,7 @@ def _note_own(got: Collected, record: Record) -> None:
         case Trailer():
             got.trailer = record
         case _:
-            _note_price(got, record)
+            _note_rest(got, record)
 
 
 def _note_frames(got: Collected, told: records.UserFrames) -> None:
@@ -163,8 +181,16 @@ def _note_frames(got: Collected, told: records.UserFrames) -> None:
     got.unread_frames += told.unread
 
 
-def _note_price(got: Collected, record: Record) -> None:
+def _note_dropped(got: Collected, told: records.Dropped) -> None:
+    got.dropped += told.lines
+    got.map_full += told.map_full
+    got.stack_errors += told.stack_errors
+
+
+def _note_rest(got: Collected, record: Record) -> None:
     match record:
+        case records.Dropped():
+            _note_dropped(got, record)
         case records.Followed():
             got.steps.append(Step(record.since_ns, record.sample, record.ppm))
         case records.Spent(cost=cost):
@@ -175,6 +201,8 @@ def _note_price(got: Collected, record: Record) -> None:
 
 def _keep(got: Collected, dump: bpftrace_json.Dump) -> None:
     match dump:
+        case MapDump(name=records.CLOSED, entries=(("", closed_ns),)):
+            got.closed_ns = closed_ns
         case MapDump():
             got.maps[dump.name] = dump.entries
         case TextDump(name=records.ACQUIRED_AT):
@@ -203,11 +231,9 @@ def _note_look(got: Collected, look: Look) -> None:
 
 
 def _note_error(got: Collected, helper: str, retcode: int) -> None:
-    if "stack" in helper:
-        # EFAULT: kernel threads and exiting tasks have no user stack to lose
-        got.stack_errors += retcode != bpftrace_json.EFAULT
-    elif helper.startswith("map_update") or retcode == bpftrace_json.E2BIG:
-        got.map_full += 1
+    kind = bpftrace_json.kind_of_error(helper, retcode)
+    got.stack_errors += kind == "stack"
+    got.map_full += kind == "full"
 
 
 def _forget_unparsed(got: Collected) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, ClassVar, NamedTuple, get_args
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, NonNegativeInt, TypeAdapter
 
 from mmaplock_bt.result.model import Cost, EndedBy, Role, Step
 from mmaplock_bt.spec.columns import ACTOR_KINDS, MODES, OWNER_KINDS, STANDARD, Column, ColumnType
@@ -53,6 +53,8 @@ KINDS = {
 BATCH = 128  # events that are read at once: few enough to stay in a CPU's cache
 FEW = 32  # of which the parser reads each where one is not as it should be
 HOLDING, WAITING, BOOK = "holding", "waiting", "book_"  # maps; books are counters of this prefix
+CLOSED = "closed"  # a map of the window's end: the line that says so may be lost
+PRINTED = "printed_"  # and counters of the lines that a script printed, by the lines' names
 ACQUIRED_AT = "acquired_at"  # a template's map of stacks by (tid, mm), kept while the hold lasts
 
 
@@ -221,6 +223,7 @@ _CLASSES: dict[str, type[Said]] = {
     "open": Opened, "close": Closed, "name": Named, "whose": Whose, "thread": Thread,
     "holder": Holder, "running": Running, "cgroup": Cgroup,
 }  # fmt: skip
+NAMES: dict[type, str] = {kind: name for name, kind in _CLASSES.items()}
 LINES = {
     name: Layout(name, tuple(STANDARD[one.name] for one in fields(kind)))
     for name, kind in _CLASSES.items()
@@ -368,6 +371,19 @@ class Spent(_Own):
 
 
 @dataclass(frozen=True)
+class Dropped(_Own):
+    """Lines that came faster than they were read, and were left out, since the last such record.
+
+    Printed lines, and reports of full maps and of missing stacks.
+    """
+
+    TYPE = "mmaplock-bt-dropped"
+    lines: int
+    map_full: int = 0
+    stack_errors: int = 0
+
+
+@dataclass(frozen=True)
 class Trailer(_Own):
     """The end of a raw stream.
 
@@ -383,8 +399,8 @@ class Trailer(_Own):
     failure: str | None = None
 
 
-Own = UserFrames | CgroupPaths | Look | Sleepers | Followed | Ticked | Spent | Trailer
-OWN = (UserFrames, CgroupPaths, Look, Sleepers, Followed, Ticked, Spent, Trailer)
+Own = UserFrames | CgroupPaths | Look | Sleepers | Followed | Ticked | Spent | Dropped | Trailer
+OWN = (UserFrames, CgroupPaths, Look, Sleepers, Followed, Ticked, Spent, Dropped, Trailer)
 _OWN: dict[str, type[Own]] = {kind.TYPE: kind for kind in OWN}
 _MARKS = tuple(f'{{"type": "{kind}"' for kind in _OWN)
 Record = Said | Events | Own | bpftrace_json.Record
@@ -497,6 +513,9 @@ def _own(line: str) -> Own | None:
             _COUNTS.validate_python(told["counts"], strict=True)
         if "cost" in told:
             told["cost"] = TypeAdapter(Cost).validate_json(json.dumps(told["cost"]), strict=True)
+        for name in ("lines", "map_full", "stack_errors"):
+            if name in told:
+                TypeAdapter(NonNegativeInt).validate_python(told[name], strict=True)
         if told.get("ended_by", "duration") not in get_args(EndedBy):
             return None
         return _OWN[told.pop("type")](**told)

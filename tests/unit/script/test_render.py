@@ -124,7 +124,7 @@ def test_with_a_limit_on_the_overhead_the_tool_says_how_many(name, snapshot, mon
     limited = replace(profile.load(name), **LIMITED)
     found = render.render(limited, FIXED)
     assert found.text == snapshot(extension_class=BpftraceSnapshot)
-    assert "= count();" not in re.sub(r"@book_\w+ = count\(\);", "", found.text)
+    assert "= count();" not in re.sub(r"@(book|printed)_\w+ = count\(\);", "", found.text)
     assert found.sample == 1 and render.render(replace(limited, sample=10), FIXED).sample == 1
     assert "@every" not in render.render(limited, FIXED, by_hand=True).text
 

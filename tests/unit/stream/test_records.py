@@ -17,6 +17,7 @@ from mmaplock_bt.stream.bpftrace_json import Said, Unparsed
 from mmaplock_bt.stream.records import (
     CgroupPaths,
     Decoder,
+    Dropped,
     Events,
     Followed,
     Look,
@@ -238,6 +239,7 @@ ONE_OF_EACH = [
     Spent(COST),
     Followed(5, 32, None),
     Sleepers((Sleeper(1, 2, HOSTILE, "waits", ["f"]),), cut=True),
+    Dropped(23, 3, 1),
 ]
 
 
