@@ -81,8 +81,7 @@ def main(arguments: argparse.Namespace, chosen: Profile) -> int:
         _say,
     )
     _say(f"armed: {' or '.join(arguments.trap)}, then {arguments.profile} ({arguments.capture})")
-    # A trap stays armed for days: it has no limit on what it receives, and keeps little.
-    options = Options(quiet=arguments.quiet, limit_bytes=None)
+    options = Options(quiet=arguments.quiet)
     window = Window(armed(chosen, limits.by_kind), machine, options)
     with window, fault.keeping(lambda: {"raw.ndjson": window.salvaged()}):
         if window.head.profile.locks == "contended" and "hold" in limits.by_kind:

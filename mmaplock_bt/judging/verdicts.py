@@ -111,7 +111,7 @@ def faults(result: Result) -> str:
     if window.ended_by == "interrupt" and window.command is not None:
         return "the command was interrupted"
     if window.ended_by == "limit":
-        return "bpftrace printed too much: the window was cut short"
+        return "the window was cut short: tracing cost more than it was allowed to"
     return missing(result, stacks=False)
 
 

@@ -20,6 +20,7 @@ from mmaplock_bt.machine import pid_namespace
 from mmaplock_bt.machine.features import NOISE
 from mmaplock_bt.machine.inventory import Machine
 from mmaplock_bt.script.render import Script
+from mmaplock_bt.stream.thinning import Thinning
 from mmaplock_bt.tracing import perf_events, terminal
 from mmaplock_bt.tracing.drain import Drain
 from mmaplock_bt.tracing.head_start import HeadStart
@@ -29,12 +30,12 @@ from mmaplock_bt.units import how_ended
 
 LIVE_TIMEOUT_S = 90.0
 STOP_GRACE_S = 20.0
+REST_GRACE_S = 5.0  # for what is still buffered: bpftrace prints some thousand lines a second
 ASK_S = 0.005
 REST_S = 0.01
 QUIET_S = 0.15
 DIAGNOSTIC_LINES = 12
 DIAGNOSTIC_BYTES = 256 << 10  # the last ones are kept
-CLOSED = b'"close|'
 FLOOD_BYTES = 4 << 20  # before the window opens no script prints so much
 BUFFER_BYTES = 16 << 20  # in all
 _SGR = re.compile(r"\x1b\[[0-9;]*m")
@@ -60,6 +61,7 @@ class Tracer:
         self.script = script
         self.machine = machine
         self.root_pid = root_pid
+        self.thinning = Thinning(script.outputs)
         self._head = head
         self._partial = b""
         self._said = b""
@@ -137,7 +139,8 @@ class Tracer:
             _rename("mmaplock-bt/on")
             lines += self.read(ASK_S)
             if not alive:
-                lines += self._lines(b"".join(self._remaining()))
+                self._await_end()
+                lines += self._lines(b"".join(iter(self._draining.take, b"")))
                 raise self._early_end(lines)
             if self.received_bytes > FLOOD_BYTES:
                 raise BpftraceError(f"bpftrace prints without end: {self._last_words(lines)}")
@@ -164,14 +167,13 @@ class Tracer:
 
         All this comes first: who reads the lines may be slow.
         """
-        pieces: list[bytes] = []
         if self.alive:
             _rename("mmaplock-bt/off")
-            pieces += self._until_rest()
+            self._await_rest()
             # Not exit() in the script: that waits its turn behind every record in the buffer.
             self._started.process.signal(signal.SIGINT)
-        pieces += self._until_end()
-        for piece in pieces:
+        self._await_end()
+        for piece in iter(self._draining.take, b""):
             yield from self._lines(piece)
         if self._partial:
             yield self._partial.decode("utf-8", "surrogateescape")
@@ -200,50 +202,46 @@ class Tracer:
         *whole, self._partial = (self._partial + piece).split(b"\n")
         return [line.decode("utf-8", "surrogateescape") for line in whole]
 
-    def _arrived(self) -> list[bytes]:
-        return list(iter(self._draining.take, b""))
+    def _await_rest(self) -> None:
+        """Until what the kernel buffers has come: a signalled bpftrace drops it without a word.
 
-    def _until_rest(self) -> list[bytes]:
-        """What the kernel still buffers: a signalled bpftrace drops it without a word.
-
-        Ends once the 'close' record came and bpftrace has nothing more (other CPUs' buffers).
+        The 'close' record came and bpftrace has nothing more (other CPUs' buffers). What has not
+        come within REST_GRACE_S is lost, and the script's own counts tell of it.
         """
-        pieces: list[bytes] = []
         rest = Rest(self._started.process, self._draining)
-        deadline = time.monotonic() + STOP_GRACE_S
-        tail, closed = b"", False
+        deadline = time.monotonic() + REST_GRACE_S
         while self.alive and time.monotonic() < deadline:
-            self._wait(REST_S)
-            arrived = b"".join(self._arrived())
-            pieces.append(arrived)
-            closed = closed or CLOSED in tail + arrived
-            tail = arrived[-len(CLOSED) :]
-            if rest.reached(arrived) and closed:
+            self._look_after(REST_S)
+            if rest.is_reached() and self._draining.has_closed:
                 break
-        return pieces
 
-    def _until_end(self) -> list[bytes]:
-        """The rest, once bpftrace is gone: it is killed where it does not end within its grace."""
-        pieces: list[bytes] = []
+    def _await_end(self) -> None:
+        """Until bpftrace is gone and all of its stream is here.
+
+        It is killed where it does not end within its grace.
+        """
         deadline = time.monotonic() + STOP_GRACE_S
         while self.alive:
-            self._wait(0.1)
-            pieces += self._arrived()
+            self._look_after(0.1)
             if time.monotonic() > deadline:
                 self._started.process.signal(signal.SIGTERM)
             if time.monotonic() > deadline + 2:
                 self._started.process.signal(signal.SIGKILL)
-        return pieces + self._remaining()
-
-    def _remaining(self) -> list[bytes]:
-        """What an ended bpftrace has left in its pipe and on its terminal."""
         self._read_diagnostics()
         self._draining.stop()
-        return self._arrived()
+
+    def _look_after(self, timeout_s: float) -> None:
+        """Waits for bpftrace's end, and keeps what it says meanwhile."""
+        process, waiting = self._started.process, select.poll()
+        for descriptor in (process.pidfd, process.terminal):
+            if descriptor >= 0:
+                waiting.register(descriptor, select.POLLIN)
+        if any(ready == process.terminal for ready, _ in waiting.poll(timeout_s * 1000)):
+            self._read_diagnostics()
 
     def _start(self) -> None:
         self._launch = self._launched_ahead() or self._launched_now()
-        self._drain = Drain(self._launch.stream)
+        self._drain = Drain(self._launch.stream, self.thinning)
         self._drain.start()
 
     def _launched_ahead(self) -> Launch | None:
@@ -349,14 +347,17 @@ class Rest:
         self._process = process
         self._drain = drain
         self._switches: int | None = None
+        self._received = -1
         self._quiet_since = time.monotonic()
 
-    def reached(self, arrived: bytes) -> bool:
-        """Whether it rests; to be asked at intervals, with what arrived since the last time."""
+    def is_reached(self) -> bool:
+        """Whether it rests; to be asked at intervals."""
         now, before = self._process.asleep(), self._switches
+        received = self._drain.received_bytes
+        has_arrived, self._received = received != self._received, received
         # Blocked on a full pipe it sleeps, too.
-        self._switches = now if self._drain.is_empty and not arrived else None
-        if arrived:
+        self._switches = now if self._drain.is_empty and not has_arrived else None
+        if has_arrived:
             self._quiet_since = time.monotonic()
         slept = self._switches is not None and self._switches == before
         return slept or time.monotonic() - self._quiet_since > QUIET_S

@@ -16,7 +16,6 @@ from mmaplock_bt.tracing.head_start import HeadStart
 from mmaplock_bt.tracing.held_command import HeldCommand
 from mmaplock_bt.tracing.overhead import Overhead
 
-LIMIT_BYTES = 512 << 20
 TICK_S = 0.1
 Handler = Callable[[int, FrameType | None], object] | int | None
 
@@ -29,7 +28,6 @@ class Options:
     system_wide: bool = False
     save_raw: str | None = None
     quiet: bool = False
-    limit_bytes: int | None = LIMIT_BYTES
     ready_fd: int | None = None
     head_start: HeadStart | None = None
     force: bool = False  # write over save_raw
@@ -42,7 +40,6 @@ class Stop:
     deadline_ns: int | None = None
     watched: list[int] = field(default_factory=list)  # pidfds: a window ends with the last of them
     command: HeldCommand | None = None
-    limit_bytes: int | None = LIMIT_BYTES
     overhead: Overhead | None = None
 
     def reason(self, tracer: Tracer) -> EndedBy | None:
@@ -55,7 +52,7 @@ class Stop:
             return "target_exit"
         if self.deadline_ns is not None and time.monotonic_ns() >= self.deadline_ns:
             return "duration"
-        if self._is_beyond_a_limit(tracer):
+        if self.overhead is not None and self.overhead.is_exceeded:
             return "limit"
         return None if tracer.alive else "bpftrace_died"
 
@@ -64,10 +61,6 @@ class Stop:
         exited = select.select(self.watched, [], [], 0)[0] if self.watched else []
         self.watched = [descriptor for descriptor in self.watched if descriptor not in exited]
         return bool(exited) and not self.watched
-
-    def _is_beyond_a_limit(self, tracer: Tracer) -> bool:
-        too_much = self.limit_bytes is not None and tracer.received_bytes > self.limit_bytes
-        return too_much or (self.overhead is not None and self.overhead.is_exceeded)
 
     def patience_s(self) -> float:
         """Returns how long one read may wait, in s: short near the deadline.

@@ -7,9 +7,8 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
 
-from mmaplock_bt import __version__, files
+from mmaplock_bt import __version__
 from mmaplock_bt.errors import Interrupted, RefusedError, UsageError
 from mmaplock_bt.escaping import plain
 from mmaplock_bt.machine import cpu_pressure, pid_namespace
@@ -25,11 +24,17 @@ from mmaplock_bt.tracing.bpftrace import ASK_S, Tracer
 from mmaplock_bt.tracing.ending import Options, Stop, on_signals
 from mmaplock_bt.tracing.held_command import HeldCommand
 from mmaplock_bt.tracing.listeners import Listeners
+from mmaplock_bt.tracing.raw_file import RawFile
 from mmaplock_bt.units import how_ended
 
 _ALL_FOLLOWED = (
     "note: every lock is followed: what tells contended ones is not there (lock:contention_begin, "
     "Linux 5.19, and a readable rwsem)"
+)
+
+FLOOD = (
+    "note: events come faster than they are read: some are left out, and counted as lost (a higher "
+    "threshold or a filter makes fewer)"
 )
 
 
@@ -44,10 +49,10 @@ class Window:
         self._chosen = chosen
         self._machine = machine
         self._options = options
-        self._stop = Stop(limit_bytes=options.limit_bytes)
-        self._raw: TextIO | None = None
+        self._stop = Stop()
+        self._raw: RawFile | None = None
         self._backlog = Backlog()
-        self.unwritten = ""  # why the raw stream is not whole
+        self._has_told_of_flood = False
         self._started_ns = time.monotonic_ns()
 
     def __enter__(self) -> "Window":
@@ -63,6 +68,11 @@ class Window:
     def interrupted(self) -> bool:
         """Whether a signal asked for its end, be it too late to have been the reason."""
         return self._stop.interrupts > 0
+
+    @property
+    def unwritten(self) -> str:
+        """Why the raw stream is not whole, or ''."""
+        return self._raw.unwritten if self._raw else ""
 
     def salvaged(self) -> str:
         """Returns what of the raw stream is remembered, once a fault ended the analysis.
@@ -109,7 +119,10 @@ class Window:
             self._stop.command = self._held(list(options.command))
             stack.callback(self._stop.command.end)
         self._start(stack)
-        self._raw = _raw(options, stack)  # not before: a refused run leaves the old one as it is
+        if options.save_raw is not None:  # not before: a refused run leaves the old one as it is
+            thinning = self._tracer.thinning
+            raw = RawFile(options.save_raw, thinning, terminal.say, force=options.force)
+            self._raw = stack.enter_context(raw)
         start = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         self.head = _head(chosen, self._machine, self._script, start, options)
         self._decoder = Decoder(self._script.outputs)
@@ -184,12 +197,15 @@ class Window:
                 self._listeners.frames.remember(stop.command.pid)
             patience_s = min(stop.patience_s(), self._listeners.patience_s())
             yield from self._told(self._new(tracer.read(patience_s, stop.descriptors())))
+            self._tell_of_flood()
             yield from self._kept(self._listeners.look(tracer))
         return reason
 
     def _closed(self) -> Iterator[Record]:
         yield from self._kept(self._listeners.look(self._tracer, last=True))
         yield from self._told(self._last_lines)
+        thinning = self._tracer.thinning
+        yield from self._kept([thinning.dropped()] if thinning.has_dropped else [])
         yield from self._kept(self._listeners.told())
         if self._stop.command is None or self._options.system_wide:
             yield from self._kept([look.look(self._chosen.filter.owner.pids)])
@@ -223,14 +239,13 @@ class Window:
             yield record
 
     def _keep(self, line: str) -> None:
-        if self._raw is not None and line.strip():
-            try:
-                self._raw.write(line + "\n")
-            except OSError as error:
-                self._raw = None  # the result is still to be had
-                self.unwritten = (
-                    f"cannot write --save-raw {self._options.save_raw}: {error.strerror}"
-                )
+        if self._raw is not None:
+            self._raw.keep(line)
+
+    def _tell_of_flood(self) -> None:
+        if self._tracer.thinning.has_dropped and not self._has_told_of_flood:
+            self._has_told_of_flood = True
+            terminal.say(FLOOD)
 
     def _failure(self, reason: EndedBy) -> str | None:
         """The sentence for a bpftrace that died."""
@@ -309,24 +324,6 @@ def _tell_ready(fd: int | None) -> None:
         os.close(fd)
     except OSError as error:
         raise UsageError(f"--ready-fd {fd}: {error.strerror}") from error
-
-
-def _raw(options: Options, stack: ExitStack) -> TextIO | None:
-    path = options.save_raw
-    if path is None:
-        return None
-    try:
-        # Line by line: what came is kept however this process ends.
-        file = files.opened(path, force=options.force, buffering=1, errors="surrogateescape")
-    except OSError as error:
-        raise UsageError(f"cannot write --save-raw {path}: {error.strerror}") from error
-    stack.callback(_close, file)
-    return file
-
-
-def _close(file: TextIO) -> None:
-    with suppress(OSError):  # a full disk was told when the line was written
-        file.close()
 
 
 def _pidfd(option: str, pid: int, stack: ExitStack) -> int:
