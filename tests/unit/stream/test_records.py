@@ -26,6 +26,7 @@ from mmaplock_bt.stream.records import (
     Sleepers,
     Span,
     Spent,
+    Ticked,
     Trailer,
     UserFrames,
 )
@@ -240,6 +241,7 @@ ONE_OF_EACH = [
     Followed(5, 32, None),
     Sleepers((Sleeper(1, 2, HOSTILE, "waits", ["f"]),), cut=True),
     Dropped(23, 3, 1),
+    Ticked(5, {"hold": [[0, 8, 3]]}),
 ]
 
 
