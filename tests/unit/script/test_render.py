@@ -74,6 +74,15 @@ def test_the_advice_is_read_where_its_register_is_known_and_a_stack_is_recorded(
         assert "$advice" not in text and "madvise %llu" not in text
 
 
+def test_where_no_teardown_is_seen_an_owner_is_remembered_with_its_pid():
+    """Whoever has the memory of both next must not have the verdict, too."""
+    chosen = profile.load("stuck-locks")
+    chosen = replace(chosen, filter=profile.merge(chosen.filter, {"owner": {"comm": "x"}}))
+    some = render.render(replace(chosen, locks="contended"), CONTENDED).text
+    every = render.render(replace(chosen, locks="all"), CONTENDED).text
+    assert "->tgid << 42" in some and "->tgid << 42" not in every
+
+
 def test_contended_locks_cost_one_probe_elsewhere():
     """From 7.2 on (lock:contended_release) not even that."""
     chosen = profile.load("blame")
