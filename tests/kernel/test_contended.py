@@ -131,13 +131,21 @@ def lock_of(mm, kernel):
     return f"{int(mm, 16) + int(kernel.facts['mmap_lock_offset']):x}"
 
 
+# In the full engine a wait begins before its thread queues and ends after it has left the queue: 30
+# to 140 us more on a loaded machine, so one near the threshold (1 ms) may be over it there only.
+NEAR_NS = 2 * MS
+
+
 def assert_alike(some, every, tids):
     """The same waits, nearly as long, charged to the same holds."""
     found, wanted = (waits_of(result, tids) for result in (some, every))
-    assert {k: len(ns) for k, ns in found.items()} == {k: len(ns) for k, ns in wanted.items()}
+    assert found.keys() <= wanted.keys()
     assert sum(map(len, found.values())) >= 7 * 7
     for key, ns in wanted.items():
-        assert sum(found[key]) == pytest.approx(sum(ns), rel=0.02), key
+        ours, theirs = (sorted(waits, reverse=True) for waits in (found[key], ns))
+        assert len(ours) <= len(theirs)
+        assert all(wait < NEAR_NS for wait in theirs[len(ours) :]), (key, ours, theirs)
+        assert sum(ours) == pytest.approx(sum(theirs[: len(ours)]), rel=0.02), key
     ours, theirs = charged(some), charged(every)
     assert ours.keys() == theirs.keys()
     for culprit, ns in theirs.items():
