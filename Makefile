@@ -15,7 +15,7 @@ SUITES ?= bullseye bookworm trixie sid
 KERNELS ?= bullseye bookworm trixie sid
 
 .PHONY: alarms attacks bench bench-check bench-tools captures chaos clean demo docs kernels-tools lint matrix-tools \
-  readers-tools startup system test test-kernels test-matrix test-readers throughput unit
+  readers-tools soak startup system test test-kernels test-matrix test-readers throughput unit
 
 demo: system $(VENV)/.installed
 	$(AS_ROOT) $(BIN)/mmaplock-bt run -- $(BIN)/python -m mmaplock_bt.workload smaps 7 1024
@@ -93,6 +93,14 @@ ROUNDS ?= 300
 SEED ?=
 chaos: system $(VENV)/.dev
 	$(AS_ROOT) $(BIN)/python tools/chaos.py --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
+
+# Whether a long run stays as it began: the overview and stuck-locks beside stress-ng.
+MINUTES ?= 20
+SOAK_FLAGS ?= --docs
+soak: system $(VENV)/.dev
+	@command -v stress-ng >/dev/null || \
+	  { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq stress-ng; }
+	$(AS_ROOT) $(BIN)/python tools/soak.py --minutes $(MINUTES) $(SOAK_FLAGS)
 
 # How fast `report` reads a raw stream again, and in how much memory.
 throughput: $(VENV)/.dev
