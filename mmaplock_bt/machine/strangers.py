@@ -72,10 +72,16 @@ def _who(path: str, found: os.stat_result, *, may_be_sticky: bool) -> Stranger |
 
 
 def _trusted() -> set[int]:
-    """Whoever may become root by sudo gains nothing here."""
-    behind = os.environ.get("SUDO_UID", "")
-    is_uid = os.geteuid() == 0 and behind.isascii() and behind.isdigit() and len(behind) <= 10
-    return {0, os.geteuid()} | ({int(behind)} if is_uid else set())
+    """Whoever may become root by sudo or doas gains nothing here."""
+    import pwd  # noqa: PLC0415  (seldom needed)
+
+    found = {0, os.geteuid()}
+    if os.geteuid() == 0:
+        with suppress(KeyError, ValueError):
+            found.add(int(os.environ["SUDO_UID"][:10]))
+        with suppress(KeyError, ValueError):
+            found.add(pwd.getpwnam(os.environ["DOAS_USER"]).pw_uid)
+    return found
 
 
 def _is_alone(path: str, found: os.stat_result) -> bool:

@@ -38,7 +38,10 @@ def confined(work: Callable[[], str], what: str) -> str:
     """
     reading, writing = os.pipe()
     libc = ctypes.CDLL(None)  # loaded here: the child opens nothing
-    pid = os.fork()
+    with warnings.catch_warnings():
+        # From 3.12 on, where other threads run: the child takes no lock that they may hold.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
     if pid == 0:
         _work(work, writing, libc)
     os.close(writing)
@@ -121,6 +124,7 @@ def _told(error: BaseException) -> bytes:
 
 def _lock(writing: int, libc: ctypes.CDLL) -> None:
     """Gives up all that rendering does not need; nothing of it comes back."""
+    signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     gc.disable()
