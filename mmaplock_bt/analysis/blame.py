@@ -1,17 +1,19 @@
 """Who was waited for: joins waits with the holds of the same address space that they overlap."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
+from mmaplock_bt.analysis.naming import Rows
 from mmaplock_bt.analysis.overlaps import Holds, Span, holds_of, waits_of
 from mmaplock_bt.result.rows import Behind, Row, column
 from mmaplock_bt.stream.stacks import Stack
 
 SHOWN = 5
 EXPLAINS = 0.5  # the share of a wait from which one cause is named for it
-_WHOSE = ("owner_pid", "owner_comm", "owner_kind", "mm")
 _OFF_CPU = ("preempted_ns", "asleep_ns")
+_NO_STACK = Stack()
 _CHARGED_TO = (
     *("pid", "tid", "comm", "process", "actor_kind"),
     *("owner_pid", "owner_comm", "owner_kind", "cgroup", "mm"),
@@ -19,10 +21,10 @@ _CHARGED_TO = (
 )
 
 
-def join(waits: list[Row], holds: list[Row]) -> None:
+def join(waits: list[Row], holds: Rows) -> None:
     """Gives each wait `behind` (the holds it overlaps, longest overlap first) and `label`."""
     known = Holds.index(holds_of(holds))
-    for wait in waits_of(waits):
+    for wait in waits_of(Rows(more=waits)):
         found = [_behind(wait, hold) for hold in known.over(wait)]
         found.sort(key=lambda behind: -behind["overlap_ns"])
         wait.row["behind"] = found[:SHOWN]
@@ -47,7 +49,26 @@ def label(wait: Row) -> str:
     return "unexplained"
 
 
-def charges(waits: list[Row], holds: list[Row]) -> Iterator[Row]:
+class Wait(NamedTuple):
+    """What is asked of each wait: columns, None where the output has no such one."""
+
+    time_ns: int | None
+    wait_ns: int | None
+    mm: str | None
+    tid: int | None
+    mode: str | None
+    pid: int | None
+    comm: str | None
+    process: str | None
+    owner_pid: int | None
+    owner_comm: str | None
+    owner_kind: str | None
+    contended: int | None
+    cpu_wait_ns: int | None
+    short_ns: int | None
+
+
+def charges(waits: Rows, holds: Rows) -> Iterator[Row]:
     """Yields rows that charge every ns of every wait to a hold, or to none.
 
     Where several held at once, each is charged an equal part. What no recorded hold covers is in
@@ -57,29 +78,34 @@ def charges(waits: list[Row], holds: list[Row]) -> Iterator[Row]:
     spans = holds_of(holds)
     known, unready = Holds.index(spans), Holds.index(_without_a_cpu(waits))
     numbers = {hold: number for number, hold in enumerate(spans)}
-    for wait in waits_of(waits):
-        rest = wait.ns
+    for wait in _waits(waits):
+        victim, rest = _victim(wait), wait.ns
         for hold, ns in _shares(wait, known.over(wait), unready.over(wait)).items():
             rest -= ns
             if ns and hold in numbers:
-                yield _charge(wait, ns, hold.row, numbers[hold])
+                yield _charge(victim, ns, hold.row, numbers[hold])
             elif ns:
-                yield _charged_to_none(wait, ns, "behind a waiter without a CPU")
+                yield _charged_to_none(victim, wait.row, ns, "behind a waiter without a CPU")
         for reason, ns in _reasons(wait.row, rest):
-            yield _charged_to_none(wait, ns, reason)
+            yield _charged_to_none(victim, wait.row, ns, reason)
 
 
-def _without_a_cpu(waits: list[Row]) -> list[Span]:
+def _waits(rows: Rows, wanted: Callable[[Wait], Any] | None = None) -> Iterator[Span]:
+    """The waits one after the other: there may be very many."""
+    told = map(Wait._make, rows.columns(Wait._fields))
+    for wait in filter(wanted, told) if wanted else told:
+        yield Span.of(wait, wait.time_ns, wait.wait_ns, wait.mm, wait.tid)
+
+
+def _without_a_cpu(waits: Rows) -> Iterator[Span]:
     """The last part of each wait that was over when its thread had no CPU yet.
 
     The lock was its own already, or free: who came later could not have it either.
     """
-    found = []
-    for wait in waits_of(waits):
-        ns = min(wait.ns, column(wait.row, "cpu_wait_ns") or 0)
+    for wait in _waits(waits, attrgetter("cpu_wait_ns")):
+        ns = min(wait.ns, wait.row.cpu_wait_ns)
         if ns > 0:
-            found.append(replace(wait, began_ns=wait.ended_ns - ns))
-    return found
+            yield replace(wait, began_ns=wait.ended_ns - ns)
 
 
 def _behind(wait: Span, hold: Span) -> Behind:
@@ -91,54 +117,68 @@ def _behind(wait: Span, hold: Span) -> Behind:
     }  # fmt: skip
 
 
-def _reasons(wait: Row, rest: int) -> Iterator[tuple[str, int]]:
+def _reasons(wait: Wait, rest: int) -> Iterator[tuple[str, int]]:
     """(one of spec/columns' CHARGED, ns) of what no hold explains; the template's own columns tell.
 
     `cpu_wait_ns` is exact for the whole wait, `short_ns` at least what short holds took together:
     of both only as much as is left counts here.
     """
-    for name, reason in (("cpu_wait_ns", "waited for a CPU"), ("short_ns", "behind short holds")):
-        ns = min(rest, column(wait, name) or 0)
+    told = ((wait.cpu_wait_ns, "waited for a CPU"), (wait.short_ns, "behind short holds"))
+    for known_ns, reason in told:
+        ns = min(rest, known_ns or 0)
         if ns > 0:
             rest -= ns
             yield reason, ns
     if rest > 0:
-        yield "met nobody" if column(wait, "contended") == 0 else "unexplained", rest
+        yield "met nobody" if wait.contended == 0 else "unexplained", rest
 
 
-def _charged_to_none(wait: Span, ns: int, reason: str) -> Row:
+def _victim(wait: Span) -> dict[str, Any]:
+    """What all charges of a wait have in common."""
+    row = wait.row
+    name = _process(row.pid, row.owner_pid, row.owner_comm, row.process or row.comm)
+    return {
+        "time_ns": wait.ended_ns, "victim_tid": wait.tid, "victim_pid": row.pid, "victim": name,
+        "is_write": row.mode == "write",
+    }  # fmt: skip
+
+
+def _charged_to_none(victim: dict[str, Any], wait: Wait, ns: int, reason: str) -> Row:
     """Of the address space that was waited for; without an actor."""
-    row: Any = {name: wait.row.get(name) for name in _WHOSE}
-    row |= {"cause": reason, "kernel_stack": Stack(), "user_stack": Stack()}
-    return _charged(row, wait, ns, None, reason)
+    row: Any = {
+        "owner_pid": wait.owner_pid, "owner_comm": wait.owner_comm, "mm": wait.mm,
+        "owner_kind": wait.owner_kind, "cause": reason,
+        "kernel_stack": _NO_STACK, "user_stack": _NO_STACK,
+    }  # fmt: skip
+    return _charged(row, victim, ns, None, reason)
 
 
-def _charge(wait: Span, ns: int, to: Row, number: int) -> Row:
-    row: Any = {name: to.get(name) for name in _CHARGED_TO}
+def _charge(victim: dict[str, Any], ns: int, to: Row, number: int) -> Row:
+    row: Any = dict(zip(_CHARGED_TO, map(to.get, _CHARGED_TO), strict=True))
     hold_ns = to["hold_ns"] or 0
     for name in _OFF_CPU if hold_ns and column(to, "watched") else ():
         # As much of the charge as of the hold: where in the hold it was is not known.
         row[name] = ns * min(hold_ns, column(to, name) or 0) // hold_ns
-    return _charged(row, wait, ns, number)
+    actor = row["process"] or row["comm"]
+    row["culprit"] = _process(row["pid"], row["owner_pid"], row["owner_comm"], actor)
+    return _charged(row, victim, ns, number)
 
 
-def _charged(row: Any, wait: Span, ns: int, number: int | None, charged: str = "charged") -> Row:
+def _charged(
+    row: Any, victim: dict[str, Any], ns: int, number: int | None, charged: str = "charged"
+) -> Row:
     """A column that the row lacks is None."""
-    row["read_ns"] = row["write_ns"] = 0
-    row[f"{wait.row['mode']}_ns"] = ns
-    row |= {
-        "time_ns": wait.ended_ns, "charged_ns": ns, "victim_tid": wait.tid, "hold": number,
-        "victim_pid": wait.row.get("pid"), "victim": _process(wait.row), "culprit": _process(row),
-        "charged": charged,
-    }  # fmt: skip
+    row |= victim
+    row |= {"charged_ns": ns, "hold": number, "charged": charged}
+    row["write_ns"], row["read_ns"] = (ns, 0) if row.pop("is_write") else (0, ns)
     return row  # type: ignore[no-any-return]
 
 
-def _process(row: Any) -> str | None:
-    """The name of the actor's process, which the row's `process` tells, or the owner's is."""
-    is_own = row.get("pid") is not None and row.get("pid") == row.get("owner_pid")
-    name: str | None = row.get("owner_comm") if is_own else row.get("process") or row.get("comm")
-    return name
+def _process(
+    pid: int | None, owner_pid: int | None, owner_comm: str | None, actor: str | None
+) -> str | None:
+    """The name of the actor's process: the owner's where it is the owner."""
+    return owner_comm if pid is not None and pid == owner_pid else actor
 
 
 def _shares(wait: Span, holds: list[Span], others: list[Span]) -> dict[Span, int]:

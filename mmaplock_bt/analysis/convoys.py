@@ -5,17 +5,18 @@ from collections import defaultdict
 from typing import Any
 
 from mmaplock_bt.analysis.blame import EXPLAINS
+from mmaplock_bt.analysis.naming import Rows
 from mmaplock_bt.analysis.overlaps import Holds, Span, holds_of, waits_of
 from mmaplock_bt.result.rows import Queued, Row
 
 
-def find(waits: list[Row], holds: list[Row]) -> list[Row]:
+def find(waits: Rows, holds: Rows) -> list[Row]:
     """Returns a row for each read hold behind which a writer queued, and behind it readers.
 
     The row is the first reader's; the writer is the first that queued. Readers count that asked
     after the writer did and still waited when the first reader released.
     """
-    reads = Holds.index(holds_of(hold for hold in holds if hold["mode"] == "read"))
+    reads = Holds.index(hold for hold in holds_of(holds) if hold.row["mode"] == "read")
     by_mm: dict[str, list[Span]] = defaultdict(list)
     writers: dict[Span, list[Span]] = defaultdict(list)
     for wait in sorted(waits_of(waits), key=began):

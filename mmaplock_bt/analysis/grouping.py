@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from operator import itemgetter
 from statistics import median
 from typing import Any
@@ -95,15 +95,13 @@ class Grouping:
         if is_by_process(output) and TOLD_BY_THREAD.issubset(names):
             self._key = _key_of_threads(self._key, names)
         self._value = reader(names, output.value)
-        self._top = reader(names, "max") if "max" in names else self._value
+        self._top = reader(names, "max") if "max" in names else None  # None: as the value
         self._weight = reader(names, output.weight) if output.weight else None
         self._times = reader(names, "count") if "count" in names else None
         self._sums = [reader(names, name) for name in output.sums]
         self._distinct = [reader(names, source) for source in output.distinct.values()]
         self._time = reader(names, "time_ns")
         self._starts = STARTS if output.period else 0
-        more = (self._weight, self._times, self._sums, self._distinct, output.period)
-        self._is_plain = not any(more)
         self._weights = weights if "time_ns" in names else None
 
     @property
@@ -112,21 +110,20 @@ class Grouping:
         return self._rest.count
 
     def add(self, rows: Sequence[Raw]) -> None:
-        """Counts rows."""
-        find = self._members.get
-        weights = None if self._weights is None or self._weights.are_even else self._weights
-        is_plain = self._is_plain and weights is None
-        told = (map(read, rows) for read in (self._key, self._value, self._top))
-        for row, key, told_value, told_top in zip(rows, *told, strict=True):
-            value, top = told_value or 0, told_top or 0
-            member = find(key) or self._new(key, row, top)
-            if top > member.top:
-                member.top, member.worst = top, row
-            if is_plain:
-                member.count += 1
-                member.total += value
-            else:
-                self._count(member, row, value, weights)
+        """Counts rows, one thing after the other of all: quicker than row by row."""
+        values = [value or 0 for value in map(self._value, rows)]
+        tops = [top or 0 for top in map(self._top, rows)] if self._top else values
+        members = self._members_of(rows, tops)
+        self._count(members, rows, values)
+        for at, read in enumerate(self._sums):
+            for member, more in zip(members, map(read, rows), strict=True):
+                if more is not None:
+                    member.sums[at] = (member.sums[at] or 0) + int(more)
+        for at, read in enumerate(self._distinct):
+            for member, one, row in zip(members, map(read, rows), rows, strict=True):
+                member.distinct[at].setdefault(one, row)
+        if self._starts:
+            self._note_starts(members, rows, values)
 
     def table(self, reads: Reads) -> list[TableRow]:
         """Returns the groups by name; `reads` tell what a row's columns are called by now."""
@@ -148,23 +145,39 @@ class Grouping:
         member = self._members[key] = Member(row, top, self._output)
         return member
 
-    def _count(self, member: Member, row: Raw, value: int, weights: Weights | None) -> None:
-        # How many a row stands for: more than one where it is a sample, or counts others itself.
-        weight = 1
-        if self._weight:
-            weight = int(self._weight(row))
-            member.spread.add(value, weight)
-        if weights is not None:
-            weight *= weights.of(self._time(row) - value)
-        member.count += weight * (int(self._times(row)) if self._times else 1)
-        member.total += weight * value
-        for at, read in enumerate(self._sums):
-            member.sums[at] = _sum(member.sums[at], read(row))
-        for seen, read in zip(member.distinct, self._distinct, strict=True):
-            seen.setdefault(read(row), row)
-        if self._output.period and self._starts:
-            self._starts -= 1
-            member.starts.append(self._time(row) - value)
+    def _members_of(self, rows: Sequence[Raw], tops: Sequence[int]) -> list[Member]:
+        """Returns each row's group; the row may be its worst."""
+        find, found = self._members.get, []
+        for row, key, top in zip(rows, map(self._key, rows), tops, strict=True):
+            member = find(key) or self._new(key, row, top)
+            if top > member.top:
+                member.top, member.worst = top, row
+            found.append(member)
+        return found
+
+    def _count(self, members: list[Member], rows: Sequence[Raw], values: list[int]) -> None:
+        weights = None if self._weights is None or self._weights.are_even else self._weights
+        if weights is None and self._weight is None and self._times is None:
+            for member, value in zip(members, values, strict=True):
+                member.count += 1
+                member.total += value
+            return
+        for member, row, value in zip(members, rows, values, strict=True):
+            # How many a row stands for: more than one where it is a sample, or counts others.
+            weight = 1
+            if self._weight:
+                weight = int(self._weight(row))
+                member.spread.add(value, weight)
+            if weights is not None:
+                weight *= weights.of(self._time(row) - value)
+            member.count += weight * (int(self._times(row)) if self._times else 1)
+            member.total += weight * value
+
+    def _note_starts(self, members: list[Member], rows: Sequence[Raw], values: list[int]) -> None:
+        told = zip(members, map(self._time, rows), values, strict=True)
+        for member, time_ns, value in islice(told, self._starts):
+            member.starts.append(time_ns - value)
+        self._starts = max(0, self._starts - len(rows))
 
     def _summary(self, key: dict[str, Any], member: Member, reads: Reads) -> TableRow:
         output, worst = self._output, View(member.worst, reads)

@@ -51,12 +51,17 @@ class Kept:
             return self._all
         sample = self._sample
         if self.is_whole:
-            sample = random.Random(SEED).sample(list(enumerate(self._all)), SAMPLE)
+            places = random.Random(SEED).sample(range(self.total), SAMPLE)
+            sample = [(place, self._all[place]) for place in places]
         return _in_order(dict(self._leading(FIRST)) | dict(sample))
 
-    def leading(self) -> list[Raw]:
-        """Returns `first` rows by rank, or all, in the stream's order."""
-        return self._all if self.is_whole else _in_order(dict(self._leading(self._first)))
+    def ranked(self) -> list[Raw]:
+        """Returns `first` rows by rank, or all, the largest rank first."""
+        if self.is_whole:
+            return sorted(self._all, key=self.rank, reverse=True)
+        # Most of it is in order already, and that is what sorting goes by.
+        self._top.sort()
+        return [row for *_, row in reversed(self._top)]
 
     def _leading(self, most: int) -> list[Placed]:
         ranked = self._ranked(self._all) if self.is_whole else self._top

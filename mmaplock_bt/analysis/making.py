@@ -17,7 +17,7 @@ from mmaplock_bt.analysis import (
 )
 from mmaplock_bt.analysis.kept import Raw
 from mmaplock_bt.analysis.meanwhile import Meanwhile
-from mmaplock_bt.analysis.naming import Reads, View
+from mmaplock_bt.analysis.naming import Reads, Rows
 from mmaplock_bt.analysis.printed_events import PrintedEvents
 from mmaplock_bt.analysis.tally import Tally, rank_of
 from mmaplock_bt.analysis.weights import Weights
@@ -31,7 +31,7 @@ from mmaplock_bt.stream.stacks import Stack
 
 BATCH = 1024  # derived rows that are looked at together
 SPANS = 100_000  # waits, and holds, of which blame and convoys are made: the longest
-DERIVATIONS: dict[str, Callable[[list[Row], list[Row]], Iterable[Row]]] = {
+DERIVATIONS: dict[str, Callable[[Rows, Rows], Iterable[Row]]] = {
     "charges": blame.charges,
     "convoys": convoys.find,
 }
@@ -115,7 +115,7 @@ class Making:
 
     def _kept(self, name: str, output: Output) -> EventsData:
         tally, reads = self._tallies[name], self._reads[name]
-        found: list[Any] = [naming.row(raw, reads) for raw in tally.kept.rows()]
+        found = naming.rows(tally.kept.rows(), reads)
         if isinstance(output, Events) and "reason" in reads:
             found = [self._meanwhile.told(row) for row in found]
         data = _data(output, _sorted(output, found), self._lost(name))
@@ -145,24 +145,29 @@ class Making:
         self._reads[name] = {one: naming.reader(names, one) for one in names}
         derive = output.derive
         waits, holds = self._spans(derive.waits), self._spans(derive.holds)
-        holds = [self._meanwhile.told(hold) for hold in holds]
+        holds.rows[:] = map(self._meanwhile.told, holds.rows)
         for span in self._made[derive.open].rows if derive.open else ():
-            process = naming.process(span, self.got)
-            _add_open({**span, "process": process}, waits, holds)
-        derived = DERIVATIONS[derive.by](waits, holds)
-        for batch in _batches(_raw(row, names) for row in derived):
+            self._add_open(span, waits, holds)
+        for batch in _batches(_raws(DERIVATIONS[derive.by](waits, holds), output)):
             tally.add(batch)
         return self._lacking((derive.waits, derive.holds))
 
-    def _spans(self, name: str) -> list[Row]:
+    def _spans(self, name: str) -> Rows:
         """The waits or holds of an output, in its order, as far as they were kept."""
         if name not in self._tallies:
-            return list(self._made[name].rows)  # type: ignore[arg-type]
+            return Rows(more=self._made[name].rows)  # type: ignore[arg-type]
         tally, reads = self._tallies[name], self._reads[name]
         by_process = naming.by_process(reads, tally.names, self.got)
         reads = {**reads, "process": by_process["comm"]} if "comm" in reads else reads
-        found = sorted(tally.kept.leading(), key=tally.kept.rank, reverse=True)
-        return [View(raw, reads) for raw in found]  # type: ignore[misc]
+        return Rows(tally.kept.ranked(), reads)
+
+    def _add_open(self, span: Any, waits: Rows, holds: Rows) -> None:
+        """A span that the window's end cut off counts as a wait or hold of its age."""
+        if span["ended"] != "no":
+            return
+        process = naming.process(span.get("pid"), span.get("tid"), span.get("comm"), self.got)
+        spans, length = (waits, "wait_ns") if span["state"] == "wait" else (holds, "hold_ns")
+        spans.rows.append({**span, "process": process, length: span["age_ns"]})
 
     def _lacking(self, names: Iterable[str]) -> str:
         dropped = [n for n in names if n in self._tallies and not self._tallies[n].kept.is_whole]
@@ -203,18 +208,15 @@ def _spans_of(output: Output) -> list[str]:
     return [output.behind] if isinstance(output, Events) and output.behind else []
 
 
-def _add_open(span: Any, waits: list[Any], holds: list[Any]) -> None:
-    """A span that the window's end cut off counts as a wait or hold of its age."""
-    if span["ended"] != "no":
-        return
-    if span["state"] == "wait":
-        waits.append({**span, "wait_ns": span["age_ns"]})
-    else:
-        holds.append({**span, "hold_ns": span["age_ns"]})
-
-
-def _raw(row: Any, names: tuple[str, ...]) -> Raw:
-    return tuple([Stack(one) if type(one) is list else one for one in map(row.get, names)])
+def _raws(rows: Iterable[Any], output: Output) -> Iterator[Raw]:
+    """Rows by the output's columns; lists are made such as may be keys."""
+    names = [one.name for one in output.columns]
+    lists = [one.name for one in output.columns if one.is_stack or one.type in ("stack", "list")]
+    for row in rows:
+        for name in lists:
+            if type(row.get(name)) is list:
+                row[name] = Stack(row[name])
+        yield tuple(map(row.get, names))
 
 
 def _batches(found: Iterator[Raw]) -> Iterator[list[Raw]]:

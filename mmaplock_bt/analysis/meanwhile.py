@@ -28,7 +28,7 @@ class Meanwhile:
 
         Of several stacks the first that tells a reason.
         """
-        stacks = self._during(hold)
+        stacks = self._during(hold) if self._seen else []
         told = [(lock_frames.reason(stack), stack) for stack in stacks]
         if not told:
             return hold

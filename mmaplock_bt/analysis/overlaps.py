@@ -4,26 +4,31 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any
 
-from mmaplock_bt.result.rows import Row
+from mmaplock_bt.analysis.naming import Rows
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Span:
-    """A wait or hold, with its row; times are ns since the window's start."""
+    """A wait or hold, with what is known of it; times are ns since the window's start.
 
-    row: Row
+    Not frozen: that takes twice as long to make, and there may be hundreds of thousands.
+    """
+
+    row: Any
     mm: str
     tid: int | None
     began_ns: int
     ended_ns: int
 
     @classmethod
-    def of(cls, row: Row, length: Literal["wait_ns", "hold_ns"]) -> "Span":
-        """Makes a span of a row, which tells its end (`time_ns`) and its length."""
-        ended_ns = row["time_ns"] or 0
-        return cls(row, row["mm"] or "", row["tid"], ended_ns - (row[length] or 0), ended_ns)
+    def of(
+        cls, row: Any, time_ns: int | None, ns: int | None, mm: str | None, tid: int | None
+    ) -> "Span":
+        """Makes a span that ended at `time_ns` after `ns`."""
+        ended_ns = time_ns or 0
+        return cls(row, mm or "", tid, ended_ns - (ns or 0), ended_ns)
 
     @property
     def ns(self) -> int:
@@ -35,14 +40,19 @@ class Span:
         return min(self.ended_ns, other.ended_ns) - max(self.began_ns, other.began_ns)
 
 
-def waits_of(rows: Iterable[Row]) -> list[Span]:
+def waits_of(rows: Rows) -> list[Span]:
     """Returns the spans of rows with `wait_ns`."""
-    return [Span.of(row, "wait_ns") for row in rows]
+    return _spans(rows, "wait_ns")
 
 
-def holds_of(rows: Iterable[Row]) -> list[Span]:
+def holds_of(rows: Rows) -> list[Span]:
     """Returns the spans of rows with `hold_ns`."""
-    return [Span.of(row, "hold_ns") for row in rows]
+    return _spans(rows, "hold_ns")
+
+
+def _spans(rows: Rows, length: str) -> list[Span]:
+    told = rows.columns(("time_ns", length, "mm", "tid"))
+    return [Span.of(row, *one) for row, one in zip(rows.rows, told, strict=True)]
 
 
 @dataclass
@@ -65,11 +75,12 @@ class Holds:
 
     def over(self, wait: Span) -> list[Span]:
         """Returns other threads' holds of the same lock that overlap a wait."""
-        if wait.mm not in self.by_mm:
+        ends = self.ends.get(wait.mm)
+        if ends is None:
             return []
-        first = bisect_right(self.ends[wait.mm], wait.began_ns)
+        first = bisect_right(ends, wait.began_ns)
         # A hold that ends later than this began after the wait had ended.
-        last = bisect_right(self.ends[wait.mm], wait.ended_ns + self.longest[wait.mm])
+        last = bisect_right(ends, wait.ended_ns + self.longest[wait.mm], first)
         return [
             hold
             for hold in self.by_mm[wait.mm][first:last]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmaplock_bt.analysis import convoys
+from mmaplock_bt.analysis.naming import Rows
 from mmaplock_bt.analysis.overlaps import Holds, Span
 from mmaplock_bt.escaping import safe
 from mmaplock_bt.renderers import slices
@@ -202,7 +203,7 @@ def _convoys(run: Result, spans: Spans) -> defaultdict[str, list[Any]]:
         told = [one for one in spans.of if one.row.keys() >= _NEEDED]
         holds, waits = ([_ended(one, spans) for one in told if one.kind == kind]
                         for kind in ("hold", "wait"))  # fmt: skip
-        rows = convoys.find(waits, holds) if holds and waits else []
+        rows = convoys.find(Rows(more=waits), Rows(more=holds)) if holds and waits else []
     found = defaultdict(list)
     for row in rows:
         found[row.get("mm") or ""].append(row)

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmaplock_bt.analysis import blame, convoys
+from mmaplock_bt.analysis.naming import Rows
 
 times = st.tuples(st.integers(0, 1000), st.integers(0, 1000))
 
@@ -12,6 +13,14 @@ times = st.tuples(st.integers(0, 1000), st.integers(0, 1000))
 def span(kind, began, ended, tid, *, mode="read", mm="a"):
     row = {"time_ns": ended, f"{kind}_ns": ended - began, "tid": tid, "pid": tid, "mode": mode}
     return row | {"mm": mm, "comm": "x", "cause": "mmap", "kernel_stack": [], "owner_pid": 1}
+
+
+def charges(waits, holds):
+    return list(blame.charges(Rows(more=waits), Rows(more=holds)))
+
+
+def found(waits, holds):
+    return convoys.find(Rows(more=waits), Rows(more=holds))
 
 
 @st.composite
@@ -22,7 +31,7 @@ def spans(draw, kind):
 
 @given(spans("wait"), spans("hold"))
 def test_charged_and_unexplained_are_the_waits_to_the_ns(waits, holds):
-    rows = list(blame.charges(waits, holds))
+    rows = charges(waits, holds)
     assert sum(row["charged_ns"] for row in rows) == sum(wait["wait_ns"] for wait in waits)
     assert all(row["charged_ns"] > 0 for row in rows)
     assert all(row["read_ns"] + row["write_ns"] == row["charged_ns"] for row in rows)
@@ -38,7 +47,7 @@ def test_nobody_is_charged_outside_a_hold(waits, holds):
             any(h["time_ns"] - h["hold_ns"] <= ns < h["time_ns"] for h in others)
             for ns in range(began, wait["time_ns"])
         )
-        rows = list(blame.charges([wait], holds))
+        rows = charges([wait], holds)
         charged = sum(row["charged_ns"] for row in rows if row["charged"] == "charged")
         assert charged == covered
 
@@ -46,14 +55,14 @@ def test_nobody_is_charged_outside_a_hold(waits, holds):
 def test_many_victims_of_a_short_hold_outrank_a_long_one_without_any():
     holds = [span("hold", 0, 2000, tid=1, mm="lonely"), span("hold", 100, 105, tid=2)]
     waits = [span("wait", 100, 105, tid) for tid in range(10, 210)]
-    rows = list(blame.charges(waits, holds))
+    rows = charges(waits, holds)
     assert {row["tid"] for row in rows} == {2}
     assert sum(row["charged_ns"] for row in rows) == 200 * 5
 
 
 def test_two_holders_at_once_share():
     holds = [span("hold", 0, 100, tid=1), span("hold", 50, 100, tid=2)]
-    rows = blame.charges([span("wait", 0, 100, tid=9)], holds)
+    rows = charges([span("wait", 0, 100, tid=9)], holds)
     assert {row["tid"]: row["charged_ns"] for row in rows} == {1: 75, 2: 25}
 
 
@@ -63,7 +72,7 @@ def test_a_convoy():
     behind = [span("wait", 20 + n, 102, tid=3 + n) for n in range(3)]
     before = span("wait", 5, 103, tid=8)  # asked before the writer did
     after = span("wait", 100, 130, tid=9)  # asked when the reader had let go
-    (row,) = convoys.find([writer, *behind, before, after], [reader])
+    (row,) = found([writer, *behind, before, after], [reader])
     assert (row["tid"], row["writer_tid"], row["readers"]) == (1, 2, 3)
     assert row["readers_wait_ns"] == 82 + 81 + 80 and row["readers_max_ns"] == 82
     assert [wait["tid"] for wait in row["queued"]] == [2, 3, 4, 5]
@@ -71,11 +80,11 @@ def test_a_convoy():
 
 def test_no_writer_or_no_readers_is_no_convoy():
     reader = span("hold", 0, 100, tid=1)
-    assert convoys.find([span("wait", 10, 101, tid=2, mode="write")], [reader]) == []
-    assert convoys.find([span("wait", 10, 101, tid=2)], [reader]) == []
+    assert found([span("wait", 10, 101, tid=2, mode="write")], [reader]) == []
+    assert found([span("wait", 10, 101, tid=2)], [reader]) == []
     short = span("hold", 0, 20, tid=1)  # covers a tenth of the writer's wait
     waits = [span("wait", 10, 110, tid=2, mode="write"), span("wait", 15, 110, tid=3)]
-    assert convoys.find(waits, [short]) == []
+    assert found(waits, [short]) == []
 
 
 def asked(**more):
@@ -99,7 +108,7 @@ def held(end, ns, mode="read", tid=2):
     ],
 )
 def test_the_label_says_why(row, holds, label):
-    blame.join([row], holds)
+    blame.join([row], Rows(more=holds))
     assert row["label"] == label
 
 
@@ -120,12 +129,12 @@ def test_what_no_hold_explains_has_its_reasons():
     wait = span("wait", 0, 100, tid=9) | known
     holds = [span("hold", 0, 10, tid=1)]
     told = {1: 10, "waited for a CPU": 20, "behind short holds": 30, "unexplained": 40}
-    assert reasons(blame.charges([wait], holds)) == told
-    assert reasons(blame.charges([wait], [span("hold", 0, 70, tid=1)])) == {
+    assert reasons(charges([wait], holds)) == told
+    assert reasons(charges([wait], [span("hold", 0, 70, tid=1)])) == {
         1: 70, "waited for a CPU": 20, "behind short holds": 10,
     }  # fmt: skip
     lonely = span("wait", 0, 100, tid=9) | {"contended": 0, "cpu_wait_ns": 0, "short_ns": 0}
-    assert reasons(blame.charges([lonely], [])) == {"met nobody": 100}
+    assert reasons(charges([lonely], [])) == {"met nobody": 100}
 
 
 def test_who_has_the_lock_and_no_cpu_keeps_the_next_one_waiting():
@@ -133,7 +142,7 @@ def test_who_has_the_lock_and_no_cpu_keeps_the_next_one_waiting():
     first = span("wait", 0, 50, tid=1, mode="write") | {"cpu_wait_ns": 30}
     next_one = span("wait", 10, 90, tid=2, mode="write")
     hold = span("hold", 40, 90, tid=3)
-    rows = [row for row in blame.charges([first, next_one], [hold]) if row["victim_tid"] == 2]
+    rows = [row for row in charges([first, next_one], [hold]) if row["victim_tid"] == 2]
     assert reasons(rows) == {3: 50, "behind a waiter without a CPU": 20, "unexplained": 10}
 
 
@@ -143,7 +152,7 @@ def test_a_crowd_without_cpus_is_charged_for_once():
         span("wait", 0, 1009 + tid, tid=tid) | {"cpu_wait_ns": 1000 + tid, "contended": 1}
         for tid in range(1, 212)
     ]
-    rows = [row for row in blame.charges(crowd, []) if row["victim_tid"] == 211]
+    rows = [row for row in charges(crowd, []) if row["victim_tid"] == 211]
     assert reasons(rows) == {"behind a waiter without a CPU": 1210, "waited for a CPU": 10}
     assert len(rows) == 2
 
@@ -152,6 +161,6 @@ def test_a_crowd_without_cpus_is_charged_for_once():
 def test_with_reasons_the_rows_still_are_the_waits_to_the_ns(waits, holds, ns):
     for wait, cpu_wait_ns, short_ns in zip(waits, ns, ns[12:], strict=False):
         wait |= {"cpu_wait_ns": cpu_wait_ns, "short_ns": short_ns, "contended": short_ns % 2}
-    rows = list(blame.charges(waits, holds))
+    rows = charges(waits, holds)
     assert sum(row["charged_ns"] for row in rows) == sum(wait["wait_ns"] for wait in waits)
     assert all(row["charged_ns"] > 0 for row in rows)

@@ -1,6 +1,12 @@
 """Rows grouped into a table, and the rhythm in which they repeat."""
 
+from operator import itemgetter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from mmaplock_bt.analysis import grouping
+from mmaplock_bt.analysis.grouping import Grouping
 from tests.builders import one_output
 
 S = 10**9
@@ -37,3 +43,31 @@ def test_samples_weigh_and_tables_add_up():
              "where": {"cause": "a"}}  # fmt: skip
     (all_of_it,) = grouping.group(one_output(**again), [a, b])
     assert (all_of_it["count"], all_of_it["sum"], all_of_it["max"]) == (98, 301, 10)
+
+
+NAMES = ("cause", "hold_ns", "n", "tid", "time_ns", "read_ns")
+SMALL = st.integers(0, 3)
+ROWS = st.lists(st.tuples(st.sampled_from("ab"), SMALL, SMALL, SMALL, SMALL, st.none() | SMALL))
+TOLD = {"kind": "table", "title": "T", "of": "x", "value": "hold_ns", "keys": ["cause"],
+        "distinct": {"threads": "tid"}, "sums": ["read_ns"], "worst": ["time_ns"],
+        "period": True}  # fmt: skip
+
+
+@given(ROWS, st.booleans())
+def test_rows_that_come_together_are_counted_as_each_alone(rows, weighed):
+    output = one_output(**TOLD, **({"weight": "n"} if weighed else {}))
+    together, alone = Grouping(output, NAMES), Grouping(output, NAMES)
+    together.add(rows)
+    for row in rows:
+        alone.add([row])
+    reads = {name: itemgetter(at) for at, name in enumerate(NAMES)}
+    table = together.table(reads)
+    assert table == alone.table(reads)
+    for row in table:
+        its = [one for one in rows if one[0] == row["key"]["cause"]]
+        assert row["count"] == sum(one[2] if weighed else 1 for one in its)
+        assert row["sum"] == sum(one[1] * (one[2] if weighed else 1) for one in its)
+        assert row["max"] == max(one[1] for one in its)
+        assert row["threads"] == len({one[3] for one in its})
+        told = [one[5] for one in its if one[5] is not None]
+        assert row["read_ns"] == (sum(told) if told else None)

@@ -1,6 +1,9 @@
 """Names: an event has its thread's, a table made of events the process's."""
 
+from operator import itemgetter
+
 from mmaplock_bt.analysis import analyse
+from mmaplock_bt.analysis.naming import Rows
 from mmaplock_bt.result.observe import observe
 from mmaplock_bt.spec import declaration, gates
 from mmaplock_bt.stream.records import Trailer
@@ -85,3 +88,12 @@ def test_waiting_is_charged_to_the_process_of_a_thread():
     stream = [head(outputs).line(), *lines, Trailer("duration", 10**9).line()]
     (row,) = analyse.analyse_lines(stream).table("culprits")
     assert (row["key"]["victim"], row["key"]["culprit"]) == ("mydaemon", "agent")
+
+
+def test_columns_of_rows_are_what_their_rows_hold():
+    """Those that are named already come last, and may lack a column."""
+    reads = {"tid": itemgetter(1), "ns": lambda raw: raw[0] + 1}
+    rows = Rows([(5, 1), (7, 2)], reads, more=[{"tid": 3}])
+    names = ("ns", "other", "tid")
+    told = [tuple(map(row.get, names)) for row in rows.rows]
+    assert list(rows.columns(names)) == told == [(6, None, 1), (8, None, 2), (None, None, 3)]
