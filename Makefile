@@ -11,6 +11,9 @@ AS_ROOT := $(SUDO) env PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=$(
 # And the other way round: `sudo make` makes the owner's files as the owner.
 AS_OWNER := $(if $(filter 0,$(shell id -u)),$(if $(SUDO_USER),sudo -Hu $(SUDO_USER)))
 
+# Processes for the tests that need no kernel. Those that trace disturb each other: one at a time.
+JOBS ?= auto
+
 SUITES ?= bullseye bookworm trixie sid
 KERNELS ?= bullseye bookworm trixie sid
 
@@ -21,10 +24,11 @@ demo: system $(VENV)/.installed
 	$(AS_ROOT) $(BIN)/mmaplock-bt run -- $(BIN)/python -m mmaplock_bt.workload smaps 7 1024
 
 test: system $(VENV)/.dev lint
-	$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider
+	$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider -n $(JOBS) tests/unit
+	$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider tests/kernel
 
 unit: $(VENV)/.dev
-	$(AS_OWNER) $(BIN)/python -m pytest tests/unit
+	$(AS_OWNER) $(BIN)/python -m pytest -n $(JOBS) tests/unit
 
 # What is written from the code; the tests compare.
 docs: $(VENV)/.dev

@@ -7,6 +7,12 @@ import textwrap
 import pytest
 from hypothesis import settings
 
+# Every run of the tool would compile the whole package: root leaves no bytecode in the checkout.
+if "PYTHONPYCACHEPREFIX" not in os.environ:
+    bytecode = tempfile.TemporaryDirectory(prefix="bytecode-")  # until this process ends
+    os.environ["PYTHONPYCACHEPREFIX"] = bytecode.name
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 settings.register_profile("any machine", deadline=None)  # how long a case takes proves nothing
 settings.load_profile("any machine")
 for name in ("SUDO_UID", "SUDO_GID", "DOAS_USER"):  # `make test` by a user: not for whom tests work

@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmaplock_bt import renderers
@@ -114,6 +114,7 @@ OUTPUTS = st.sampled_from(
 )  # fmt: skip
 
 
+@settings(max_examples=25)  # each is four streams in every format
 @given(OUTPUTS, KINDS, JSON, st.sampled_from(["x", "x_sum", "x_max", "book_starts", "holding"]))
 def test_no_stream_breaks_the_report(output, kind, data, name):
     entries = {"1": data, "true,5": 3, "": -1}

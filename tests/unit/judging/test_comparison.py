@@ -20,12 +20,13 @@ def compared(base, new, *conditions: str, rules: Rules = RULES, **more):
     return comparison.compare(base, new, rules, wanted, **more)
 
 
-def test_the_same_build_20_times_and_one_that_is_half_as_slow_again_20_times():
-    same = [compared(noisy(2 * s), noisy(2 * s + 1), "hold.p99:+10%") for s in range(20)]
+def test_the_same_build_8_times_and_one_that_is_half_as_slow_again_8_times():
+    """`make alarms` does it more often."""
+    same = [compared(noisy(2 * s), noisy(2 * s + 1), "hold.p99:+10%") for s in range(8)]
     assert sum(any(change.is_shown for change in made.changes) for made in same) <= 1
     assert sum(made.verdicts[0].outcome == "fail" for made in same) <= 1
-    slow = [compared(noisy(2 * s), noisy(2 * s + 1, 1.5), "hold.p99:+10%") for s in range(20)]
-    assert sum(made.verdicts[0].outcome == "fail" for made in slow) >= 19
+    slow = [compared(noisy(2 * s), noisy(2 * s + 1, 1.5), "hold.p99:+10%") for s in range(8)]
+    assert sum(made.verdicts[0].outcome == "fail" for made in slow) >= 7
     assert all(
         change.is_shown for change in slow[0].changes if change.metric.field in ("p50", "sum")
     )

@@ -111,8 +111,11 @@ def drawn(data: Any, layout: records.Layout) -> tuple[list[Any], dict[str, Any]]
     return values, read
 
 
+DECODER = Decoder(KNOWN)  # a new one for each line would take most of the time
+
+
 def decoded(*lines: str) -> list[records.Record]:
-    return list(Decoder(KNOWN).decode(lines))
+    return list(DECODER.decode(lines))
 
 
 def event(name: str, values: dict[str, Any]) -> Events:
