@@ -29,6 +29,9 @@ def main(rounds: int, name: str) -> None:
     script = render(profile.load(name), machine, tree=True)
     order = Tracer(script, machine).order
     with tempfile.TemporaryDirectory() as folder:
+        # As of an installed package; root's runs in a checkout keep no bytecode.
+        os.environ["PYTHONPYCACHEPREFIX"] = folder
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         file = Path(folder) / "script.bt"
         file.write_text(script.text)
         command = ["-f", "json", "-o", os.devnull, "-c", str(shutil.which("true"))]
