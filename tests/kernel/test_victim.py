@@ -5,6 +5,7 @@ Attacks on the files that name its functions are made by the victim itself, on t
 
 import os
 import platform
+import re
 import signal
 import struct
 import subprocess
@@ -16,7 +17,10 @@ import pytest
 
 from mmaplock_bt.machine import features
 from mmaplock_bt.result.saved import from_json
+from mmaplock_bt.tracing.user_frames import UserFrames
+from tests.kernel.parked import READ, Pages, child, is_queued, until
 from tests.kernel.processes import begun
+from tests.shell import ROOT
 from tests.unit.tracing.test_elf import PLACED, file
 
 pytestmark = pytest.mark.kernel
@@ -172,3 +176,194 @@ def test_ctrl_c_is_heard_while_a_victims_file_is_read(tmp_path):
         _, err = run.communicate(timeout=HANGS_S)
     assert run.returncode == 0, err
     assert from_json(out.read_text()).window.ended_by == "interrupt"
+
+
+PROFILES = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
+# What the tool may open of a process that it looks at: none of these files takes its mmap_lock.
+# `maps` is read on kernels only that walk it without (Linux 6.17); `stack` takes exec_update_lock.
+ALLOWED = re.compile(
+    r"(|exe|root|stat|status|maps|mountinfo|ns/user|comm|fdinfo/\d+"
+    r"|task(|/\d+(|/(children|wchan|schedstat|stat|comm|stack))))"
+)
+TRACER = """
+BEGIN { printf("up\\n"); }
+tracepoint:syscalls:sys_enter_open, tracepoint:syscalls:sys_enter_openat,
+tracepoint:syscalls:sys_enter_newstat, tracepoint:syscalls:sys_enter_newfstatat,
+tracepoint:syscalls:sys_enter_statx
+{
+  if (strncmp("/proc/", str(args->filename), 6) == 0) {
+    printf("file %d %d %s\\n", pid, curtask->real_parent->tgid, str(args->filename));
+  }
+}
+tracepoint:mmap_lock:mmap_lock_start_locking
+{
+  $owner = ((struct mm_struct *)args->mm)->owner;
+  if ((uint64)$owner != 0 && $owner->tgid != pid && $owner->mm == args->mm) {
+    printf("lock %d %d %d\\n", pid, curtask->real_parent->tgid, $owner->tgid);
+  }
+}
+"""
+# It is of several threads, forks, execs nothing, and says its pid; it opens no file of /proc.
+BUSY = """
+import ctypes, os, sys, threading, time
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+def locks():
+    while True:
+        libc.munmap(libc.mmap(None, ctypes.c_size_t(1 << 16), 3, 34, -1, ctypes.c_long(0)), 1 << 16)
+        time.sleep(0.001)
+for _ in range(3):
+    threading.Thread(target=locks, daemon=True).start()
+print(os.getpid(), file=open(sys.argv[1], "w") if sys.argv[1:] else sys.stdout, flush=True)
+time.sleep(float(sys.argv[2]) if sys.argv[2:] else 3600)
+os._exit(0)
+"""
+
+
+class Onlooker:
+    """A second bpftrace: who opens files of whose /proc folder, and who takes whose lock."""
+
+    def __init__(self, folder):
+        self.said = folder / "said"
+        environment = {**os.environ, "BPFTRACE_PERF_RB_PAGES": "8192", "BPFTRACE_STRLEN": "64"}
+        program = os.environ.get("MMAPLOCK_BPFTRACE", "bpftrace")
+        with self.said.open("wb") as out:
+            self.process = subprocess.Popen(
+                [program, "-e", TRACER], stdout=out, stderr=subprocess.PIPE, env=environment
+            )
+        until(lambda: "up" in self.said.read_text() or self.process.poll() is not None, "it is up")
+        if self.process.poll() is not None:
+            pytest.skip(f"no second tracer: {self.process.stderr.read().decode()[-300:]}")
+
+    def end(self):
+        """Stops it; returns files (pid, its parent, path) and locks (pid, its parent, owner)."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.communicate(timeout=HANGS_S)
+        lines = self.said.read_text(errors="replace").splitlines()
+        assert not [line for line in lines if line.startswith("Lost")]
+        words = [line.split(maxsplit=3) for line in lines if line[:5] in ("file ", "lock ")]
+        files = [(int(a), int(b), path) for kind, a, b, path in words if kind == "file"]
+        locks = [(int(a), int(b), int(owner)) for kind, a, b, owner in words if kind == "lock"]
+        return files, locks
+
+
+def several(*runs):
+    """Runs of the tool, all at once: their processes when they have ended, with status 0."""
+    processes = [
+        subprocess.Popen([sys.executable, "-P", "-m", "mmaplock_bt", "run", *words, "-q"],
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for words in runs
+    ]  # fmt: skip
+    said = [process.communicate(timeout=2 * HANGS_S)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(runs), said
+    return [process.pid for process in processes]
+
+
+@pytest.fixture
+def busy():
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", BUSY], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == f"{process.pid}\n"
+    yield process.pid
+    process.kill()
+    process.communicate()
+
+
+def test_no_profile_opens_a_file_or_takes_the_lock_of_who_is_looked_at(busy, tmp_path):
+    """With -p, on the whole machine, and with a command; a stranger who does both is seen."""
+    onlooker = Onlooker(tmp_path)
+    tools, commands = [], []
+    for profile in PROFILES:
+        told = tmp_path / profile
+        command = [sys.executable, "-I", "-S", "-c", BUSY, str(told), "0.3"]
+        tools += several(
+            (profile, "-d", "300ms", "-p", str(busy)), (profile, "-d", "300ms"),
+            (profile, "--", *command),
+        )  # fmt: skip
+        commands.append(int(told.read_text()))
+    stranger = subprocess.Popen(["cat", f"/proc/{busy}/smaps"], stdout=subprocess.DEVNULL)
+    stranger.wait()
+    files, locks = onlooker.end()
+    assert stranger.pid in {pid for pid, _, owner in locks if owner == busy}
+    assert stranger.pid in {pid for pid, _, path in files if path == f"/proc/{busy}/smaps"}
+    theirs = {busy, *commands}
+    opened = {
+        found[2] or ""
+        for pid, parent, path in files
+        if {pid, parent} & {*tools} and pid not in theirs
+        and (found := re.fullmatch(r"/proc/(\d+)(?:/(.*))?", path)) and int(found[1]) in theirs
+    }  # fmt: skip
+    assert "exe" in opened or not features.kernel_functions()["lockless_maps"]
+    assert not {path for path in opened if not ALLOWED.fullmatch(path)}
+    takers = {pid for pid, parent, owner in locks if owner in theirs and {pid, parent} & {*tools}}
+    assert not takers - theirs
+
+
+class Silent(Pages):
+    """A file that can be read, and whose server never says that anything was written."""
+
+    def _serve_one(self, asked):
+        _, opcode, unique = struct.unpack_from("<IIQ", asked)
+        if opcode == READ:
+            self._say(unique, bytes(struct.unpack_from("<I", asked, 56)[0]))
+        elif opcode == WRITE:
+            self.wanted.put((unique, 0))
+        else:
+            super()._serve_one(asked)
+
+    def finish(self):
+        """Says that it is written."""
+        unique, _ = self.wanted.get(timeout=HANGS_S)
+        self._say(unique, struct.pack("<II", 4096, 0))
+
+
+WRITE = 16  # FUSE_WRITE
+# A mapping whose pages must be written back is replaced: under the write lock.
+STUCK = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+file = os.open(sys.argv[1], os.O_RDWR)
+os.fstat(file)  # else it has no size yet
+place = libc.mmap(None, 4096, 3, 1, file, 0)
+ctypes.memset(place, 1, 4096)
+libc.mmap(place, 4096, 3, 0x32, -1, 0)
+"""
+
+
+@pytest.fixture
+def stuck(tmp_path):
+    """A process that holds its own lock for write, until the fixture ends."""
+    try:
+        pages = Silent(tmp_path / "silent")
+    except OSError as error:
+        pytest.skip(f"no FUSE file can be mounted here: {error}")
+    process = child(STUCK, pages.path)
+    until(lambda: not pages.wanted.empty(), "it holds its lock")
+    yield process.pid
+    pages.finish()
+    pages.close()
+    process.kill()
+    process.communicate()
+
+
+def test_runs_end_whose_process_is_stuck_under_its_own_write_lock(stuck, tmp_path):
+    reader = subprocess.Popen(["cat", f"/proc/{stuck}/cmdline"], stdout=subprocess.DEVNULL)
+    until(lambda: is_queued(reader.pid), "who reads its files waits")
+    for profile in PROFILES:
+        several((profile, "-d", "300ms", "-p", str(stuck)), (profile, "-d", "300ms"))
+    assert reader.poll() is None and is_queued(reader.pid)
+    reader.kill()
+    reader.wait()
+
+
+def test_a_process_stuck_under_its_own_lock_is_asked_for_its_mappings_once(stuck):
+    """The kernel falls back to mmap_lock at a mapping that is being written to."""
+    frames = UserFrames(frozenset({"x"}))
+    for _ in range(3):
+        frames.again_s = 0.0
+        frames.remember(stuck)
+    assert frames.stuck == {stuck} and not frames.command

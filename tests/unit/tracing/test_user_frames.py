@@ -19,6 +19,7 @@ def frames(monkeypatch):
     """Two processes that map the same file."""
     monkeypatch.setattr(user_frames, "_mappings", lambda _pid: [FILE])
     monkeypatch.setattr(user_frames, "_opened", lambda _process, _mapping: file(64, "<"))
+    monkeypatch.setattr(user_frames, "NAMING_S", 60.0)  # where others have the CPUs
     return UserFrames(frozenset({"x"}))
 
 
