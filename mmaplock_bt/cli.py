@@ -232,6 +232,9 @@ def _parsers() -> tuple[usage.Parser, dict[str, usage.Parser]]:
         "then traces, follows a sample, or refuses",
     )  # fmt: skip
     made["run"].add_argument(
+        "--sudo", action="store_true", help="only bpftrace becomes root, by sudo; all else is yours"
+    )
+    made["run"].add_argument(
         "--user", metavar="NAME",
         help="under root: whose the COMMAND and all files are (the user behind sudo; or root)",
     )  # fmt: skip

@@ -20,7 +20,7 @@ from mmaplock_bt.commands.tracing import trace
 from mmaplock_bt.errors import COMMAND_FAILED, BpftraceError, Interrupted, UsageError
 from mmaplock_bt.judging import series, verdicts
 from mmaplock_bt.judging.series import Series
-from mmaplock_bt.machine import inventory
+from mmaplock_bt.machine import inventory, raising
 from mmaplock_bt.machine.inventory import Machine
 from mmaplock_bt.result.model import Result
 from mmaplock_bt.result.saved import to_json
@@ -37,6 +37,8 @@ RUNS = "mmaplock-bt-runs"
 def main(arguments: argparse.Namespace) -> int:
     """Traces one window or several, writes the outcome, returns the exit code."""
     person.serve(arguments.user)
+    if arguments.sudo:
+        _raise(arguments)
     outputs = output.wanted(arguments, folders_allowed=1)
     arguments.profile = arguments.profile or DEFAULT
     chosen = chosen_profile(arguments)
@@ -64,6 +66,15 @@ def main(arguments: argparse.Namespace) -> int:
     if runs.unwritten and code == 0:
         raise UsageError(runs.unwritten)
     return code
+
+
+def _raise(arguments: argparse.Namespace) -> None:
+    """Raises UsageError for what this process would need privilege for itself: bpftrace's maps."""
+    for option in ("max_overhead", "descendants", "trap"):
+        if getattr(arguments, option) and os.geteuid() != 0:
+            name = option.replace("_", "-")
+            raise UsageError(f"--{name} needs more of root than bpftrace: run it without --sudo")
+    raising.use_sudo()
 
 
 def _give_up_root() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mmaplock_bt import resources
 from mmaplock_bt.errors import TargetError
-from mmaplock_bt.machine import btf, distro, held_btf, private_folder
+from mmaplock_bt.machine import btf, distro, held_btf, private_folder, raising
 from mmaplock_bt.units import how_ended
 
 TIMEOUT_S = 30.0
@@ -206,7 +206,7 @@ def output(path: str, *options: str, programs: "_Programs | None" = None) -> tup
     """
     try:
         process = subprocess.Popen(
-            [path, *options],
+            [*raising.words(), path, *options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -230,7 +230,7 @@ def output(path: str, *options: str, programs: "_Programs | None" = None) -> tup
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """Ends it and what it forked, unless it has ended by itself."""
     if process.returncode is None:
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):  # gone, or root's
             os.killpg(process.pid, signal.SIGKILL)
 
 
@@ -311,6 +311,7 @@ def _memory(path: str, what: str) -> str:
         platform.release(),
         os.geteuid(),
         capabilities(),
+        raising.words(),
     )
     tried = repr((identity, TRIALS, held_btf.minimal()))
     name = hashlib.sha256(tried.encode()).hexdigest()[:16]

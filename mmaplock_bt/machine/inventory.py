@@ -14,7 +14,7 @@ from pathlib import Path
 from mmaplock_bt import invocation
 from mmaplock_bt.errors import TargetError
 from mmaplock_bt.escaping import shown
-from mmaplock_bt.machine import distro, features, pid_namespace, private_folder
+from mmaplock_bt.machine import distro, features, pid_namespace, private_folder, raising
 from mmaplock_bt.resources import is_folder
 from mmaplock_bt.units import how_ended
 
@@ -59,10 +59,36 @@ def probe(bpftrace: str = "bpftrace") -> Machine:
 
     Raises TargetError with the command that mends what is missing.
     """
+    if raising.words():
+        return _probe_raised(bpftrace)
     privilege()
     # Distributions backport events and fields: the format file tells, the release does not.
     folder = tracepoints(tracefs())
     path = binary(bpftrace)
+    return _found(path, memcg_field(folder), lock_events(tracefs()))
+
+
+def _probe_raised(bpftrace: str) -> Machine:
+    """Of what is root's in tracefs, bpftrace tells."""
+    if not pid_namespace.is_initial():
+        mend = "run it as root, or in the machine's namespace (--pid=host)"
+        raise TargetError("--sudo does not know the machine's process ids in a PID namespace", mend)
+    path = binary(bpftrace)
+    event = f"tracepoint:mmap_lock:{EVENT}"
+    status, text = features.output(path, "-lv", event)
+    if status or EVENT not in text:
+        found = f"bpftrace finds no {event} ({features.last_words(text)})"
+        raise TargetError(found, "mount -t tracefs nodev /sys/kernel/tracing, as root")
+    _, locks = features.output(path, "-l", "tracepoint:lock:contend*")
+    field = re.search(r"memcg_(?:id|path)", text)
+    events = {
+        "contention": "contention_begin" in locks,
+        "contended_release": "contended_release" in locks,
+    }
+    return _found(path, field[0] if field else "none", events)
+
+
+def _found(path: str, field: str, events: dict[str, bool]) -> Machine:
     number = version(path)
     accepted = features.outcomes(path)
     if not accepted["mm_owner"]:
@@ -74,9 +100,9 @@ def probe(bpftrace: str = "bpftrace") -> Machine:
         bpftrace=number,
         path=path,
         facts={
-            "memcg_field": memcg_field(folder),
+            "memcg_field": field,
             "btf": features.BTF.exists(),
-            **lock_events(tracefs()),
+            **events,
             "pid_namespace": not pid_namespace.is_initial(),
             **accepted,
         },

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mmaplock_bt import person
 from mmaplock_bt.errors import BpftraceError, RefusedError, TargetError
-from mmaplock_bt.machine import pid_namespace
+from mmaplock_bt.machine import pid_namespace, raising
 from mmaplock_bt.machine.features import NOISE
 from mmaplock_bt.machine.inventory import Machine
 from mmaplock_bt.script.render import Script
@@ -36,6 +36,7 @@ REST_S = 0.01
 QUIET_S = 0.15
 DIAGNOSTIC_LINES = 12
 DIAGNOSTIC_BYTES = 256 << 10  # the last ones are kept
+SUDO = "see --sudo in the README, or run this as root"
 FLOOD_BYTES = 4 << 20  # before the window opens no script prints so much
 BUFFER_BYTES = 16 << 20  # in all
 _SGR = re.compile(r"\x1b\[[0-9;]*m")
@@ -85,7 +86,8 @@ class Tracer:
         """What is started."""
         # Up to 0.22 a full map is silent without -k; from 0.23 it is reported anyway.
         flags = ["-k"] if self.machine.facts.get("helper_errors_flag") else []
-        return Order([self.machine.path, *flags], self._settings(), self.script.text)
+        words, is_raised = [self.machine.path, *flags], bool(raising.words())
+        return Order(words, self._settings(), self.script.text, is_raised=is_raised)
 
     @property
     def alive(self) -> bool:
@@ -254,6 +256,8 @@ class Tracer:
     def _launched_now(self) -> Launch:
         try:
             launch = self._launch = Launch(self.order)
+        except PermissionError as error:
+            raise TargetError(f"bpftrace is not started: {error.strerror}", SUDO) from error
         except OSError as error:
             mend = "mount -t devpts devpts /dev/pts, if that is not there"
             raise TargetError(f"no terminal for bpftrace ({error})", mend) from error

@@ -18,7 +18,10 @@ class Order:
     Two that are equal start the same.
     """
 
-    def __init__(self, words: list[str], settings: dict[str, str], text: str) -> None:
+    def __init__(
+        self, words: list[str], settings: dict[str, str], text: str, *, is_raised: bool = False
+    ) -> None:
+        self.is_raised = is_raised  # started as root for a user
         self.words = words  # the program's path, then its flags
         self.settings = settings  # of the environment
         self.text = text
@@ -37,6 +40,7 @@ class Launch:
         self.pids: list[int] = []
         self.stream = -1
         self._btf: int | None = None
+        self._lent: list[int] = []
         try:
             self._begin()
         except BaseException:
@@ -54,12 +58,23 @@ class Launch:
         try:
             os.set_blocking(self.stream, False)
             _write(script, self.order.text.encode())
-            words = [*self.order.words, "-f", "json", "-o", _path(writer), _path(script)]
-            environment = {**os.environ, **self.order.settings}
-            self.process = Process(words, environment, (script, writer))
+            whose = str(os.getpid()) if self.order.is_raised else "self"
+            paths = [f"/proc/{whose}/fd/{descriptor}" for descriptor in (writer, script)]
+            self._start([*self.order.words, "-f", "json", "-o", *paths], script, writer)
         finally:
-            os.close(script)
-            os.close(writer)  # the child's is the last: its end is the stream's
+            if not self._lent:
+                os.close(script)
+                os.close(writer)  # the child's is the last: its end is the stream's
+
+    def _start(self, words: list[str], *handed: int) -> None:
+        """bpftrace opens what it is handed once more, by the path, from its start."""
+        if self.order.is_raised:
+            from mmaplock_bt.tracing.raised import Raised  # noqa: PLC0415  (seldom needed)
+
+            self.process: Process = Raised(words, self.order.settings)
+            self._lent = list(handed)  # sudo hands nothing on: root opens ours
+        else:
+            self.process = Process(words, {**os.environ, **self.order.settings}, handed)
 
     def tell(self, pids: list[int]) -> None:
         """Lets bpftrace be executed with these pids for $1, $2 and $3."""
@@ -71,6 +86,8 @@ class Launch:
         if self._btf is not None:
             os.close(self._btf)
             self._btf = None
+        while self._lent:
+            os.close(self._lent.pop())
 
     def end(self) -> None:
         """Kills bpftrace if it runs, and leaves nothing behind."""
@@ -87,8 +104,3 @@ class Launch:
 def _write(descriptor: int, data: bytes) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
-
-
-def _path(descriptor: int) -> str:
-    """By which a process that has inherited a descriptor opens it once more, from its start."""
-    return f"/proc/self/fd/{descriptor}"
