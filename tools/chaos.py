@@ -380,6 +380,8 @@ def main() -> int:
                 done[deed] += 1
                 done["rounds"] += 1
                 wrong += bool(found)
+                if done["rounds"] % 50 == 0:
+                    print(f"{done['rounds']} rounds, {wrong} with something left", flush=True)
                 if found:
                     print(f"{shown}\n  " + "\n  ".join(found), flush=True)
 

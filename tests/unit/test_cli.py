@@ -1,6 +1,11 @@
 """Bad input: one sentence, the contract's exit code, never a traceback."""
 
+import tempfile
+
 import pytest
+
+from mmaplock_bt import cli as command_line
+from mmaplock_bt import signals
 
 CASES = [
     (2, ("run", "long-hold"), "did you mean 'long-holds'"),
@@ -48,3 +53,18 @@ def test_wrong_gates_are_told_before_anything_is_traced(cli, tmp_path):
     assert done.returncode == 2 and not ran.exists()
     assert "--gate:1:6: hold: 'p98' is unknown" in done.stderr
     assert "--gate:1:12: '5' is not a duration" in done.stderr
+
+
+class Panic(BaseException):
+    """As of an extension in Rust whose import Ctrl-C interrupts: no Exception."""
+
+
+@pytest.mark.parametrize("is_interrupted", [True, False])
+def test_what_is_no_exception_has_an_exit_code_of_ours(cli, monkeypatch, tmp_path, is_interrupted):
+    """Python's own would be 1: a gate failed."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(signals, "is_interrupted", lambda: is_interrupted)
+    monkeypatch.setattr(command_line, "_called", lambda *_: (_ for _ in ()).throw(Panic("C API")))
+    done = cli("list")
+    assert done.returncode == (130 if is_interrupted else 70)
+    assert ("interrupted" if is_interrupted else "a fault of mmaplock-bt") in done.stderr
