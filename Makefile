@@ -17,7 +17,7 @@ JOBS ?= auto
 SUITES ?= bullseye bookworm trixie sid
 KERNELS ?= bullseye bookworm trixie sid
 
-.PHONY: alarms attacks bench bench-check bench-tools captures chaos clean demo docs kernels-tools lint matrix-tools \
+.PHONY: alarms attacks bench bench-check bench-tools captures chaos clean demo docs fuzz kernels-tools lint matrix-tools \
   readers-tools soak startup system test test-kernels test-matrix test-readers throughput unit
 
 demo: system $(VENV)/.installed
@@ -106,6 +106,14 @@ soak: system $(VENV)/.dev
 	  { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq stress-ng; }
 	$(AS_ROOT) $(BIN)/python tools/soak.py --minutes $(MINUTES) $(SOAK_FLAGS)
 
+# Ten minutes of atheris over what reads texts from outside: two for each parser. Findings join
+# tests/data/fuzz, which the unit suite replays.
+FUZZ_SECONDS ?= 120
+fuzz: $(VENV)/.dev
+	$(AS_OWNER) $(BIN)/python -m pip install --quiet -e '.[fuzz]'
+	for target in lines stream result gate profile; do \
+	  $(AS_OWNER) $(BIN)/python tools/fuzz.py $$target $(FUZZ_SECONDS) || exit 1; done
+
 # How fast `report` reads a raw stream again, and in how much memory.
 throughput: $(VENV)/.dev
 	$(AS_OWNER) $(BIN)/python tools/throughput.py
@@ -147,7 +155,7 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 	@$(AS_OWNER) touch $@ $(VENV)/.installed
 
 # What root left there before is root's to remove.
-LEFT := $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+LEFT := $(VENV) .fuzz dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 clean:
 	@{ rm -rf $(LEFT) && find . -name __pycache__ -prune -exec rm -rf {} +; } 2>/dev/null || \
 	  { $(SUDO) rm -rf $(LEFT) && $(SUDO) find . -name __pycache__ -prune -exec rm -rf {} +; }

@@ -13,7 +13,7 @@ _LONG_WORD = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
 # A line that begins so is a command to GitHub's runner (actions/runner, ActionCommand.cs: blanks
 # before it are passed over); the others are commands wherever they stand: to GitHub's runner of
 # old, to Azure's (##vso[) and to TeamCity's (##teamcity[).
-_COMMAND = re.compile(r"^(\s*):(?=:)", re.MULTILINE)
+_COMMAND = re.compile(r"^((?:\s|\x1b\[[0-9;]*m)*):(?=:)", re.MULTILINE)
 _OLD_COMMAND = re.compile(r"#(?=#\w*\[)")
 _COLOURS = re.compile(r"(\x1b\[[0-9;]*m)")  # as rich writes them
 _BLANKS = str.maketrans("", "", "\n\t")

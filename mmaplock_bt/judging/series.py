@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from mmaplock_bt import files, resources
+from mmaplock_bt import files, given_file, resources
 from mmaplock_bt.analysis.analyse import analyse_lines
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.judging import verdicts
@@ -22,6 +22,8 @@ from mmaplock_bt.spec.outputs import Outputs
 from mmaplock_bt.stream import recording
 
 STDIN, STDIN_NAME = "-", "standard input"
+LARGEST = 96 << 20  # characters of a file; three outputs of 20,000 events have 45 million
+RUNS = 1000  # of a folder
 
 
 @dataclass(frozen=True)
@@ -65,31 +67,29 @@ def load(path: str) -> list[Result]:
 
     A file is a result file, a raw stream or an HTML page; '-' is standard input. Raises UsageError.
     """
+    if "\0" in path:
+        raise UsageError(f"cannot read {path}: no file has such a name")
     folder = Path(path)
     if not resources.is_folder(folder):
         return _load_file(path)
-    found = [run for file in sorted(folder.glob("*.json")) for run in _load_file(str(file))]
+    found = list(itertools.islice(folder.glob("*.json"), RUNS + 1))
     if not found:
         raise UsageError(f"{path}: no result file (*.json) in this folder")
-    return found
+    if len(found) > RUNS:
+        raise UsageError(f"{path}: more than {RUNS:,} result files: compare parts of them")
+    return [run for file in sorted(found) for run in _load_file(str(file))]
 
 
 def _load_file(path: str) -> list[Result]:
     """Their first lines tell what files hold."""
     name = STDIN_NAME if path == STDIN else path
     try:
-        with _opened(path) as file:
+        with given_file.opened(path, STDIN) as file:
             return _read(file)
     except OSError as error:
         raise UsageError(f"cannot read {name}: {error.strerror}") from error
     except UsageError as error:
         raise UsageError(f"{name}: {error}") from error
-
-
-def _opened(path: str) -> TextIO:
-    """Names of threads are bytes; lines end at \\n alone."""
-    file, is_ours = (0, False) if path == STDIN else (path, True)
-    return open(file, encoding="utf-8", errors="surrogateescape", newline="\n", closefd=is_ours)
 
 
 def _read(file: TextIO) -> list[Result]:
@@ -98,7 +98,13 @@ def _read(file: TextIO) -> list[Result]:
     if start == recording.MARK:
         lines = recording.lines(file)
         return [analyse_lines(itertools.chain([start + next(lines, "")], lines))]
-    text = start + file.read()
+    if not start:
+        raise UsageError("there is nothing in it")
+    if not start.lstrip().startswith(("{", "<")):  # /dev/zero, a core, a log: no more is read
+        raise UsageError("no result file: not JSON, nor a raw stream")
+    text = start + file.read(LARGEST)
+    if len(text) > LARGEST:
+        raise UsageError(f"no result file: longer than {LARGEST >> 20} MiB")
     return embedded.read(text) if text.startswith(embedded.MARK) else [from_json(text)]
 
 

@@ -30,9 +30,10 @@ def chance(base: list[float], new: list[float], sign: int = 0) -> float:
 def interval(base: list[float], new: list[float]) -> tuple[float, float] | None:
     """Returns the 95 % interval of the medians' relative change, by bootstrap.
 
-    None where a base value is not positive. Raises UsageError without scipy.
+    None where a base value is not positive, or a series holds one value: none can be drawn again.
+    Raises UsageError without scipy.
     """
-    if min(base) <= 0:
+    if min(base) <= 0 or min(len(base), len(new)) < 2:
         return None
     stats, numpy = _scipy()
 

@@ -83,6 +83,8 @@ def for_file(written: str) -> tuple[str, str]:
 
     Raises UsageError.
     """
+    if "\0" in written:
+        raise UsageError(f"-o {written}: no file has such a name")
     if written.endswith("/") or resources.is_folder(written):
         return FOLDER, written
     name, colon, path = written.partition(":")

@@ -4,9 +4,18 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Discriminator, Field
+from pydantic import Discriminator, Field, Strict
 
-from mmaplock_bt.result.rows import CounterRow, HistogramRow, Row, TableRow, TimelineRow
+from mmaplock_bt.result.rows import (
+    CounterRow,
+    Flag,
+    HistogramRow,
+    Plain,
+    Row,
+    TableRow,
+    TimelineRow,
+    Whole,
+)
 from mmaplock_bt.spec.findings import Harm
 from mmaplock_bt.spec.outputs import Outputs, Unit
 
@@ -16,7 +25,9 @@ EndedBy = Literal["duration", "command", "interrupt", "target_exit", "bpftrace_d
 Role = Literal["waits", "may hold"]
 Kind = TypeVar("Kind")
 _OF_EVERY_LOCK = ("contention_begin", "contention_end", "contended_release")
-_Amount = Annotated[int, Field(ge=0, lt=2**63)]
+_Amount = Annotated[int, Strict(), Field(ge=0, lt=2**63)]
+_Sample = Annotated[int, Strict(), Field(ge=1, lt=2**63)]
+_Values = Plain | list[Plain]
 
 
 def _says(text: str) -> Any:
@@ -38,15 +49,18 @@ class ProfileInfo:
 
     name: Annotated[str, _says("the profile's name")]
     template: Annotated[str, _says("the template's name")]
-    params: Annotated[dict[str, int], _says("as resolved; the unit is in the name (_ns, _bytes)")]
-    filter: Annotated[dict[str, Any], _says("what was traced; a side that is empty takes all")]
+    params: Annotated[dict[str, Whole], _says("as resolved; the unit is in the name (_ns, _bytes)")]
+    filter: Annotated[
+        dict[str, _Values | dict[str, _Values]],
+        _says("what was traced; a side that is empty takes all"),
+    ]
     sha256: Annotated[str, _says("of the rendered script")]
     locks: Annotated[
         Literal["all", "contended"], _says("which were followed: all, or those somebody waited for")
     ] = "all"
-    sample: Annotated[int, _says("of so many locks one was followed")] = 1
+    sample: Annotated[_Sample, _says("of so many locks one was followed")] = 1
     tree: Annotated[
-        bool | None, _says("whether only a command's processes were traced; null: not told")
+        Flag | None, _says("whether only a command's processes were traced; null: not told")
     ] = None
 
 
@@ -56,9 +70,9 @@ class TargetInfo:
 
     kernel: Annotated[str, _says("its release, as uname -r prints it")]
     arch: Annotated[str, _says("its architecture, as uname -m prints it")]
-    cpus: Annotated[int, _says("how many there are")]
+    cpus: Annotated[Whole, _says("how many there are")]
     bpftrace: Annotated[str, _says("its version")]
-    facts: Annotated[dict[str, Any], _says("what kernel and bpftrace were found to offer")]
+    facts: Annotated[dict[str, _Values], _says("what kernel and bpftrace were found to offer")]
 
 
 @dataclass(frozen=True)
@@ -66,7 +80,7 @@ class Command:
     """The traced command."""
 
     argv: Annotated[list[str], _says("its words")]
-    status: Annotated[int | None, _says("exit status, a signal as its negative number")]
+    status: Annotated[Whole | None, _says("exit status, a signal as its negative number")]
 
 
 @dataclass(frozen=True)
@@ -74,11 +88,11 @@ class Window:
     """The window, from the first to the last recorded moment."""
 
     start: Annotated[str, _says("RFC 3339")]
-    duration_ns: Annotated[int, _says("its length")]
+    duration_ns: Annotated[Whole, _says("its length")]
     ended_by: Annotated[EndedBy, _says("what ended it")]
     command: Annotated[Command | None, _says("the traced command, null where none was given")]
     cpu_wait_ns: Annotated[
-        int | None, _says("for how long some task of the machine waited for a CPU; null: not told")
+        Whole | None, _says("for how long some task waited for a CPU; null: not told")
     ] = None
     failure: Annotated[str | None, _says("the sentence for a bpftrace that died before")] = None
 
@@ -97,7 +111,7 @@ class _OutputData:
     title: Annotated[str, _says("its heading")]
     unit: Annotated[Unit, _says("of its values, sums and maxima")]
     keys: Annotated[list[str], _says("the columns of its keys, or of its events")]
-    hidden: Annotated[bool, _says("material for other outputs, not shown itself")] = False
+    hidden: Annotated[Flag, _says("material for other outputs, not shown itself")] = False
     lacks: Annotated[str, _says("what its rows leave out, where they are not made of all")] = ""
 
 
@@ -131,9 +145,9 @@ class EventsData(_OutputData):
 
     rows: Annotated[list[Row], _says("one for each event, or for each that was kept")]
     total: Annotated[
-        int | None, _says("how many events there were; null: as many as there are rows")
+        Whole | None, _says("how many events there were; null: as many as there are rows")
     ] = None
-    first: Annotated[int, _says("so many rows come first of all; behind them is a sample")] = 0
+    first: Annotated[Whole, _says("so many rows come first of all; behind them is a sample")] = 0
     counts: Annotated[
         list[CounterRow], _says("all events counted by labels and cause, where not all are rows")
     ] = field(default_factory=list)
@@ -152,17 +166,17 @@ class Books:
     kept, and only the first where no hold is, or where only contended locks are followed.
     """
 
-    starts: Annotated[int | None, _says("threads asked for the lock")]
-    acquires: Annotated[int | None, _says("they got it; a downgrade counts as one more")]
-    failed: Annotated[int | None, _says("trylocks that did not get it")]
-    releases: Annotated[int | None, _says("they let go")]
-    downgrades: Annotated[int | None, _says("write holds that became read holds")]
-    open_holds: Annotated[int | None, _says("holds not ended in the window")]
-    open_waits: Annotated[int | None, _says("waits not ended in the window")]
-    orphan_releases: Annotated[int | None, _says("ends of holds asked for before the window")]
-    residue: Annotated[int | None, _says("what the two equations leave over")]
+    starts: Annotated[Whole | None, _says("threads asked for the lock")]
+    acquires: Annotated[Whole | None, _says("they got it; a downgrade counts as one more")]
+    failed: Annotated[Whole | None, _says("trylocks that did not get it")]
+    releases: Annotated[Whole | None, _says("they let go")]
+    downgrades: Annotated[Whole | None, _says("write holds that became read holds")]
+    open_holds: Annotated[Whole | None, _says("holds not ended in the window")]
+    open_waits: Annotated[Whole | None, _says("waits not ended in the window")]
+    orphan_releases: Annotated[Whole | None, _says("ends of holds asked for before the window")]
+    residue: Annotated[Whole | None, _says("what the two equations leave over")]
     spinning: Annotated[
-        int | None, _says("releases behind which a writer spun: its wait is in no sum")
+        Whole | None, _says("releases behind which a writer spun: its wait is in no sum")
     ] = None
 
     @property
@@ -176,24 +190,24 @@ class Loss:
     """Everything that is known to be missing."""
 
     lost_events: Annotated[
-        int, _says("lines that the script printed and that did not come, and what bpftrace lost")
+        Whole, _says("lines that the script printed and that did not come, and what bpftrace lost")
     ]
-    map_full: Annotated[int, _says("updates that a map had no room for")]
-    stack_errors: Annotated[int, _says("stacks that could not be kept")]
-    unparsed_lines: Annotated[int, _says("what could not be read")]
-    probes_expected: Annotated[int, _says("probes of the script")]
-    probes_attached: Annotated[int | None, _says("of them, live")]
-    complete: Annotated[bool, _says("whether nothing is missing and the books balance")]
-    unseen: Annotated[bool, _says("some of the window was not looked at")] = False
+    map_full: Annotated[Whole, _says("updates that a map had no room for")]
+    stack_errors: Annotated[Whole, _says("stacks that could not be kept")]
+    unparsed_lines: Annotated[Whole, _says("what could not be read")]
+    probes_expected: Annotated[Whole, _says("probes of the script")]
+    probes_attached: Annotated[Whole | None, _says("of them, live")]
+    complete: Annotated[Flag, _says("whether nothing is missing and the books balance")]
+    unseen: Annotated[Flag, _says("some of the window was not looked at")] = False
     missed_events: Annotated[
-        int | None, _says("events at which no program ran; null: the kernel does not count them")
+        Whole | None, _says("events at which no program ran; null: the kernel does not count them")
     ] = None
     lost_lines: Annotated[
-        dict[str, int] | None,
+        dict[str, Whole] | None,
         _says("printed lines that did not come, by output or kind of line; null: not known"),
     ] = None
     dropped_lines: Annotated[
-        int, _says("lines among the lost that did come, but faster than they were read")
+        Whole, _says("lines among the lost that did come, but faster than they were read")
     ] = 0
 
 
@@ -214,7 +228,7 @@ class Step:
     """From some moment on one lock in `sample` was followed."""
 
     since_ns: Annotated[_Amount, _says("after the window's opening")]
-    sample: Annotated[int, Field(ge=1, lt=2**63), _says("1: every lock")]
+    sample: Annotated[_Sample, _says("1: every lock")]
     ppm: Annotated[_Amount | None, _says("what was seen before, as in cost.ppm")]
 
 
@@ -272,19 +286,19 @@ class Verdict:
     level: Annotated[Literal["warn", "error"], _says("whether it may fail a run")]
     outcome: Annotated[Outcome, _says("what it said")]
     observed: Annotated[
-        list[int | None],
+        list[Whole | None],
         Field(min_length=2, max_length=2),
         _says("[low, high] between which the metric lies; null is open, both 'not measured'"),
     ]
     operator: Annotated[Literal["<", "<=", ">", ">=", "==", "!="], _says("of the condition")]
-    limit: Annotated[int, _says("in the unit")]
+    limit: Annotated[Whole, _says("in the unit")]
     unit: Annotated[str, _says("ns for times")]
-    samples: Annotated[int, _says("on how many it rests")]
-    min_samples: Annotated[int, _says("on fewer it says nothing")]
+    samples: Annotated[Whole, _says("on how many it rests")]
+    min_samples: Annotated[Whole, _says("on fewer it says nothing")]
     reason: Annotated[str, _says("why it is neither pass nor fail")] = ""
     file: Annotated[str | None, _says("where it was written")] = None
-    line: Annotated[int | None, _says("from 1")] = None
-    column: Annotated[int | None, _says("from 1")] = None
+    line: Annotated[Whole | None, _says("from 1")] = None
+    column: Annotated[Whole | None, _says("from 1")] = None
 
 
 Sure = Literal["exact", "estimated", "at least"]
@@ -299,11 +313,11 @@ class Finding:
     victim: Annotated[str, _says("who waited, empty where nobody is named")]
     culprit: Annotated[str, _says("who held the lock, empty where nobody is named")]
     cause: Annotated[str, _says("why, as in causes; empty where no stack tells it")]
-    total_ns: Annotated[int, _says("how much in all")]
-    longest_ns: Annotated[int | None, _says("the longest one; null: not kept")]
-    count: Annotated[int, _says("how often")]
-    period_ns: Annotated[int | None, _says("its rhythm, null where it has none")]
-    share_permille: Annotated[int, _says("the total, as a part of the window's length")]
+    total_ns: Annotated[Whole, _says("how much in all")]
+    longest_ns: Annotated[Whole | None, _says("the longest one; null: not kept")]
+    count: Annotated[Whole, _says("how often")]
+    period_ns: Annotated[Whole | None, _says("its rhythm, null where it has none")]
+    share_permille: Annotated[Whole, _says("the total, as a part of the window's length")]
     sure: Annotated[Sure, _says("what the figures are")]
     remedy: Annotated[str, _says("what others did about it; empty where no source tells")] = ""
     next: Annotated[
@@ -327,8 +341,8 @@ class Timeline:
 class Looked:
     """A sleeping thread as a look at /proc found it when the window ended; no measurement."""
 
-    tid: Annotated[int, _says("the thread")]
-    pid: Annotated[int, _says("its process")]
+    tid: Annotated[Whole, _says("the thread")]
+    pid: Annotated[Whole, _says("its process")]
     comm: Annotated[str, _says("its name")]
     role: Annotated[Role, _says("what its stack says: likely, not certain")]
     cause: Annotated[str, _says("what it does, told from its kernel stack")]

@@ -11,15 +11,24 @@ from pydantic import TypeAdapter, ValidationError
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.escaping import plain
 from mmaplock_bt.result.model import SCHEMA, EventsData, OutputData, Result
-from mmaplock_bt.result.rows import column
+from mmaplock_bt.result.rows import LARGEST, HistogramRow, TableRow, column
 from mmaplock_bt.spec.columns import LEARNT, STANDARD, Column
 from mmaplock_bt.spec.gates import QUANTILES
 from mmaplock_bt.spec.outputs import KEY_TYPES, Group, Output, Outputs
 
+# Each value takes many times the memory of its text. Three outputs of 20,000 events, with stacks,
+# come to three million.
+VALUES, OBJECTS = 4_000_000, 500_000
 ROWS = 3  # how deep in a result file rows are: outputs, its name, rows
 _OF_SOME = ("lacks", "total", "first", "counts")
 _TYPES: dict[str, type] = {"int": int, "list": list, "stack": list}
 _TYPES |= {"kernel_stack": list, "user_stack": list}  # all others are text
+# pydantic's faults whose words are Python's.
+_IN_JSON = dict.fromkeys(
+    ("dict_type", "dataclass_type", "model_type", "model_attributes_type"),
+    "input should be an object",
+) | {"list_type": "input should be an array", "tuple_type": "input should be an array"}
+_KNOWN = {*TableRow.__annotations__, *HistogramRow.__annotations__}  # typed in result/rows
 
 
 def to_json(result: Result) -> str:
@@ -51,23 +60,36 @@ def _spread(value: Any, depth: int = 0) -> str:
     return f"{first}{end} {f',{end} '.join(found)}{end}{last}"
 
 
-def from_json(text: str) -> Result:
+def from_json(text: str | bytes) -> Result:
     """Reads a result file of schema 1 or 2. Raises UsageError: what is wrong, and where."""
+    data = _parsed(text)
     try:
-        data = json.loads(text)
         if isinstance(data, dict) and data.get("schema") == 1:
-            text = json.dumps(_of_schema_1(data))
-        result = _adapter().validate_json(text, strict=True)
+            data = _of_schema_1(data)
+        # Not validate_json: a wrong file of few megabytes takes gigabytes there.
+        result = _adapter().validate_python(data)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_input=False, include_context=False)[0]
         raise UsageError(f"no result file: {_place(first['loc'])}: {_said(first)}") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"no result file: not JSON: {error}") from error
     except (KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"no result file: of schema 1, but without {error}") from error
     for fault in _faults(result):
         raise UsageError(f"no result file: {fault}")
     return result
+
+
+def _parsed(text: str | bytes) -> Any:
+    """Raises UsageError for what is no JSON, or holds more than any result."""
+    marks = (b",", b"{") if isinstance(text, bytes) else (",", "{")
+    values, objects = (text.count(mark) for mark in marks)  # type: ignore[arg-type]
+    if values > VALUES or objects > OBJECTS:
+        raise UsageError(
+            f"no result file: at most {VALUES:,} values and {OBJECTS:,} objects are read"
+        )
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"no result file: not JSON: {error}") from error
 
 
 def declared(outputs: Outputs) -> dict[str, Any]:
@@ -96,7 +118,8 @@ def _place(loc: tuple[str | int, ...]) -> str:
 
 
 def _said(fault: Any) -> str:
-    return f"{fault['msg'][0].lower()}{fault['msg'][1:]}"
+    said = _IN_JSON.get(fault["type"], fault["msg"])
+    return f"{said[0].lower()}{said[1:]}"
 
 
 def _faults(result: Result) -> Iterator[str]:
@@ -129,15 +152,29 @@ def _row_faults(row: Any, output: OutputData, declaration: Output) -> Iterator[s
     """An event is checked by its columns, other rows by key and figures."""
     if output.kind == "events":
         yield from _wrong(row, declaration.columns)
+        yield from _foreign(row, declaration.columns)
         return
     learnt = [STANDARD[n] for c in declaration.columns for n in LEARNT.get(c.name, ())]
     known = declaration.columns
     if not isinstance(declaration, Group):
         known += tuple(learnt)
     yield from (f"key.{fault}" for fault in _wrong(row["key"], known))
+    yield from (f"key.{fault}" for fault in _foreign(row["key"], known))
     if output.kind == "histogram" and row["quantiles"].keys() != QUANTILES.keys():
         yield f"quantiles: {', '.join(QUANTILES)} expected"
     yield from _wrong(row, declaration.figures)
+    yield from _foreign(row, declaration.figures)
+
+
+def _foreign(row: Any, columns: tuple[Column, ...]) -> Iterator[str]:
+    """Columns that neither the declaration nor this version knows may be of any type."""
+    for name in row.keys() - _KNOWN - {one.name for one in columns}:
+        if not isinstance(row[name], str | int | None) or not _is_whole(row[name]):
+            yield f"{name}: this column is not declared, and no plain value"
+
+
+def _is_whole(value: Any) -> bool:
+    return not isinstance(value, int) or -LARGEST <= value <= LARGEST
 
 
 def _wrong(row: Any, columns: tuple[Column, ...]) -> Iterator[str]:
@@ -147,6 +184,8 @@ def _wrong(row: Any, columns: tuple[Column, ...]) -> Iterator[str]:
             yield f"{one.name}: this column is missing"
         elif value is not None and type(value) is not _TYPES.get(one.type, str):
             yield f"{one.name}: {one.type} expected, not {value!r:.40}"
+        elif not _is_whole(value):
+            yield f"{one.name}: the number is too large"
         elif one.labels and value is not None and value not in one.labels:
             yield f"{one.name}: one of {', '.join(one.labels)} expected, not {value!r:.40}"
 

@@ -14,6 +14,7 @@ Operator = Literal["<", "<=", ">", ">=", "==", "!="]
 Level = Literal["warn", "error"]
 Decision = Literal["pass", "fail", "undecided"]
 Number = int | Fraction
+LONGEST = 1000  # characters of a gate: its patterns take the square of their blanks
 Where = tuple[tuple[str, str], ...]
 QUANTILES = {"p50": (1, 2), "p90": (9, 10), "p99": (99, 100), "p99.9": (999, 1000)}
 BOOKS = (
@@ -164,6 +165,8 @@ def demanded(found: Metric, outputs: Outputs) -> tuple[str, ...]:
 
 def _cut(text: str, names: tuple[str, ...]) -> dict[str, tuple[str, int]]:
     """The named parts, each with its offset. Raises GateFault where one is missing."""
+    if len(text) > LONGEST:
+        raise GateFault(f"longer than {LONGEST:,} characters", LONGEST)
     at = 0
     parts: dict[str, tuple[str, int]] = {}
     for name in names:

@@ -48,6 +48,8 @@ class Condition:
 
 def parse_condition(text: str, outputs: Outputs) -> Condition:
     """Reads `METRIC:TOLERANCE`. Raises GateFault with the fault's place."""
+    if len(text) > gates.LONGEST:
+        raise GateFault(f"longer than {gates.LONGEST:,} characters", gates.LONGEST)
     match = re.fullmatch(r"(.*):(\s*[+-]?\s*[0-9].*)", text)
     if match is None:
         raise GateFault("expected METRIC:TOLERANCE, like hold.p99:+10%", len(text))
@@ -65,6 +67,8 @@ def parse(text: str, unit: str | None = None) -> Tolerance:
     `unit` is the metric's, 'ns' or ''; None is for a tolerance of all metrics, whose floor is a
     time.
     """
+    if len(text) > gates.LONGEST:
+        raise UsageError(f"'{text.strip()}' is no tolerance: {_WANTED}")
     relative, floor, signs = None, None, set()
     for part in re.split(r",|\band\b", text):
         match = _ITEM.fullmatch(part.strip())

@@ -10,10 +10,12 @@ from mmaplock_bt.result.rows import Bucket
 
 E2BIG = -7  # of a helper that updates a map: the map is full
 EFAULT = -14  # of a stack helper: the task has no such stack
+_INTEGER = re.compile("true|false|-?[0-9]{1,20}|-?0x[0-9a-fA-F]{1,17}")
 # A byte above 0x7f, sign-extended by 0.17 and later; behind an even number of backslashes.
 _BYTES = re.compile(r"(?<!\\)((?:\\\\)*)((?:\\uffffff[89a-fA-F][0-9a-fA-F])+)")
 # A pointer as 0.20 and 0.21 print it: bare, outside any string.
-_POINTER = re.compile(r'("(?:[^"\\]|\\.)*")|\b0x([0-9a-fA-F]+)')
+# A string that does not end is one match, too: else each of its quotes would be tried.
+_POINTER = re.compile(r'("(?:[^"\\]|\\.)*+"?)|\b0x([0-9a-fA-F]{1,16})\b', re.DOTALL)
 # The last bucket of hist() up to 0.19, which keeps 32 bits: 2^31 and all above.
 _OVERFLOW = (-(2**31), 0)
 # What a script may print beside its outputs: the text is in `data`, or in `msg` where bpftrace adds
@@ -129,9 +131,13 @@ def integer(value: Any) -> int:
     too; a pointer in a key is 0x... up to 0.21 and from 0.24.
     """
     if isinstance(value, str):
-        return int({"true": "1", "false": "0"}.get(value, value), 0)
+        if not _INTEGER.fullmatch(value):
+            raise ValueError("no integer")
+        value = int({"true": "1", "false": "0"}.get(value, value), 0)
     if not isinstance(value, int):
-        raise TypeError(f"{value!r} is no integer")
+        raise TypeError("no integer")
+    if not -(1 << 63) <= value <= 1 << 64:
+        raise ValueError("more than 64 bits")
     return int(value)
 
 
@@ -149,6 +155,8 @@ def _message(line: str) -> _Pairs:
         found = json.loads(text, object_pairs_hook=_Pairs)
     except ValueError:
         # Rare, and slow to look for: only where the line is no JSON as it is.
+        if "0x" not in text:
+            raise
         found = json.loads(_POINTER.sub(_decimal, text), object_pairs_hook=_Pairs)
     if not isinstance(found, _Pairs):
         raise TypeError("no object")

@@ -12,6 +12,7 @@ from mmaplock_bt.spec.columns import STANDARD, Column
 from mmaplock_bt.stream.memo import Memo
 
 HEAD = '{"type": "printf", "data": "'
+DIGITS = 20  # of a number of 64 bits, at most
 TAIL = '\\n"}'
 Read = Callable[[str], Any]
 Row = tuple[Any, ...]
@@ -57,8 +58,9 @@ def _column(column: Column, read: Read, *, is_last: bool) -> ReadAll:
 
 def _integers(texts: Sequence[str]) -> Iterable[int]:
     """Digits are the same in JSON; a blank, which int() would pass over, need not be."""
-    if not "".join(texts).isdigit():
-        raise ValueError(texts)
+    joined = "".join(texts)
+    if not joined.isascii() or not joined.isdigit() or max(map(len, texts)) > DIGITS:
+        raise ValueError("no numbers")
     return map(int, texts)
 
 

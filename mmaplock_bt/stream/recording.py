@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.result.model import SCHEMA, ProfileInfo, TargetInfo, Tool
+from mmaplock_bt.result.rows import Count
 from mmaplock_bt.result.saved import declared
 from mmaplock_bt.spec.findings import CalmRule, FindingRule
 from mmaplock_bt.spec.outputs import Outputs
@@ -16,7 +17,7 @@ from mmaplock_bt.spec.outputs import Outputs
 TYPE = "mmaplock-bt"
 MARK = f'{{"type": "{TYPE}"'
 READ = 1 << 18  # characters at a time: what a CPU keeps near
-LONGEST = 64 << 20  # no line of bpftrace's is: its maps are bounded
+LONGEST = 16 << 20  # no line of bpftrace's is: its maps are bounded
 _NO_STREAM = "no raw stream of mmaplock-bt: the first line is no header"
 
 
@@ -30,7 +31,7 @@ class Head:
     start: str
     argv: list[str] | None
     outputs: Outputs
-    probes: int
+    probes: Count
     books: list[str] | None = None  # which are counted; None, in older streams: all
     findings: list[FindingRule] = field(default_factory=list)
     calm: list[CalmRule] = field(default_factory=list)
@@ -55,7 +56,7 @@ class Head:
             told["outputs"] = {n: _without_defaults(o) for n, o in told["outputs"].items()}
             return TypeAdapter(cls).validate_python(told)
         except ValidationError as error:
-            first = error.errors()[0]
+            first = error.errors(include_input=False, include_context=False)[0]
             place = ".".join(map(str, first["loc"]))
             raise UsageError(f"{_NO_STREAM} ({place}: {first['msg']})") from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -67,15 +68,22 @@ def lines(file: TextIO) -> Iterator[str]:
 
     Only at \\n, where splitlines() cuts at U+2028 too.
     """
-    rest = ""
+    begun: list[str] = []  # pieces of a line: added to one text they would take a square of time
+    length = 0
     while text := file.read(READ):
-        *whole, rest = (rest + text).split("\n")
-        yield from whole
-        if len(rest) > LONGEST:
-            yield rest
-            rest = ""
-    if rest:
-        yield rest
+        first, *further = text.split("\n")
+        begun.append(first)
+        length += len(first)
+        if further:
+            yield "".join(begun)
+            *whole, rest = further
+            yield from whole
+            begun, length = [rest], len(rest)
+        if length > LONGEST:
+            yield "".join(begun)
+            begun, length = [], 0
+    if length:
+        yield "".join(begun)
 
 
 def read(lines: Iterable[str]) -> tuple[Head, Iterator[str]]:

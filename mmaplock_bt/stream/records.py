@@ -8,16 +8,18 @@ decoder reads by the same table. Our own lines are JSON objects that bpftrace ne
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Annotated, Any, ClassVar, NamedTuple, get_args
+from functools import cache
+from typing import Annotated, Any, ClassVar, NamedTuple
 
-from pydantic import Field, NonNegativeInt, TypeAdapter
+from pydantic import Field, Strict, TypeAdapter
 
-from mmaplock_bt.result.model import Cost, EndedBy, Role, Step
+from mmaplock_bt.result.model import Cost, EndedBy, Role
+from mmaplock_bt.result.rows import Count, Flag, Whole
 from mmaplock_bt.spec.columns import ACTOR_KINDS, MODES, OWNER_KINDS, STANDARD, Column, ColumnType
 from mmaplock_bt.spec.outputs import Outputs
 from mmaplock_bt.stream import bpftrace_json, stacks
 from mmaplock_bt.stream.bpftrace_json import Printed, Unparsed
-from mmaplock_bt.stream.printed_lines import HEAD, PrintedLines, Row, head_of
+from mmaplock_bt.stream.printed_lines import DIGITS, HEAD, PrintedLines, Row, head_of
 from mmaplock_bt.stream.stacks import Stack
 
 FORMATS: dict[ColumnType, str] = {
@@ -52,6 +54,9 @@ KINDS = {
 }
 BATCH = 128  # events that are read at once: few enough to stay in a CPU's cache
 FEW = 32  # of which the parser reads each where one is not as it should be
+COMM = 64  # letters of sixteen bytes as %rx prints them
+_Tick = Annotated[list[Count], Field(min_length=3, max_length=3)]
+_Digits = Annotated[str, Field(pattern=r"^[0-9]{1,20}$")]
 HOLDING, WAITING, BOOK = "holding", "waiting", "book_"  # maps; books are counters of this prefix
 CLOSED = "closed"  # a map of the window's end: the line that says so may be lost
 PRINTED = "printed_"  # and counters of the lines that a script printed, by the lines' names
@@ -112,7 +117,7 @@ def text(escaped: str) -> str:
 
     Bytes that are no UTF-8 stay as \xNN.
     """
-    raw = bytes.fromhex(escaped.replace("\\x", "")).split(b"\0", 1)[0]
+    raw = bytes.fromhex(escaped[:COMM].replace("\\x", "")).split(b"\0", 1)[0]
     return raw.decode("utf-8", "backslashreplace")
 
 
@@ -129,14 +134,21 @@ def hexadecimal(number: int) -> str:
 
 
 _READERS: dict[ColumnType, Callable[[str, Column], Any]] = {
-    "int": lambda part, _: int(part),
-    "cgroup": lambda part, _: int(part),
-    "hex": lambda part, _: hexadecimal(int(part, 16)),
-    "enum": lambda part, column: label(int(part), column),
+    "int": lambda part, _: _integer(part),
+    "cgroup": lambda part, _: _integer(part),
+    "hex": lambda part, _: hexadecimal(_integer(part, 16)),
+    "enum": lambda part, column: label(_integer(part), column),
     "text": lambda part, _: text(part),
     "kernel_stack": lambda part, _: stacks.frames(part),
     "user_stack": lambda part, _: Stack(f"0x{one:x}" for one in stacks.addresses(part)),
 }
+
+
+def _integer(part: str, base: int = 10) -> int:
+    """As printf's %llu and %llx print it. Raises ValueError: int() takes more, like 1_0 and ٣."""
+    if not part.isascii() or not part.isalnum() or len(part) > DIGITS:
+        raise ValueError("no number")
+    return int(part, base)
 
 
 def _reader(column: Column) -> Callable[[str], Any]:
@@ -270,9 +282,9 @@ class UserFrames(_Own):
     """
 
     TYPE = "mmaplock-bt-frames"
-    pid: int
+    pid: Whole
     frames: dict[str, str]
-    unread: int = 0
+    unread: Count = 0
 
 
 @dataclass(frozen=True)
@@ -280,7 +292,7 @@ class CgroupPaths(_Own):
     """The paths of memory cgroups, by id."""
 
     TYPE = "mmaplock-bt-cgroups"
-    paths: dict[str, str]
+    paths: dict[_Digits, str]
 
 
 @dataclass(frozen=True)
@@ -291,18 +303,12 @@ class Span:
     """
 
     state: str
-    tid: int
+    tid: Whole
     mm: str
     mode: str
-    since_ns: int
-    pid: int | None = None
+    since_ns: Whole
+    pid: Whole | None = None
     comm: str | None = None
-
-    @classmethod
-    def read(cls, told: dict[str, Any]) -> "Span":
-        """Reads a span of a raw stream; in schema 1 addresses are numbers."""
-        mm = told["mm"]
-        return cls(**told | {"mm": hexadecimal(mm) if isinstance(mm, int) else mm})
 
 
 @dataclass(frozen=True)
@@ -313,8 +319,8 @@ class Look(_Own):
     """
 
     TYPE = "mmaplock-bt-open"
-    now_ns: int = 0
-    last: bool = False
+    now_ns: Whole = 0
+    last: Flag = False
     spans: tuple[Span, ...] = ()
     stacks: dict[str, list[str]] = field(default_factory=dict)
     failed: str = ""
@@ -324,8 +330,8 @@ class Look(_Own):
 class Sleeper:
     """A thread that 'waits' for an mmap_lock, or that 'may hold' it, with its kernel frames."""
 
-    tid: int
-    pid: int
+    tid: Whole
+    pid: Whole
     comm: str
     role: Role
     kernel_stack: list[str]
@@ -337,7 +343,7 @@ class Sleepers(_Own):
 
     TYPE = "mmaplock-bt-sleepers"
     sleepers: tuple[Sleeper, ...] = ()
-    cut: bool = False
+    cut: Flag = False
 
 
 @dataclass(frozen=True)
@@ -348,9 +354,9 @@ class Followed(_Own):
     """
 
     TYPE = "mmaplock-bt-sample"
-    since_ns: int
-    sample: int
-    ppm: int | None
+    since_ns: Count
+    sample: Annotated[int, Strict(), Field(ge=1, lt=2**63)]
+    ppm: Count | None
 
 
 @dataclass(frozen=True)
@@ -358,8 +364,8 @@ class Ticked(_Own):
     """What histograms have counted since the last one: [mode, lower end of a bucket, count]s."""
 
     TYPE = "mmaplock-bt-tick"
-    now_ns: int
-    counts: dict[str, list[list[int]]]
+    now_ns: Count
+    counts: dict[str, list[_Tick]]
 
 
 @dataclass(frozen=True)
@@ -378,9 +384,9 @@ class Dropped(_Own):
     """
 
     TYPE = "mmaplock-bt-dropped"
-    lines: int
-    map_full: int = 0
-    stack_errors: int = 0
+    lines: Count
+    map_full: Count = 0
+    stack_errors: Count = 0
 
 
 @dataclass(frozen=True)
@@ -393,9 +399,9 @@ class Trailer(_Own):
 
     TYPE = "mmaplock-bt-end"
     ended_by: EndedBy
-    duration_ns: int
-    status: int | None = None
-    cpu_wait_ns: int | None = None
+    duration_ns: Whole
+    status: Whole | None = None
+    cpu_wait_ns: Whole | None = None
     failure: str | None = None
 
 
@@ -494,30 +500,18 @@ class Decoder:
         return bpftrace_json.Said("printf", f"{name}|{rest}" if rest else name)
 
 
-_Amount = Annotated[int, Field(ge=0, lt=2**64)]
-_COUNTS = TypeAdapter(dict[str, list[Annotated[list[_Amount], Field(min_length=3, max_length=3)]]])
-
-
 def _own(line: str) -> Own | None:
-    """None for a line that is cut off (a full disk): the parser counts it as unparsed."""
+    """None for a line that is cut off (a full disk) or wrong: the parser counts it as unparsed."""
     try:
         told = json.loads(line)
-        if "spans" in told:
-            told["spans"] = tuple(map(Span.read, told["spans"]))
-        if "sleepers" in told:
-            told["sleepers"] = TypeAdapter(tuple[Sleeper, ...]).validate_python(told["sleepers"])
-        if "sample" in told:
-            step = {name: told[name] for name in ("since_ns", "sample", "ppm")}
-            TypeAdapter(Step).validate_json(json.dumps(step), strict=True)
-        if "counts" in told:
-            _COUNTS.validate_python(told["counts"], strict=True)
-        if "cost" in told:
-            told["cost"] = TypeAdapter(Cost).validate_json(json.dumps(told["cost"]), strict=True)
-        for name in ("lines", "map_full", "stack_errors"):
-            if name in told:
-                TypeAdapter(NonNegativeInt).validate_python(told[name], strict=True)
-        if told.get("ended_by", "duration") not in get_args(EndedBy):
-            return None
-        return _OWN[told.pop("type")](**told)
-    except (ValueError, TypeError, KeyError, RecursionError):
+        for span in told.get("spans", ()):
+            if type(span["mm"]) is int:  # in schema 1 addresses are numbers
+                span["mm"] = hexadecimal(span["mm"])
+        return _adapter(told.pop("type")).validate_python(told)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
+
+
+@cache
+def _adapter(kind: str) -> TypeAdapter[Own]:
+    return TypeAdapter(_OWN[kind])
