@@ -17,8 +17,9 @@ JOBS ?= auto
 SUITES ?= bullseye bookworm trixie sid
 KERNELS ?= bullseye bookworm trixie sid
 
-.PHONY: alarms attacks bench bench-check bench-tools captures chaos clean demo docs fuzz kernels-tools lint matrix-tools \
-  readers-tools soak startup system test test-kernels test-matrix test-readers throughput unit
+.PHONY: alarms attacks bench bench-check bench-tools browser-tools captures chaos clean demo docs fuzz \
+  kernels-tools lint matrix-tools readers-tools soak startup system test test-browser test-kernels \
+  test-matrix test-readers throughput unit
 
 demo: system $(VENV)/.installed
 	$(AS_ROOT) $(BIN)/mmaplock-bt run -- $(BIN)/python -m mmaplock_bt.workload smaps 7 1024
@@ -128,6 +129,17 @@ readers-tools: $(VENV)/.dev
 	  { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends \
 	    golang-go $$(command -v node >/dev/null || echo nodejs) $$(command -v npm >/dev/null || echo npm); }
 	$(AS_OWNER) $(BIN)/python tools/readers.py
+
+# The HTML page in Chromium. playwright brings no browser of its own here.
+test-browser: $(VENV)/.dev browser-tools
+	$(AS_OWNER) $(BIN)/python -m pytest -p no:cacheprovider tests/browser
+
+browser-tools: $(VENV)/.dev
+	@command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null || \
+	  { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends \
+	    chromium-headless-shell fonts-dejavu-core; }
+	@$(BIN)/python -c 'import playwright' 2>/dev/null || \
+	  $(AS_OWNER) $(BIN)/python -m pip install --quiet playwright
 
 lint: $(VENV)/.dev
 	$(AS_OWNER) $(BIN)/ruff check .

@@ -140,9 +140,7 @@ def _head(run: Result) -> list[str]:
 
 
 def _losses(run: Result) -> Iterator[str]:
-    """What is missing, what was not followed, what outputs leave out, what bpftrace said."""
-    if found := missing(run):
-        yield f"Missing: {found}."
+    """What the first sentence does not say: the books, what was not followed, left out, said."""
     if run.books.residue:
         yield (
             f"The books do not balance: {run.books.residue:,} lock events have no partner, so that "

@@ -1,0 +1,1 @@
+"""The HTML page, opened in a real browser: make test-browser."""

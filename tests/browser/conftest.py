@@ -1,0 +1,70 @@
+"""Debian's Chromium by way of playwright, or tests that are skipped and say what is missing."""
+
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from mmaplock_bt import renderers
+from mmaplock_bt.judging.series import Series
+
+BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
+MISSING = "is not installed: make browser-tools"
+
+
+@dataclass
+class Opened:
+    """A page in a tab, and what went wrong or was asked of a network."""
+
+    tab: object
+    faults: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def ask(self, code: str):
+        """Returns the value of a JavaScript expression."""
+        return self.tab.evaluate(code)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    api = pytest.importorskip("playwright.sync_api", reason=f"playwright {MISSING}")
+    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.skip(f"chromium-headless-shell {MISSING}")
+    # Chromium's sandbox refuses to be root's.
+    words = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with api.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=words)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(chromium, tmp_path):
+    """Returns a function that opens the page of a run in a tab of its own."""
+    contexts = []
+
+    def open_page(run, *, scripts=True, width=1200, scheme="light", expects_faults=False) -> Opened:
+        file: Path = tmp_path / f"{len(contexts)}.html"
+        text = renderers.rendered(Series((run,)), "html")
+        file.write_text(renderers.harmless(text, "html"), encoding="utf-8")
+        context = chromium.new_context(java_script_enabled=scripts, color_scheme=scheme,
+                                       viewport={"width": width, "height": 900})  # fmt: skip
+        contexts.append((context, expects_faults))
+        found = Opened(context.new_page())
+        context.opened = found
+        found.tab.on("console", lambda said: found.faults.append(said.text))
+        found.tab.on("pageerror", lambda error: found.faults.append(str(error)))
+        found.tab.on("dialog", lambda dialog: (found.faults.append("dialog"), dialog.dismiss()))
+        found.tab.on("request", lambda asked: found.requests.append(asked.url))
+        found.tab.goto(file.as_uri())
+        return found
+
+    yield open_page
+    for context, expects_faults in contexts:
+        if not expects_faults:
+            assert context.opened.faults == []
+            assert len(context.opened.requests) == 1, "only the page itself"
+        context.close()
