@@ -99,9 +99,9 @@ def _read(file: TextIO) -> list[Result]:
         lines = recording.lines(file)
         return [analyse_lines(itertools.chain([start + next(lines, "")], lines))]
     if not start:
-        raise UsageError("there is nothing in it")
+        raise UsageError("no result file: not JSON: there is nothing in it")
     if not start.lstrip().startswith(("{", "<")):  # /dev/zero, a core, a log: no more is read
-        raise UsageError("no result file: not JSON, nor a raw stream")
+        raise UsageError("no result file: not JSON that is an object, nor a raw stream")
     text = start + file.read(LARGEST)
     if len(text) > LARGEST:
         raise UsageError(f"no result file: longer than {LARGEST >> 20} MiB")

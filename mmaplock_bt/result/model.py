@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Discriminator, Field, Strict
 
 from mmaplock_bt.result.rows import (
+    Count,
     CounterRow,
     Flag,
     HistogramRow,
@@ -190,24 +191,24 @@ class Loss:
     """Everything that is known to be missing."""
 
     lost_events: Annotated[
-        Whole, _says("lines that the script printed and that did not come, and what bpftrace lost")
+        Count, _says("lines that the script printed and that did not come, and what bpftrace lost")
     ]
-    map_full: Annotated[Whole, _says("updates that a map had no room for")]
-    stack_errors: Annotated[Whole, _says("stacks that could not be kept")]
-    unparsed_lines: Annotated[Whole, _says("what could not be read")]
-    probes_expected: Annotated[Whole, _says("probes of the script")]
-    probes_attached: Annotated[Whole | None, _says("of them, live")]
+    map_full: Annotated[Count, _says("updates that a map had no room for")]
+    stack_errors: Annotated[Count, _says("stacks that could not be kept")]
+    unparsed_lines: Annotated[Count, _says("what could not be read")]
+    probes_expected: Annotated[Count, _says("probes of the script")]
+    probes_attached: Annotated[Count | None, _says("of them, live")]
     complete: Annotated[Flag, _says("whether nothing is missing and the books balance")]
     unseen: Annotated[Flag, _says("some of the window was not looked at")] = False
     missed_events: Annotated[
-        Whole | None, _says("events at which no program ran; null: the kernel does not count them")
+        Count | None, _says("events at which no program ran; null: the kernel does not count them")
     ] = None
     lost_lines: Annotated[
-        dict[str, Whole] | None,
+        dict[str, Count] | None,
         _says("printed lines that did not come, by output or kind of line; null: not known"),
     ] = None
     dropped_lines: Annotated[
-        Whole, _says("lines among the lost that did come, but faster than they were read")
+        Count, _says("lines among the lost that did come, but faster than they were read")
     ] = 0
 
 

@@ -507,7 +507,10 @@ def _own(line: str) -> Own | None:
         for span in told.get("spans", ()):
             if type(span["mm"]) is int:  # in schema 1 addresses are numbers
                 span["mm"] = hexadecimal(span["mm"])
-        return _adapter(told.pop("type")).validate_python(told)
+        kind = told.pop("type")
+        if told.keys() - _OWN[kind].__dataclass_fields__.keys():
+            return None
+        return _adapter(kind).validate_python(told)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 

@@ -102,7 +102,7 @@ def test_a_reading_tells_the_estimate_and_its_ends():
     "text", ["16", "2/16", "1/0", "1/x", "", "1/-4", f"1/{SAMPLE_MAX + 1}", "0.1"]
 )
 def test_what_is_no_share_is_refused(text):
-    with pytest.raises(UsageError, match="no share 1/N"):
+    with pytest.raises(UsageError, match="not a share 1/N"):
         parse_sample(text)
 
 

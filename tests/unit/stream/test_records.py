@@ -224,7 +224,7 @@ SPANS = st.builds(
 )  # fmt: skip
 OWN = st.one_of(
     st.builds(UserFrames, pid=U64, frames=st.dictionaries(TEXT, TEXT, max_size=3)),
-    st.builds(CgroupPaths, paths=st.dictionaries(TEXT, TEXT, max_size=3)),
+    st.builds(CgroupPaths, paths=st.dictionaries(st.integers(0, 2**64).map(str), TEXT, max_size=3)),
     st.builds(
         Look, now_ns=U64, last=st.booleans(), spans=st.lists(SPANS, max_size=3).map(tuple),
         stacks=st.dictionaries(TEXT, st.lists(TEXT, max_size=3), max_size=3), failed=TEXT,
