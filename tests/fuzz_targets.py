@@ -50,8 +50,8 @@ def gate(data: bytes) -> None:
 
 def profile(data: bytes) -> None:
     """YAML as profiles and budgets are read."""
-    with suppress(Failure):
-        document = plain_yaml.load(_text(data), "x.yaml")
+    with suppress(Failure, UnicodeDecodeError):  # which is refused before it is read
+        document = plain_yaml.load(data.decode(), "x.yaml")
         file = located_yaml.check(document, budget.BudgetFile)
         if file:
             budget.gates_of(file.gates, document, LONG_HOLDS)
