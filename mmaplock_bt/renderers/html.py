@@ -28,7 +28,7 @@ from mmaplock_bt.units import format_ns, format_value, how_ended
 
 PARTS = "mmaplock_bt.renderers.page"
 SCRIPTS = ("common.js", "tables.js", "flame.js", "range.js")
-KINDS: tuple[tuple[Kind, str], ...] = (("hold", "Holds"), ("wait", "Waits"))
+KINDS: tuple[Kind, ...] = ("hold", "wait")
 # Light enough for black letters, on a dark page, too.
 COLORS = {"all": "#d9d9d9", "actor": "#c9d3e6", "user": "#bfe3b4", "kernel": "#f6d58a"}
 FIRST = 6  # findings; the others are folded
@@ -95,7 +95,7 @@ def _told(series: Series, run: Result) -> dict[str, Any]:
         "findings": findings.of(run, None), "first": FIRST, "open": OPEN, "looks": looks(run),
         "complete": findings.complete(run), "is_complete": run.loss.complete,
         "losses": [*_losses(run)], "notices": [*found.notices, *drawn.notices],
-        "kinds": [(title, heat.of_spans(found, kind), kind) for kind, title in KINDS],
+        "maps": [*heat.of_timeline(run, found.axis), *(heat.of_spans(found, one) for one in KINDS)],
         "axis": found.axis, "timeline": drawn,
         "flames": _flames(weights), "without": without, "lacks": weights.lacks if weights else (),
         "sums": blame.sheet(run), "events": _longest(found), "sheets": sheets.of(run),
@@ -199,28 +199,41 @@ def _medians(runs: Sequence[Result]) -> list[list[str]]:
 
 def _facts(run: Result) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Books, machine, what was asked, what it cost: (heading, [(name, value)])."""
-    books = [
-        (name.replace("_", " "), "not measured" if value is None else f"{value:,}")
-        for name, value in vars(run.books).items()
-    ]
+    books = [(_name(name), _value(value, name)) for name, value in vars(run.books).items()]
     yield "Books", books
-    facts = ", ".join(f"{name} {value}" for name, value in sorted(run.target.facts.items()))
     target = run.target
     yield "Machine", [
         ("kernel", target.kernel), ("architecture", target.arch),
-        ("CPUs", str(target.cpus)), ("bpftrace", target.bpftrace), ("facts", facts[:4000] or "-"),
+        ("CPUs", str(target.cpus)), ("bpftrace", target.bpftrace),
+        ("facts", _value(target.facts, "facts")),
     ]  # fmt: skip
     info = run.profile
     yield "What was asked", [
         ("profile", info.name), ("template", info.template),
-        *((name.removesuffix("_ns"), format_ns(value) if name.endswith("_ns") else f"{value:,}")
-          for name, value in info.params.items()),
-        ("filter", str(info.filter or "none")[:2000]),
+        *((_name(name), _value(value, name)) for name, value in info.params.items()),
+        ("filter", _value(info.filter, "filter")),
         ("locks followed", f"{info.locks}, 1 in {info.sample:,}"),
         ("script's sha256", info.sha256),
     ]  # fmt: skip
-    loss = [(name.replace("_", " "), "not counted" if value is None else f"{value:,}")
-            for name, value in vars(run.loss).items() if not isinstance(value, bool)]  # fmt: skip
+    loss = [(_name(name), _value(value, name)) for name, value in vars(run.loss).items()]
     yield "Loss", loss
     yield "Cost", [("of this window", price.told(run) or "not told"),
                    ("written by", f"{run.tool.name} {run.tool.version}")]  # fmt: skip
+
+
+def _name(name: str) -> str:
+    return name.removesuffix("_ns").replace("_", " ")
+
+
+def _value(value: Any, name: str) -> str:
+    """A figure as people write it; what is none as it is, within bounds."""
+    if value is None:
+        return "not measured"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return format_ns(value) if name.endswith("_ns") else f"{value:,}"
+    if isinstance(value, dict):
+        parts = [f"{_name(str(key))} {_value(one, str(key))}" for key, one in value.items()]
+        return ", ".join(parts)[:2000] or "none"
+    return str(value)[:2000]

@@ -15,7 +15,8 @@ from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers.page import heat, sheets, spans, timeline
 from mmaplock_bt.renderers.slices import Slice
 from mmaplock_bt.result import embedded
-from mmaplock_bt.result.model import EventsData
+from mmaplock_bt.result.model import EventsData, Timeline
+from mmaplock_bt.result.rows import Cell
 from mmaplock_bt.units import format_ns
 from tests import story
 from tests.builders import CONTROLS, NASTY, SAID, nasty
@@ -186,13 +187,31 @@ def test_a_line_leads_from_the_hold_to_the_writer_behind_it():
     assert sorted(int(one["data-wait"]) for one in drawn) == sorted(one.wait for one in links)
 
 
+def cells_of(drawn):
+    """How many values all cells of a map have together."""
+    return sum(int(re.match(r"([\d,]+) ", one.title)[1].replace(",", "")) for one in drawn.cells)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 2003])
+def test_a_histogram_over_time_has_a_map_of_all_that_was_counted(steps):
+    run = story.result_of("hold-times")
+    cells = [Cell(step, 1 << n, (2 << n) - 1, 3 + step) for step in range(steps) for n in (9, 13)]
+    rows = [{"key": {"mode": mode}, "cells": cells} for mode in ("read", "write")]
+    ends_ns = [1 + run.window.duration_ns * (step + 1) // steps for step in range(steps)]
+    object.__setattr__(run, "timeline", Timeline(ends_ns, {"hold": rows}))
+    (drawn,) = heat.of_timeline(run, spans.of(run).axis)
+    assert cells_of(drawn) == 2 * sum(one.n for one in cells)
+    assert len(drawn.cells) == 2 * min(steps, -(-steps // -(-steps // heat.STEPS)))
+    assert max(one.x + one.width for one in drawn.cells) == 100
+    assert len(Tree(page(run)).of("svg", class_="heat")) == 1
+
+
 @pytest.mark.parametrize("kind", ["hold", "wait"])
 def test_the_heat_map_has_every_span_and_the_exact_maximum(kind):
     found = spans.of(story.result_of("blame"))
     drawn = heat.of_spans(found, kind)
     lengths = [found.length_ns(one) for one in found.of if one.kind == kind]
-    counts = [int(re.match(r"([\d,]+) ", one.title)[1].replace(",", "")) for one in drawn.cells]
-    assert sum(counts) == len(lengths) > 0
+    assert cells_of(drawn) == len(lengths) > 0
     assert f"the longest {format_ns(max(lengths))}" in drawn.said
     assert any(f"{format_ns(max(lengths))}, exact" in one.title for one in drawn.tops)
 
@@ -315,3 +334,9 @@ def test_ticks_are_round_few_and_in_order(end_ns):
     ticks = spans.Axis(end_ns).ticks()
     assert 1 <= len(ticks) <= 7 and ticks[0].text == "0"
     assert [one.x for one in ticks] == sorted({one.x for one in ticks})
+
+
+def test_losses_that_are_counts_of_several_kinds_are_told():
+    run = story.result_of("blame")
+    object.__setattr__(run.loss, "lost_lines", {"released": 1009})
+    assert "released 1,009" in page(run)
