@@ -28,6 +28,7 @@ _FIGURES = {
     "sum_permille": "of another output's sum, in thousandths",
     "period_ns": "after how long it comes again; null: no rhythm",
     "period_error_ns": "how far the rhythm is off at most",
+    "cells": "[step, low, high, count] each, both ends inclusive, of steps as in ends_ns",
     "overlap_ns": "for how long it overlapped the wait",
     "kind": "what its rows look like",
 }

@@ -24,7 +24,7 @@ Mode = Literal["read", "write"]
 COMM_BYTES = 15  # TASK_COMM_LEN less its NUL
 MAP_KEYS = 16384  # per map; bpftrace's own default is 4096
 # Every map is preallocated: hold-times took 360 MiB for 256 Ki keys on 2 CPUs.
-MAP_KEYS_RANGE = range(64, 4 * 1024 * 1024 + 1)
+MAP_KEYS_RANGE = range(16, 4 * 1024 * 1024 + 1)
 
 
 SEVERAL = 16  # of one kind in a filter: each is one more comparison for every lock

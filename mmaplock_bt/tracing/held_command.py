@@ -35,7 +35,8 @@ class HeldCommand:
         lifeline, self._lifeline = os.pipe()
         self._told, told = os.pipe()
         try:
-            self._keeper = keeper.start(lambda: _become(argv, reader), lifeline, told)
+            own = (self._release, self._lifeline, self._told)
+            self._keeper = keeper.start(lambda: _become(argv, reader), lifeline, told, own)
         finally:
             for descriptor in (reader, lifeline, told):
                 os.close(descriptor)

@@ -32,19 +32,23 @@ _AGAIN_S = 0.05
 _PYTHONS_OWN = (signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores them
 
 
-def start(become: Callable[[], object], lifeline: int, told: int) -> int:
+def start(become: Callable[[], object], lifeline: int, told: int, own: Iterable[int]) -> int:
     """Forks the keeper, which forks the command; returns the keeper's pid.
 
     `become` executes the command, and does not return. `told` gets the command's pid and, once it
     has ended, its exit status (a signal as its negative number), as TOLD each. The lifeline is the
-    reading end of a pipe: its end ends the command. Raises OSError where there is no process to be
-    had; where that is the command's, `told` ends with nothing said.
+    reading end of a pipe: its end ends the command. `own` are the ends of pipes that stay this
+    process's: a command that is stopped before it is executed would keep the lifeline whole.
+    Raises OSError where there is no process to be had; where that is the command's, `told` ends
+    with nothing said.
     """
     everything = signal.valid_signals()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, everything)
     try:
         pid = os.fork()
         if pid == 0:
+            for descriptor in own:
+                os.close(descriptor)
             _keep(become, lifeline, told, before)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

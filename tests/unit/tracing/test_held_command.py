@@ -8,10 +8,11 @@ import select
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from mmaplock_bt.tracing import keeper
+from mmaplock_bt.tracing import held_command, keeper
 from mmaplock_bt.tracing.held_command import HeldCommand
 
 SLEEP = "sleep 600"
@@ -192,3 +193,15 @@ def test_a_command_ignores_what_the_tool_was_born_ignoring(ignored, bits):
         stderr=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
     assert int(done.stderr.split()[1], 16) == bits
+
+
+def test_a_command_that_is_stopped_before_it_is_executed_keeps_no_lifeline(held, monkeypatch):
+    """Else its keeper never hears that the run has ended. Here it stops itself."""
+    monkeypatch.setattr(held_command, "_become", lambda *_: os.kill(os.getpid(), signal.SIGSTOP))
+    one = held("exit 0")
+    ours = {Path(f"/proc/self/fd/{end}").readlink() for end in (one._lifeline, one._release)}
+    while "State:\tT" not in Path(f"/proc/{one.pid}/status").read_text():
+        pass
+    for entry in Path(f"/proc/{one.pid}/fd").iterdir():
+        flags = Path(f"/proc/{one.pid}/fdinfo/{entry.name}").read_text().split()[3]
+        assert entry.readlink() not in ours or not int(flags, 8) & os.O_WRONLY
