@@ -29,6 +29,7 @@ FILTERS = frozenset({
     "map", "max", "min", "reject", "rejectattr", "replace", "reverse", "round", "select",
     "selectattr", "sort", "string", "sum", "trim", "unique", "upper",
 })  # fmt: skip
+ASKS = frozenset(["filter", "test"])  # tests for names of Jinja's own
 GLOBALS = frozenset(["namespace", "range"])
 _LOOP = frozenset(
     ["index", "index0", "first", "last", "length", "revindex", "revindex0", "previtem", "nextitem"]
@@ -51,6 +52,7 @@ class PlainEnvironment(ImmutableSandboxedEnvironment):
         )  # fmt: skip
         self.filters = {name: made for name, made in self.filters.items() if name in FILTERS}
         self.globals = {name: made for name, made in self.globals.items() if name in GLOBALS}
+        self.tests = {name: made for name, made in self.tests.items() if name not in ASKS}
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Returns an item, as `params.threshold`. Raises SecurityError for other objects."""

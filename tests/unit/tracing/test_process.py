@@ -92,7 +92,7 @@ def test_one_that_is_stopped_goes_on_when_it_is_looked_at(process):
 
 
 def test_one_that_is_stopped_is_ended(process):
-    one = process("kill -STOP $$", "x")
+    one = process("kill -STOP $$; read forever", "x")
     os.waitid(os.P_PID, one.pid, os.WSTOPPED | os.WNOWAIT)
     one.end()
     assert one.status == -signal.SIGKILL
