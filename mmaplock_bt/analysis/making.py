@@ -30,7 +30,7 @@ from mmaplock_bt.stream.collect import Collected, Taker
 from mmaplock_bt.stream.stacks import Stack
 
 BATCH = 1024  # derived rows that are looked at together
-SPANS = 100_000  # waits, and holds, of which blame and convoys are made: the longest
+SPANS = 50_000  # waits, and holds, of which blame and convoys are made: the longest
 DERIVATIONS: dict[str, Callable[[Rows, Rows], Iterable[Row]]] = {
     "charges": blame.charges,
     "convoys": convoys.find,
