@@ -18,7 +18,7 @@ SUITES ?= bullseye bookworm trixie sid
 KERNELS ?= bullseye bookworm trixie sid
 
 .PHONY: alarms attacks bench bench-check bench-tools browser-tools captures chaos clean demo docs fuzz \
-  kernels-tools lint matrix-tools readers-tools soak startup system test test-browser test-kernels \
+  kernels-tools lint matrix-tools readers-tools selftest soak startup system test test-browser test-kernels \
   test-matrix test-readers throughput unit
 
 demo: system $(VENV)/.installed
@@ -27,6 +27,10 @@ demo: system $(VENV)/.installed
 test: system $(VENV)/.dev lint
 	$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider -n $(JOBS) tests/unit
 	$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider tests/kernel
+
+# Every shipped profile on a workload whose events are known.
+selftest: system $(VENV)/.installed
+	$(AS_ROOT) $(BIN)/mmaplock-bt selftest
 
 unit: $(VENV)/.dev
 	$(AS_OWNER) $(BIN)/python -m pytest -n $(JOBS) tests/unit
