@@ -26,7 +26,7 @@ case "$*" in
   *) {then};;
 esac
 """
-STREAM = "for f in $*; do case $f in */stream) break; esac; done;"
+STREAM = 'while [ "$1" != -o ]; do shift; done; f=$2;'
 ALWAYS = "echo 'bpftrace v0.11.3'; {}"
 
 
@@ -78,7 +78,7 @@ def test_a_strange_bpftrace_is_a_sentence(fake, monkeypatch, body, said):
 @pytest.mark.parametrize(
     ("then", "said"),
     [
-        ("exit 0", "refused the script (status 0)"),
+        ("exit 0", "ended before its probes were live (status 0)"),
         ("echo Segmentation; kill -SEGV $$", "Segmentation"),
         ("echo compiling...; exec sleep 60", "were not live after"),
         ("while :; do echo garbage; sleep 0.01; done", "garbage"),
