@@ -74,6 +74,7 @@ def test_who_waits_for_a_moment_is_not_told(thread, tmp_path, monkeypatch):
 def test_it_says_where_it_was_cut_off(thread, tmp_path, monkeypatch):
     for tid in range(look.SHOWN + 1):
         thread(10, 10 + tid, MMAP)
+    monkeypatch.setattr(look, "PATIENCE_S", 60)
     found = look.look(proc=tmp_path)
     assert found.cut and len(found.sleepers) == look.SHOWN
     monkeypatch.setattr(look, "PATIENCE_S", -1)
