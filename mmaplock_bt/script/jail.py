@@ -14,17 +14,17 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import NoReturn
 
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.escaping import shown
+from mmaplock_bt.machine import confinement
+from mmaplock_bt.machine.confinement import at_most
 
 CPU_S = 3.0  # the largest shipped template takes 0.1
 WALL_S = 60.0  # where others have the CPUs
 MEMORY_BYTES = 64 << 20  # beside what the process has already
 OUTPUT_BYTES = 1 << 20  # the largest shipped script has 40 KiB
-NOBODY = 65534
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # include/uapi/linux/prctl.h
 _PIPE = 3  # the only descriptor there
 _DONE, _FAULTS, _MEMORY, _DEPTH = b"done", b"flts", b"mmry", b"dpth"
@@ -129,33 +129,19 @@ def _lock(writing: int, libc: ctypes.CDLL) -> None:
         signal.signal(number, signal.SIG_DFL)
     gc.disable()
     warnings.simplefilter("ignore")
-    size = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
+    size = confinement.size_bytes()
     os.dup2(writing, _PIPE)
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  (a list: it shrinks meanwhile)
         if int(name) != _PIPE:
             with suppress(OSError):  # that of the listing itself
                 os.close(int(name))
-    _limit(resource.RLIMIT_AS, size + MEMORY_BYTES)
+    at_most(resource.RLIMIT_AS, size + MEMORY_BYTES)
     for kind in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
-        _limit(kind, 0)
-    _limit(resource.RLIMIT_CPU, int(CPU_S) + 1)
+        at_most(kind, 0)
+    at_most(resource.RLIMIT_CPU, int(CPU_S) + 1)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_PROF, CPU_S)
-    _become_nobody(libc)
-    _limit(resource.RLIMIT_NPROC, 0)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # not kept by who becomes another
-
-
-def _limit(kind: int, most: int) -> None:
-    with suppress(ValueError):  # a lower one holds already
-        resource.setrlimit(kind, (most, most))
-
-
-def _become_nobody(libc: ctypes.CDLL) -> None:
-    """As root; in a user namespace without such a user it stays who it is."""
-    if os.geteuid() == 0:
-        with suppress(OSError):
-            os.setgroups([])
-            os.setresgid(NOBODY, NOBODY, NOBODY)
-            os.setresuid(NOBODY, NOBODY, NOBODY)
+    confinement.become_nobody()
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    at_most(resource.RLIMIT_NPROC, 0)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # not kept by who becomes another

@@ -1,6 +1,5 @@
 """Work on what a stranger wrote, in a child with limits on time, memory and privileges."""
 
-import ctypes
 import json
 import os
 import resource
@@ -12,9 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from mmaplock_bt.tracing.process import PR_SET_PDEATHSIG
+from mmaplock_bt.machine import confinement
+from mmaplock_bt.machine.confinement import at_most
+from mmaplock_bt.tracing.process import die_with_parent
 
-NOBODY = 65534
 MEMORY_BYTES = 192 << 20  # more than this process has
 OUTPUT_BYTES = 16 << 20
 _PIECE = 1 << 16
@@ -54,12 +54,8 @@ def no_longer_than(seconds: float) -> None:
 
 def unprivileged() -> None:
     """In the child: from here on it may do no more than anybody, where the kernel lets it."""
-    if os.geteuid() == 0:
-        with suppress(OSError):
-            os.setgroups([])
-            os.setresgid(NOBODY, NOBODY, NOBODY)
-            os.setresuid(NOBODY, NOBODY, NOBODY)
-    _die_with_parent()  # a change of the user forgets it (prctl(2))
+    confinement.become_nobody()
+    die_with_parent()  # a change of the user forgets it (prctl(2))
 
 
 def _too_long(*_: object) -> None:
@@ -79,25 +75,14 @@ def _work(work: Callable[[], Iterable[Any]], writer: int, seconds: float) -> Non
 
 
 def _limit(seconds: float) -> None:
-    _die_with_parent()
+    die_with_parent()
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
-    _at_most(resource.RLIMIT_CPU, int(seconds) + 1)
-    _at_most(resource.RLIMIT_CORE, 0)
-    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
-        size = int(file.read().split()[0]) * resource.getpagesize()
-    _at_most(resource.RLIMIT_AS, size + MEMORY_BYTES)
-
-
-def _at_most(kind: int, most: int) -> None:
-    with suppress(ValueError):  # a lower one holds already
-        resource.setrlimit(kind, (most, most))
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    at_most(resource.RLIMIT_CPU, int(seconds) + 1)
+    at_most(resource.RLIMIT_CORE, 0)
+    at_most(resource.RLIMIT_AS, confinement.size_bytes() + MEMORY_BYTES)
 
 
 def _lines(reader: int, until_s: float) -> Iterator[bytes]:

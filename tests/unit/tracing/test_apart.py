@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mmaplock_bt.machine import confinement
 from mmaplock_bt.tracing import apart
 
 
@@ -90,4 +91,4 @@ def powerless():
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it gives its privileges up")
 def test_it_can_give_up_its_privileges():
     ((user, groups, none),) = apart.results(powerless, 10)
-    assert (user, groups) == (apart.NOBODY, []) and none > 0
+    assert (user, groups) == (confinement.NOBODY, []) and none > 0
