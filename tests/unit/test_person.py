@@ -17,9 +17,9 @@ ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 
 
 @pytest.fixture(autouse=True)
-def nobody_is_served():
-    yield
-    person.serve(None)
+def nobody_is_served(monkeypatch):
+    """Before and after: by the attribute, as the environment of a test outlasts its fixtures."""
+    monkeypatch.setattr(person, "_served", [])
 
 
 @ROOT_ONLY
