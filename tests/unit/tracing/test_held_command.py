@@ -192,7 +192,8 @@ def test_a_command_ignores_what_the_tool_was_born_ignoring(ignored, bits):
         ["env", "--default-signal", "sh", "-c", shell, "sh", sys.executable, "-c", run],
         stderr=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
-    assert int(done.stderr.split()[1], 16) == bits
+    # 32 and 33 are the C library's own: nothing sets them back, and some CI is born ignoring one.
+    assert int(done.stderr.split()[1], 16) & ((1 << 31) - 1) == bits
 
 
 def test_a_command_that_is_stopped_before_it_is_executed_keeps_no_lifeline(held, monkeypatch):
