@@ -1,7 +1,12 @@
 """`python -m mmaplock_bt`, and the console script: the command line."""
 
+from __future__ import annotations
+
 import signal
-from typing import NoReturn
+
+TYPE_CHECKING = False  # typing takes as long as all of this
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 def main() -> NoReturn:

@@ -1,12 +1,18 @@
-"""How this tool is called again from where it runs now: words that work as they are pasted."""
+"""How this tool is called again from where it runs now: words that work as they are pasted.
+
+Imports little: --help says it.
+"""
+
+# ruff: noqa: PTH100, PTH118, PTH119, PTH120, PTH121
 
 import os
+import os.path as _path
 import shlex
 import shutil
 import sys
-from pathlib import Path
 
-NAME = "mmaplock-bt"
+from mmaplock_bt import NAME
+
 # What sudo's secure_path has on every distribution; RHEL's leaves out /usr/local/bin.
 SUDO_FINDS = "/usr/sbin:/usr/bin:/sbin:/bin"
 _RAISERS = ("sudo", "doas")
@@ -46,27 +52,28 @@ def _tool(path: str) -> list[str]:
     if script is None:
         return [sys.executable, *_isolated(), "-m", "mmaplock_bt"]
     found = shutil.which(NAME, path=path)
-    return [NAME] if found and Path(found).samefile(script) else [str(script)]
+    return [NAME] if found and _path.samefile(found, script) else [script]
 
 
-def _script() -> Path | None:
+def _script() -> str | None:
     """The console script that runs now, else the one beside this Python.
 
     Not resolved: pipx's link outlives the environment that it points into.
     """
-    own = [Path(shutil.which(sys.argv[0]) or sys.argv[0])] if _is_script() else []
-    beside = Path(sys.executable).parent / NAME
-    return next((path.absolute() for path in (*own, beside) if os.access(path, os.X_OK)), None)
+    own = [shutil.which(sys.argv[0]) or sys.argv[0]] if _is_script() else []
+    beside = _path.join(_path.dirname(sys.executable), NAME)
+    return next((_path.abspath(one) for one in (*own, beside) if os.access(one, os.X_OK)), None)
 
 
 def _isolated() -> list[str]:
     """-P: no module from the current folder, unless this one came from there."""
-    return [] if Path(__file__).resolve().parent.parent == Path.cwd() else ["-P"]
+    checkout = _path.dirname(_path.dirname(_path.realpath(__file__)))
+    return [] if checkout == _path.realpath(_path.curdir) else ["-P"]
 
 
 def _is_script() -> bool:
-    return Path(sys.argv[0]).name == NAME
+    return _path.basename(sys.argv[0]) == NAME
 
 
 def _is_ours() -> bool:
-    return _is_script() or Path(sys.argv[0]).parent == Path(__file__).parent
+    return _is_script() or _path.dirname(sys.argv[0]) == _path.dirname(__file__)

@@ -56,6 +56,11 @@ def is_behind() -> bool:
     return os.geteuid() == 0 and (uid.strip() != "0" or "DOAS_USER" in os.environ)
 
 
+def is_handed_on(variable: str) -> bool:
+    """Tells whether root has it out of another user's environment, as by `sudo -E`."""
+    return variable in os.environ and is_behind()
+
+
 def _behind() -> Person | None:
     """Of sudo by the id, which no configuration leaves out; one without an entry is nobody."""
     try:

@@ -1,17 +1,19 @@
-"""Finds the shipped templates and profiles: in the wheel, or beside the package in a checkout."""
+"""Finds the shipped templates and profiles: in the wheel, or beside the package in a checkout.
+
+By paths: importlib.resources would be a fifth of what `list` takes.
+"""
 
 import os
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 
 
-def shipped(folder: str) -> Traversable:
+def shipped(folder: str) -> Path:
     """Returns the folder 'templates' or 'profiles', as installed or in the checkout."""
-    installed = files("mmaplock_bt") / folder
+    package = Path(__file__).resolve().parent
+    installed = package / folder
     # The wheel brings both folders inside the package; an editable install and a checkout have them
     # beside it.
-    return installed if installed.is_dir() else Path(__file__).resolve().parent.parent / folder
+    return installed if installed.is_dir() else package.parent / folder
 
 
 def shipped_names(folder: str, suffix: str) -> list[str]:

@@ -3,17 +3,21 @@
 A reader that went away is no error. A full disk is one, told at the end: until then a run goes on.
 """
 
+from __future__ import annotations
+
 import codecs
 import errno
 import io
 import os
 import select
 import sys
-from typing import TYPE_CHECKING, TextIO
 
 from mmaplock_bt.escaping import lines, sentence
 
+TYPE_CHECKING = False  # not typing's: a head start does not wait for that
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from _typeshed import ReadableBuffer
 
 LOOKALIKES = "mmaplock-bt-lookalikes"
@@ -42,7 +46,7 @@ class Stream(io.FileIO):
 
     failure: OSError | None = None
 
-    def write(self, data: "ReadableBuffer", /) -> int:
+    def write(self, data: ReadableBuffer, /) -> int:
         """Returns how much was taken; all of it once something failed."""
         try:
             while self.failure is None:

@@ -1,12 +1,17 @@
 """A strict command line: nothing is abbreviated or taken twice; a wrong word gets a hint."""
 
+from __future__ import annotations
+
 import argparse
 import shlex
 import shutil
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, NoReturn
 
-from mmaplock_bt import invocation, standard_streams
+from mmaplock_bt import NAME, invocation, standard_streams
+
+TYPE_CHECKING = False  # --help does not wait for typing
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 SUFFIXES = (".yaml", ".yml")
 # verb -> (what it is for, the words of a call). Calls that need root are shown as root's.
@@ -77,7 +82,7 @@ class Parser(argparse.ArgumentParser):
 
     def refuse(self, sentence: str) -> NoReturn:
         """Exits with 2 and this sentence, which says what to do."""
-        standard_streams.tell(f"{invocation.NAME}: {sentence}")
+        standard_streams.tell(f"{NAME}: {sentence}")
         self.exit(2)
 
     @property

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mmaplock_bt import cli, workload
+from mmaplock_bt import command_line, workload
 from mmaplock_bt.commands import compare
 from mmaplock_bt.judging.comparison import Comparison
 
@@ -53,7 +53,7 @@ def _series(folder: Path, name: str, runs: int) -> str:
 
 def _compared(base: str, new: str) -> Comparison:
     """As the command line's defaults have it."""
-    return compare.made(cli.parse(["compare", base, new, "--fail-on", GATE]))
+    return compare.made(command_line.parse(["compare", base, new, "--fail-on", GATE]))
 
 
 def _told(made: Comparison) -> str:

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from mmaplock_bt.cli import default_bpftrace
+from mmaplock_bt.command_line import default_bpftrace
 from mmaplock_bt.machine import held_btf, inventory
 from mmaplock_bt.script.render import render
 from mmaplock_bt.spec import profile

@@ -1,8 +1,10 @@
 """Options that say something only beside others, or never beside them: none is ignored silently."""
 
 import argparse
+import shlex
 from collections.abc import Iterator
 
+from mmaplock_bt import BPFTRACE, person
 from mmaplock_bt.errors import UsageError
 
 _OF_A_TRAP = ("capture", "captures", "max_disk", "keep", "trap_dir")
@@ -11,10 +13,23 @@ _NOT_OF_A_TRAP = ("format", "judge", "min_samples", "add", "force", "verbose", "
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Raises UsageError that names every option that would be ignored, and what it wants."""
+    """Raises UsageError that names every option that would be ignored, and what it wants.
+
+    Before that, for a bpftrace that sudo was handed in the environment.
+    """
+    _check_bpftrace(arguments)
     faults = list(dict.fromkeys(_faults(arguments, vars(arguments))))
     if faults:
         raise UsageError("; ".join(faults))
+
+
+def _check_bpftrace(arguments: argparse.Namespace) -> None:
+    chosen = getattr(arguments, "bpftrace", None)
+    if chosen and "bpftrace" not in arguments.given and person.is_handed_on(BPFTRACE):
+        raise UsageError(
+            f"{BPFTRACE} is not heard under sudo: name what root is to run by "
+            f"--bpftrace {shlex.quote(chosen[:200])}"
+        )
 
 
 def _faults(arguments: argparse.Namespace, all_: dict[str, object]) -> Iterator[str]:

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mmaplock_bt import __version__, person
+from mmaplock_bt import NAME, __version__, person
 from mmaplock_bt.errors import Failure, Fault, UsageError
-from mmaplock_bt.invocation import NAME
 
 DETAILS = "fault.txt"
 Texts = Callable[[], Mapping[str, str]]  # by the names of the files that are to hold them

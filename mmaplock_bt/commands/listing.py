@@ -7,7 +7,6 @@ the templates would take ten times as long.
 import argparse
 import json
 from collections.abc import Iterator
-from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from mmaplock_bt import resources
@@ -31,7 +30,7 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _files() -> Iterator[tuple[str, Traversable]]:
+def _files() -> Iterator[tuple[str, Path]]:
     """The shipped ones, then the user's, of which a shipped name hides one."""
     shipped = resources.shipped_names("profiles", SUFFIX)
     for name in shipped:
@@ -42,12 +41,12 @@ def _files() -> Iterator[tuple[str, Traversable]]:
             yield path.stem, path
 
 
-def _told(found: tuple[str, Traversable]) -> dict[str, str | bool]:
+def _told(found: tuple[str, Path]) -> dict[str, str | bool]:
     name, file = found
     return {"name": name, "description": _description(name, file), "shipped": _is_shipped(name)}
 
 
-def _description(name: str, file: Traversable) -> str:
+def _description(name: str, file: Path) -> str:
     try:
         described = plain_yaml.load(_text(name, file), name).data.get("description")
     except UsageError:
@@ -55,8 +54,8 @@ def _description(name: str, file: Traversable) -> str:
     return described if described and isinstance(described, str) else _resolved(name)
 
 
-def _text(name: str, file: Traversable) -> str:
-    if isinstance(file, Path) and not _is_shipped(name):
+def _text(name: str, file: Path) -> str:
+    if not _is_shipped(name):
         return user_file.read(file, "profile", obeyed=True)
     return file.read_text("utf-8")
 

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 
-from mmaplock_bt import invocation
+from mmaplock_bt import NAME, invocation
 from mmaplock_bt.errors import TargetError
 
 _words: list[str] = []  # none: bpftrace is started as who runs this process
@@ -32,7 +32,7 @@ def use_sudo() -> None:
         raise TargetError(
             "--sudo: sudo does not start a program for this user without a password",
             f"allow it in sudoers, or trace as root, the COMMAND still being yours: sudo "
-            f"{invocation.NAME} run ...",
+            f"{NAME} run ...",
         )
     _words[:] = [sudo, "-n"]
 

@@ -8,17 +8,15 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import NamedTuple
 
 _LINKS = 40  # that are followed, as the kernel does (path_resolution(7))
 
 
-class Stranger(NamedTuple):
+class Stranger:
     """A file or folder that somebody else can write: `why`, and how to `mend` it."""
 
-    path: str
-    why: str
-    mend: str
+    def __init__(self, path: str, why: str, mend: str) -> None:
+        self.path, self.why, self.mend = path, why, mend
 
 
 def stranger(path: str) -> Stranger | None:

@@ -3,18 +3,22 @@
 Of YAML 1.1's plain scalars only integers, true, false and null are kept: PyYAML alone would read
 `on` as true, `1:30` as 90, and silently take the last of two equal keys.
 
-Imports little: `list` reads with it.
+Imports little: `list` reads with it. (dataclasses and typing take longer than PyYAML.)
 """
 
+from __future__ import annotations
+
 import re
-from dataclasses import dataclass, field
-from typing import Any
 
 import yaml
 
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.escaping import shown
 from mmaplock_bt.units import parse_whole
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 Path = tuple[str | int, ...]
 MAX_DEPTH = 16  # a declaration has 5
@@ -31,17 +35,17 @@ class Faults(UsageError):
     """Faults of files, one a line, each with its place."""
 
 
-@dataclass
 class Document:
     """A parsed file: plain data, the position of every path in it, the faults found so far."""
 
-    name: str
-    data: Any = None
-    marks: dict[Path, tuple[int, int]] = field(default_factory=dict)
-    texts: dict[Path, tuple[int, int]] = field(default_factory=dict)  # of scalars on one line
-    faults: list[tuple[int, int, str]] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)  # faults of files that this one names
-    first_line: int = 1
+    def __init__(self, name: str, first_line: int = 1) -> None:
+        self.name = name
+        self.first_line = first_line
+        self.data: Any = None
+        self.marks: dict[Path, tuple[int, int]] = {}
+        self.texts: dict[Path, tuple[int, int]] = {}  # of scalars on one line
+        self.faults: list[tuple[int, int, str]] = []
+        self.others: list[str] = []  # faults of files that this one names
 
     def place(self, path: Path) -> tuple[int, int]:
         """Returns line and column of `path`, or of its nearest parent that is in the file."""

@@ -12,6 +12,7 @@ import hashlib
 import os
 from contextlib import suppress
 
+from mmaplock_bt import BPFTRACE
 from mmaplock_bt.machine import private_folder
 from mmaplock_bt.tracing.held_command import HeldCommand
 from mmaplock_bt.tracing.launch import Launch, Order
@@ -84,7 +85,7 @@ def of(argv: list[str]) -> HeadStart | None:
 
 def _file(words: list[str], has_command: bool) -> str:
     """Where the order of such a run is kept, below the same folder as the trials' outcomes."""
-    said = [os.environ.get("MMAPLOCK_BPFTRACE", ""), str(has_command)]
+    said = [os.environ.get(BPFTRACE, ""), str(has_command)]
     said += [
         word
         for word, before in zip(words, ["", *words], strict=False)

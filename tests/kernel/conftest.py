@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mmaplock_bt.cli import default_bpftrace
+from mmaplock_bt.command_line import default_bpftrace
 from mmaplock_bt.errors import TargetError
 from mmaplock_bt.machine import inventory
 from mmaplock_bt.result.model import Result

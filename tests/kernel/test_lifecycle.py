@@ -15,9 +15,8 @@ from typing import Any
 
 import pytest
 
-from mmaplock_bt import cli as cli_arguments
-from mmaplock_bt import workload
-from mmaplock_bt.cli import default_bpftrace
+from mmaplock_bt import command_line, workload
+from mmaplock_bt.command_line import default_bpftrace
 from mmaplock_bt.commands import selftest
 from tests.builders import TESTS
 from tests.kernel.processes import begun, bpftrace_of, bpftrace_pids, started
@@ -197,7 +196,7 @@ def test_the_self_test_tells_pass_from_fail(kernel, monkeypatch, capsys, wrong, 
     if wrong:
         case = replace(case, check=lambda result: ("nothing", False))
     monkeypatch.setattr(selftest, "cases", lambda: [case])
-    arguments = cli_arguments.parse(["selftest"])
+    arguments = command_line.parse(["selftest"])
     assert selftest.main(arguments) == code
     said = capsys.readouterr().out
     assert said.startswith("FAIL  wait-times" if wrong else "pass  wait-times")

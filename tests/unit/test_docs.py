@@ -11,7 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from mmaplock_bt import cli, usage
+from mmaplock_bt import command_line, usage
 from mmaplock_bt.commands import combinations, schemas
 from mmaplock_bt.result.saved import to_json
 from tests.builders import captured
@@ -100,6 +100,6 @@ def test_what_the_readme_shows_is_understood_and_works_as_it_stands():
         assert as_root or words[0] == "mmaplock-bt", words
         rest = words[2 if as_root else 1 :]
         cut = next((at for at, word in enumerate(rest) if word in ("<", ">")), len(rest))
-        arguments = cli.parse(rest[:cut])
+        arguments = command_line.parse(rest[:cut])
         combinations.check(arguments)
         assert as_root == (arguments.verb in usage.AS_ROOT), words

@@ -5,8 +5,7 @@ import shlex
 
 import pytest
 
-from mmaplock_bt import cli as command_line
-from mmaplock_bt import invocation, usage
+from mmaplock_bt import command_line, invocation, usage
 
 HERE = "mmaplock-bt run"  # in tests the words do not hang on the machine
 CASES = [

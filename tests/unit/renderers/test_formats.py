@@ -19,7 +19,7 @@ from junitparser import JUnitXml
 from markdown_it import MarkdownIt
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from mmaplock_bt import cli, renderers
+from mmaplock_bt import command_line, renderers
 from mmaplock_bt.commands import output
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.escaping import safe
@@ -59,8 +59,8 @@ def rendered(name: str, *runs: Result, gates: tuple[Verdict, ...] = ()) -> str:
 
 
 def test_the_command_line_knows_what_there_is():
-    assert tuple(renderers.FORMATS) == cli.FORMATS
-    assert verdicts.JUDGES == cli.JUDGES
+    assert tuple(renderers.FORMATS) == command_line.FORMATS
+    assert verdicts.JUDGES == command_line.JUDGES
 
 
 @pytest.mark.parametrize(
