@@ -102,7 +102,7 @@ def _parsers() -> tuple[usage.Parser, dict[str, usage.Parser]]:
     for name in ("run", "script"):
         _add_selection(made[name])
     for name in ("run", "gate", "compare", "report"):
-        _add_rendering(made[name], "gates" if name == "gate" else "table")
+        _add_rendering(made[name], "gates" if name == "gate" else "table", keeps_runs=name == "run")
     for name in ("run", "gate", "compare", "report", "doctor"):
         _add_color(made[name])
     for name in ("run", "report"):
@@ -255,7 +255,8 @@ def _whole(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _add_rendering(parser: argparse.ArgumentParser, shown: str) -> None:
+def _add_rendering(parser: argparse.ArgumentParser, shown: str, *, keeps_runs: bool) -> None:
+    folder = "keeps each run's result" if keeps_runs else "gets the page as several files"
     parser.add_argument(
         "-o",
         "--output",
@@ -263,7 +264,7 @@ def _add_rendering(parser: argparse.ArgumentParser, shown: str) -> None:
         default=[],
         metavar="FILE",
         help="also write FILE; its suffix, or a format's name and ':' before it, chooses the "
-        "format; - is stdout; DIR/ keeps each run's result; may be repeated",
+        f"format; - is stdout; DIR/ {folder}; may be repeated",
     )
     parser.add_argument("--force", action="store_true", help="write over files that are there")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Where a command's text goes: standard output by --format, every -o FILE, a folder of runs."""
+"""Where a command's text goes: standard output by --format, every -o FILE, a folder."""
 
 import argparse
 import json
@@ -11,18 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmaplock_bt import files as places
-from mmaplock_bt import person, renderers, standard_streams
+from mmaplock_bt import person, renderers, resources, standard_streams
 from mmaplock_bt.commands import colors
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers.markdown import LIMIT_BYTES, shortened
+from mmaplock_bt.renderers.page import parts
 
 STDOUT = "-"
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What -o and --format ask for: files as (format, path), a folder, stdout's format."""
+    """What -o and --format ask for: files as (format, path), a folder of runs, stdout's format.
+
+    A path of the format FOLDER is that of a folder for a page.
+    """
 
     files: list[tuple[str, str]]
     folder: Path | None
@@ -32,20 +36,19 @@ class Outputs:
     color: bool = False
 
 
-def wanted(arguments: argparse.Namespace, *, folders_allowed: int = 0) -> Outputs:
+def wanted(arguments: argparse.Namespace, *, keeps_runs: bool = False) -> Outputs:
     """Reads -o and --format, before anything is traced.
 
-    Raises UsageError for what cannot be written, for a library that is missing, or for more folders
-    than are allowed.
+    Raises UsageError for what cannot be written, for a library that is missing, or for more than
+    one folder: of runs where they are kept, else of a page.
     """
     found = [renderers.for_file(written) for written in arguments.output]
     folders = [Path(path) for name, path in found if name == renderers.FOLDER]
-    if len(folders) > folders_allowed:
-        allowed = "one folder is enough" if folders_allowed else f"{arguments.verb} makes no runs"
-        raise UsageError(f"-o {folders[-1]}/ would keep each run's result: {allowed}")
-    files = [(name, path) for name, path in found if name != renderers.FOLDER]
+    if len(folders) > 1:
+        raise UsageError(f"-o {folders[-1]}/ is a second folder: one is enough")
+    files = [one for one in found if not (keeps_runs and one[0] == renderers.FOLDER)]
     renderers.check_libraries({*(name for name, _ in files), arguments.format})
-    new = [path for _, path in files if path != STDOUT and not _is_summary(path)]
+    new = [path for one in files for path in _places(*one)]
     raw = getattr(arguments, "save_raw", None)
     if raw == STDOUT:
         raise UsageError("--save-raw -: standard output is for the report; give a file's name")
@@ -54,12 +57,19 @@ def wanted(arguments: argparse.Namespace, *, folders_allowed: int = 0) -> Output
     places.check([*new, *([raw] if raw else [])], force=arguments.force)
     return Outputs(
         files,
-        folders[0] if folders else None,
+        folders[0] if folders and keeps_runs else None,
         arguments.format,
         getattr(arguments, "verbose", 0),
         arguments.force,
         colors.wanted(arguments.color, sys.stdout),
     )
+
+
+def _places(name: str, path: str) -> list[str]:
+    """The files that an output writes anew, as far as they can be there already."""
+    if name == renderers.FOLDER:
+        return [f"{path}/{one}" for one in parts.NAMES] if resources.is_folder(path) else []
+    return [] if path == STDOUT or _is_summary(path) else [path]
 
 
 @contextmanager
@@ -86,7 +96,7 @@ def deliver(outputs: Outputs, rendered: Callable[[str, bool, int | None], str | 
 
     for name, path in outputs.files:
         try:
-            _write(path, text(name, False, None), force=outputs.force)
+            _write(name, path, text(name, False, None), force=outputs.force)
         except UsageError as error:
             failed.append(str(error))
     if outputs.shown != "none":
@@ -113,17 +123,25 @@ def _show(text: str | bytes) -> None:
     standard_streams.show(text)
 
 
-def _write(path: str, text: str | bytes, *, force: bool) -> None:
+def _write(name: str, path: str, text: str | bytes, *, force: bool) -> None:
     if path == STDOUT:
         _show(text)
         return
     try:
-        if _is_summary(path) and isinstance(text, str):
+        if name == renderers.FOLDER and isinstance(text, str):
+            _write_page(Path(path), text, force=force)
+        elif _is_summary(path) and isinstance(text, str):
             _append(Path(path), text)
         else:
             places.write(path, text, force=force)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _write_page(folder: Path, text: str, *, force: bool) -> None:
+    places.folder(folder)
+    for name, part in parts.folder(text).items():
+        places.write(str(folder / name), part, force=force)
 
 
 def _is_summary(path: str) -> bool:

@@ -39,7 +39,7 @@ def main(arguments: argparse.Namespace) -> int:
     person.serve(arguments.user)
     if arguments.sudo:
         _raise(arguments)
-    outputs = output.wanted(arguments, folders_allowed=1)
+    outputs = output.wanted(arguments, keeps_runs=True)
     arguments.profile = arguments.profile or DEFAULT
     chosen = chosen_profile(arguments)
     if arguments.max_overhead is not None:

@@ -65,7 +65,8 @@ def judged(
 def load(path: str) -> list[Result]:
     """Reads the runs of a folder, in the order of their names, or those of a file.
 
-    A file is a result file, a raw stream or an HTML page; '-' is standard input. Raises UsageError.
+    A file is a result file, a raw stream or an HTML page, a folder has result files or such a page;
+    '-' is standard input. Raises UsageError.
     """
     if "\0" in path:
         raise UsageError(f"cannot read {path}: no file has such a name")
@@ -73,8 +74,10 @@ def load(path: str) -> list[Result]:
     if not resources.is_folder(folder):
         return _load_file(path)
     found = list(itertools.islice(folder.glob("*.json"), RUNS + 1))
+    if not found and resources.is_file(folder / embedded.INDEX):
+        return _load_file(str(folder / embedded.INDEX))
     if not found:
-        raise UsageError(f"{path}: no result file (*.json) in this folder")
+        raise UsageError(f"{path}: no result file (*.json), nor a page, in this folder")
     if len(found) > RUNS:
         raise UsageError(f"{path}: more than {RUNS:,} result files: compare parts of them")
     return [run for file in sorted(found) for run in _load_file(str(file))]

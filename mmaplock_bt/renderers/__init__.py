@@ -37,7 +37,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
 OF_SPANS = ("folded", "folded-victim", "speedscope", "pprof", "perfetto")
 BINARY = ("pprof", "perfetto")  # no terminal shows them
 AS_JSON = ("json", "bencher", "smaller", "speedscope")
-FOLDER = "folder"
+FOLDER = "folder"  # of a run: each run's result; of the others: the page, beside what it loads
 _PLAIN = (".json", ".txt")  # what other formats' suffixes end with
 _COMPOUND = re.compile(r"\.[a-z]+$")
 _BY_SUFFIX = {suffix: name for name, suffixes in FORMATS.items() for suffix in suffixes}
@@ -60,6 +60,8 @@ def rendered(
     series: Series, name: str, *, color: bool = False, detail: int = 0, width: int | None = None
 ) -> str | bytes:
     """Renders a series in a format; the options count for those that a terminal shows."""
+    if name == FOLDER:
+        return named("html")(series, beside=True)
     given: dict[str, Any] = {"color": color} if name in COLORED else {}
     if name in DETAILED:
         given |= {"detail": detail} | ({} if width is None else {"width": width})
@@ -97,7 +99,7 @@ def for_file(written: str) -> tuple[str, str]:
     raise UsageError(
         f"-o {written}: the suffix chooses the format ({', '.join(_BY_SUFFIX)}), "
         f"or a name before it does, like junit:{written} ({', '.join(FORMATS)}); "
-        "a folder (DIR/) keeps each run's result"
+        "a folder (DIR/) keeps each run's result or, of what is saved, the page in several files"
     )
 
 

@@ -6,6 +6,7 @@ from mmaplock_bt.errors import UsageError
 from mmaplock_bt.result.model import Result
 from mmaplock_bt.result.saved import from_json, to_json
 
+INDEX = "index.html"  # of a page in a folder, beside its style and scripts
 MARK = "<!doctype html>"  # a page's first characters
 MOST_BYTES = 64 << 20
 _OPEN, _CLOSE = '<script type="application/json" class="result">\n', "</script>"
@@ -34,7 +35,7 @@ def read(page: str) -> list[Result]:
     parts = page.split(_OPEN)[1:]
     if not parts:
         raise UsageError(
-            "a page without a result in it: not one of ours, or the result was too large for it "
-            "(keep the .json file, too)"
+            "a page without a result in it: one of a comparison, of somebody else, or of a result "
+            "that was too large for it (keep the .json file, too)"
         )
     return [from_json(part.partition(_CLOSE)[0]) for part in parts]

@@ -42,29 +42,43 @@ def chromium():
 
 
 @pytest.fixture
-def opened(chromium, tmp_path):
-    """Returns a function that opens the page of a run in a tab of its own."""
+def browse(chromium):
+    """Returns a function that opens an address in a tab of its own.
+
+    Every tab fails the test that opened it by a message or by a request too many.
+    """
     contexts = []
 
-    def open_page(run, *, scripts=True, width=1200, scheme="light", expects_faults=False) -> Opened:
-        file: Path = tmp_path / f"{len(contexts)}.html"
-        text = renderers.rendered(Series((run,)), "html")
-        file.write_text(renderers.harmless(text, "html"), encoding="utf-8")
+    def open_tab(address, *, scripts=True, width=1200, scheme="light", requests=1,
+                 expects_faults=False) -> Opened:  # fmt: skip
         context = chromium.new_context(java_script_enabled=scripts, color_scheme=scheme,
                                        viewport={"width": width, "height": 900})  # fmt: skip
-        contexts.append((context, expects_faults))
+        contexts.append((context, requests, expects_faults))
         found = Opened(context.new_page())
         context.opened = found
         found.tab.on("console", lambda said: found.faults.append(said.text))
         found.tab.on("pageerror", lambda error: found.faults.append(str(error)))
         found.tab.on("dialog", lambda dialog: (found.faults.append("dialog"), dialog.dismiss()))
         found.tab.on("request", lambda asked: found.requests.append(asked.url))
-        found.tab.goto(file.as_uri())
+        found.tab.goto(address)
         return found
 
-    yield open_page
-    for context, expects_faults in contexts:
+    yield open_tab
+    for context, requests, expects_faults in contexts:
         if not expects_faults:
             assert context.opened.faults == []
-            assert len(context.opened.requests) == 1, "only the page itself"
+            assert len(context.opened.requests) == requests, "only the page itself"
         context.close()
+
+
+@pytest.fixture
+def opened(browse, tmp_path):
+    """Returns a function that opens the page of a run, or one that is written, in a tab."""
+
+    def open_page(run, **options) -> Opened:
+        text = run if isinstance(run, str) else renderers.rendered(Series((run,)), "html")
+        file: Path = tmp_path / f"{len(list(tmp_path.iterdir()))}.html"
+        file.write_text(renderers.harmless(text, "html"), encoding="utf-8")
+        return browse(file.as_uri(), **options)
+
+    return open_page

@@ -32,7 +32,7 @@ CASES = [
     (2, ("gate", "/nonexistent", "--gate", "x"), "cannot read"),
     (2, ("gate", "/proc/self/fdinfo"), "no result file (*.json)"),
     (2, ("compare", "/nonexistent", "/nonexistent"), "cannot read"),
-    (2, ("report", "/etc/passwd", "-o", "/tmp/"), "report makes no runs"),
+    (2, ("report", "/etc/passwd", "-o", "/tmp/a/", "-o", "/tmp/b/"), "a second folder"),
     (2, ("report", "/etc/passwd"), "no result file"),
     (2, ("report", "/nonexistent"), "cannot read"),
 ]

@@ -3,50 +3,85 @@
 // Flame graphs: drawn again for a range of time, a zoomed frame, a word that is searched.
 (function () {
   const ROW = 18, LEAST = 0.1, PLACES = ["all", "actor", "user", "kernel"];
-  const COLORS = { all: "#d9d9d9", actor: "#c9d3e6", user: "#bfe3b4", kernel: "#f6d58a" };
   const said = document.getElementById("frame");
   if (said === null) return;
   const search = document.getElementById("frame-search");
-  const graphs = [...document.querySelectorAll(".flame")].map((figure, turn) => ({
-    figure, turn, svg: figure.querySelector("svg"), root: null, top: null, at: null,
+  const graphs = [...document.querySelectorAll(".flame")].map((figure) => ({
+    figure, columns: figure.dataset.columns.split(" ").map(Number),
+    svg: figure.querySelector("svg"), root: null, top: null, at: null,
   }));
 
+  // It is as wide as its `ns`; `pair` is [base, new] where two series are compared.
   function node(name, place, above) {
-    return { name, place, above, ns: 0, below: new Map() };
+    return { name, place, above, ns: 0, pair: [0, 0], below: new Map() };
   }
 
-  function build(weights) {
-    const root = node("all", "all", null);
-    for (const [stack, ns] of weights) {
-      if (ns === 0) continue;
+  function add(one, ns, pair) {
+    one.ns += ns;
+    one.pair = one.pair.map((old, turn) => old + (pair[turn] || 0));
+  }
+
+  function build(graph) {
+    const root = node("all", "all", null), columns = [...graph.columns].sort();
+    for (const [stack, ...all] of weights()) {
+      const ns = all[graph.columns[0]], pair = columns.map((column) => all[column]);
+      if (pair.every((one) => one === 0)) continue;
       let at = root;
-      at.ns += ns;
+      add(at, ns, pair);
       for (const frame of page.data.stacks[stack]) {
         if (!at.below.has(frame)) {
           const [text, place] = page.data.frames[frame];
           at.below.set(frame, node(page.whose(text), PLACES[place], at));
         }
         at = at.below.get(frame);
-        at.ns += ns;
+        add(at, ns, pair);
       }
     }
     return root;
   }
 
   // Those of the whole window are sums; those of a range are added up of single holds.
-  function weights(graph) {
-    if (page.range === null) return page.data.weights.map((one) => [one[0], one[1 + graph.turn]]);
-    return page.data.weighed.filter((one) => page.holds(one[0], one[1]))
-      .map((one) => [one[2], one[3 + graph.turn]]);
+  function weights() {
+    if (page.range === null) return page.data.weights;
+    return page.data.weighed.filter((one) => page.holds(one[0], one[1])).map((one) => one.slice(2));
   }
 
   function below(one) {
     return [...one.below.values()].sort((a, b) => b.ns - a.ns);
   }
 
+  function isPair(graph) {
+    return graph.columns.length > 1;
+  }
+
+  function change(base, now) {
+    if (!base || !now) return base === now ? "in neither" : now ? "only in new" : "only in base";
+    const options = { minimumFractionDigits: 1, maximumFractionDigits: 1, signDisplay: "always" };
+    return (100 * (now - base) / base).toLocaleString("en-US", options) + " %";
+  }
+
+  function color(graph, one) {
+    if (!isPair(graph)) return one.place;
+    const [base, now] = one.pair, share = (now - base) / Math.max(base, now, 1);
+    const level = page.data.shares.filter((least) => Math.abs(share) >= least).length;
+    return level === 0 ? "same" : (share > 0 ? "more" : "less") + level;
+  }
+
+  function amount(graph, one) {
+    if (!isPair(graph)) return page.ns(one.ns);
+    const [base, now] = one.pair;
+    return "base " + page.ns(base) + ", new " + page.ns(now) + page.data.per + ", " +
+      change(base, now);
+  }
+
   function title(graph, one) {
     const share = graph.root.ns ? (100 * one.ns / graph.root.ns).toFixed(1) : "0.0";
-    return one.name + ": " + page.ns(one.ns) + ", " + share + " %";
+    return one.name + ": " + amount(graph, one) + (isPair(graph) ? "" : ", " + share + " %");
+  }
+
+  function name(graph, one) {
+    const is = color(graph, one) !== "same" && isPair(graph);
+    return is ? one.name + " " + change(...one.pair) : one.name;
   }
 
   function draw(graph) {
@@ -66,14 +101,14 @@
       const tip = page.svg("title", {});
       tip.textContent = title(graph, one);
       made.append(tip, page.svg("rect", {
-        class: one.place, width: "100%", height: ROW - 1, fill: COLORS[one.place],
+        width: "100%", height: ROW - 1, fill: page.data.colors[color(graph, one)],
         stroke: "#fff", "stroke-width": ".5",
       }));
       if (width > 1.5) {
         const text = page.svg("text", {
           x: 3, y: 12, "font-size": 11, "font-family": "sans-serif", fill: "#111",
         });
-        text.textContent = one.name;
+        text.textContent = name(graph, one);
         made.append(text);
       }
       made.addEventListener("click", () => zoom(graph, one));
@@ -94,7 +129,7 @@
     graph.svg.setAttribute("height", ROW * (depth + 1));
     graph.svg.replaceChildren(...parts);
     graph.figure.dataset.root = graph.root.ns;
-    graph.figure.querySelector(".root").textContent = page.ns(graph.root.ns);
+    graph.figure.querySelector(".root").textContent = amount(graph, graph.root);
     const note = graph.figure.querySelector(".narrow");
     if (note !== null) note.hidden = true;
     return narrow;
@@ -145,7 +180,7 @@
 
   function rebuild() {
     for (const graph of graphs) {
-      graph.root = graph.top = build(weights(graph));
+      graph.root = graph.top = build(graph);
       graph.at = null;
       draw(graph);
     }
@@ -158,7 +193,8 @@
   search.addEventListener("input", () => {
     graphs.forEach(draw);
     const graph = graphs.find((one) => !one.figure.hidden), ns = found(graph);
-    said.textContent = search.value === "" ? "" : "Frames with this word: " + page.ns(ns) + ", " +
+    said.textContent = search.value === "" ? "" : "Frames with this word: " + page.ns(ns) +
+      (page.data.per || "") + ", " +
       (100 * ns / (graph.root.ns || 1)).toFixed(1) + " %";
   });
   document.getElementById("unzoom").addEventListener("click", () => {

@@ -1,13 +1,16 @@
 """report: what it reads, and that it writes over nothing."""
 
+import html
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
 from mmaplock_bt.judging import series
+from tests import story
 from tests.builders import STREAM, run
 
 
@@ -70,3 +73,26 @@ def test_a_run_writes_over_nothing_and_says_so_before_it_traces(cli, tmp_path):
     both = cli("run", "hold-times", "-o", one, "--save-raw", one, "--", "touch", str(ran))
     assert both.returncode == 2 and "written twice" in both.stderr
     assert there.read_text() == "mine" and not ran.exists()
+
+
+def test_a_folder_gets_the_page_beside_what_it_loads_and_is_read_again(cli, tmp_path):
+    result, folder = story.result_of("blame"), tmp_path / "new/page"
+    saved = str(series.save(result, tmp_path))
+    assert cli("report", saved, "-o", f"{folder}/", "--format", "none").returncode == 0
+    page = html.unescape((folder / "index.html").read_text())
+    assert "<style" not in page and "style-src 'self'" in page and "script-src 'self'" in page
+    named = re.findall(r'(?:href|src)="([^"#]+)"', page)
+    assert len(named) == 5 and {*named, "index.html"} == {one.name for one in folder.iterdir()}
+    assert "report DIR/" in page and series.load(str(folder)) == [result]
+    again = cli("report", saved, "-o", str(folder))
+    assert again.returncode == 2 and "is there already" in again.stderr
+    assert cli("report", saved, "-o", str(folder), "--force").returncode == 0
+    series.save(run(5), folder)
+    assert series.load(str(folder)) == [run(5)], "where there are result files these are meant"
+
+
+def test_a_page_that_cannot_be_written_is_a_sentence_and_no_page(cli, tmp_path):
+    saved, folder = str(series.save(run(5), tmp_path)), tmp_path / "full"
+    folder.symlink_to("/dev/null")
+    done = cli("report", saved, "-o", f"{folder}/")
+    assert done.returncode == 2 and "there is another file of this name" in done.stderr
