@@ -20,6 +20,7 @@ REPEATS = 3  # intervals from which a rhythm is called one
 STEADY = 0.1  # how far an interval may be from the usual one, as a share of it
 BURST = 2  # what is closer together than the widest gap / BURST is one occurrence
 MOST = 20_000  # groups of a table
+DISTINCT = 50_000  # different values of a table, of all its groups together
 STARTS = 200_000  # rows from which the rhythms of a table's groups are told
 
 
@@ -91,6 +92,8 @@ class Grouping:
         self._most = MOST if most is None else most
         self._members: dict[Any, Member] = {}
         self._rest = Member((), 0, output)
+        self._room = DISTINCT
+        self.uncounted = False  # whether there were more different values than are counted
         self._key = _key(names, told)
         if is_by_process(output) and TOLD_BY_THREAD.issubset(names):
             self._key = _key_of_threads(self._key, names)
@@ -121,7 +124,8 @@ class Grouping:
                     member.sums[at] = (member.sums[at] or 0) + int(more)
         for at, read in enumerate(self._distinct):
             for member, one, row in zip(members, map(read, rows), rows, strict=True):
-                member.distinct[at].setdefault(one, row)
+                if one not in member.distinct[at]:
+                    self._note_distinct(member, at, one, row)
         if self._starts:
             self._note_starts(members, rows, values)
 
@@ -172,6 +176,13 @@ class Grouping:
                 weight *= weights.of(self._time(row) - value)
             member.count += weight * (int(self._times(row)) if self._times else 1)
             member.total += weight * value
+
+    def _note_distinct(self, member: Member, at: int, one: Any, row: Raw) -> None:
+        if self._room == 0:
+            self.uncounted = True
+        elif member is not self._rest:
+            self._room -= 1
+            member.distinct[at][one] = row
 
     def _note_starts(self, members: list[Member], rows: Sequence[Raw], values: list[int]) -> None:
         told = zip(members, map(self._time, rows), values, strict=True)

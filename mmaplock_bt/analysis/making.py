@@ -77,7 +77,9 @@ class Making:
             names = self._tallies[name].names
             self._reads[name] = naming.reads(self._declared[name], names, got)
         for name, output in self._declared.items():
-            self._made[name] = self._output(name, output, got)
+            unnamed = got.unnamed
+            data = self._output(name, output, got)
+            self._made[name] = data if got.unnamed == unnamed else _nameless(data)
         for data in self._made.values() if rarest > 1 else ():
             _estimate(data, rarest, sample)
         for name, output in self._declared.items():
@@ -136,6 +138,9 @@ class Making:
         lacks = [source.lacks] if source.lacks else []
         if found.left:
             lacks.append(f"more than {grouping.MOST:,} groups: {found.left:,} events are in none")
+        if found.uncounted:
+            names = ", ".join(output.distinct)
+            lacks.append(f"more than {grouping.DISTINCT:,} different values: of {names} not all")
         return _data(output, found.table(reads), "; ".join(lacks))
 
     def _derive(self, name: str, output: Derived) -> str:
@@ -186,6 +191,11 @@ class Making:
         assert isinstance(data, EventsData)
         blame.join(data.rows, self._spans(behind))
         self._made[name] = replace(data, lacks=self._lacking([behind]))
+
+
+def _nameless(data: OutputData) -> OutputData:
+    lacks = filter(None, [data.lacks, "names of processes were forgotten: there were too many"])
+    return replace(data, lacks="; ".join(lacks))
 
 
 def _estimate(data: OutputData, sample: int, times: int) -> None:

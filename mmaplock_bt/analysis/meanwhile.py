@@ -16,12 +16,11 @@ class Meanwhile:
         self._seen: dict[tuple[str | None, int | None], list[tuple[int, list[str]]]] = defaultdict(
             list
         )
-        for seen in got.seen:
-            stack = seen.look.stacks.get(str(seen.span.tid))
-            # The rwsem may name a reader that has let go: only inside such functions it is held.
-            if seen.span.state != "wait" and stack and lock_frames.held(stack):
-                when = naming.since(seen.look.now_ns, got)
-                self._seen[seen.span.mm, seen.span.tid].append((when, stack))
+        for seen in got.seen.values():
+            if seen.doing is not None:
+                when, stack = seen.doing
+                told = naming.since(when, got), stack
+                self._seen[seen.span.mm, seen.span.tid].append(told)
 
     def told(self, hold: Row) -> Row:
         """Returns the hold, with `reason` and `current_stack` where somebody looked.

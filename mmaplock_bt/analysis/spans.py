@@ -9,21 +9,13 @@ from mmaplock_bt.stream import bpftrace_json, lock_frames, records, stacks
 from mmaplock_bt.stream.collect import Collected, Seen
 from mmaplock_bt.stream.records import Span
 
-Key = tuple[int, str, int]
-
 
 def rows_of(output: OpenSpans, got: Collected) -> list[Row]:
     """Returns a row for every span that a look saw; `ended` says whether a later look missed it."""
-    latest: dict[Key, Row] = {}
-    last_seen: dict[Key, int] = {}
-    for seen in got.seen:
-        span = seen.span
-        key = (span.tid, span.mm, span.since_ns)
-        latest[key] = _row(seen, got, latest.get(key, {}))
-        last_seen[key] = seen.look.now_ns
+    latest = {key: _row(seen, got) for key, seen in got.seen.items()}
     acquired = {_thread_and_space(key): text for key, text in got.acquired.items()}
     for key, row in latest.items():
-        is_open = last_seen[key] == got.looked_ns
+        is_open = got.seen[key].now_ns == got.looked_ns
         row["ended"] = "no" if is_open else "yes"
         if is_open and key[:2] in acquired:
             row["kernel_stack"] = stacks.frames(acquired[key[:2]])
@@ -36,9 +28,8 @@ def _thread_and_space(key: str) -> tuple[int, str]:
     return tid, records.hexadecimal(mm)
 
 
-def _row(seen: Seen, got: Collected, before: Row) -> Row:
-    look, span = seen.look, seen.span
-    stack = look.stacks.get(str(span.tid)) or before.get("current_stack") or []
+def _row(seen: Seen, got: Collected) -> Row:
+    span, stack = seen.span, seen.stack
     row: Any = {
         "state": span.state,
         "tid": span.tid,
@@ -46,8 +37,8 @@ def _row(seen: Seen, got: Collected, before: Row) -> Row:
         "pid": span.pid,
         "comm": span.comm,
         "mm": span.mm,
-        "time_ns": naming.since(look.now_ns, got),
-        "age_ns": look.now_ns - span.since_ns,
+        "time_ns": naming.since(seen.now_ns, got),
+        "age_ns": seen.now_ns - span.since_ns,
         "certainty": _certainty(span),
         **_parties(seen, got),
         "current_stack": stack,

@@ -2,34 +2,43 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Any
 
 from mmaplock_bt.escaping import plain
 from mmaplock_bt.result.model import Cost, Step
 from mmaplock_bt.spec.outputs import Outputs
-from mmaplock_bt.stream import bpftrace_json, records
+from mmaplock_bt.stream import bpftrace_json, lock_frames, records
 from mmaplock_bt.stream.bpftrace_json import HistDump, MapDump, StatsDump, TextDump
 from mmaplock_bt.stream.identities import Identities
 from mmaplock_bt.stream.printed_lines import Row
+from mmaplock_bt.stream.recent import Recent
 from mmaplock_bt.stream.records import NAMES, PRINTED, Look, Record, Thread, Trailer, Whose
 
 UNPARSED = "not understood: "
 UNREAD = "have no function: there was no time to look them up"
 Taker = Callable[[Sequence[Row]], None]
 MESSAGES = 20  # different ones kept of what bpftrace said beside the outputs
+MAPS = 1000  # a script has some dozens
+TICKS = 10_000  # a window of a year has 1,400
+FRAMES = 100_000  # user frames with a name; a window looks up no more
 
 
 @dataclass(frozen=True)
 class Seen:
-    """An open span in one look, with thread and owner as known at that moment.
+    """An open span in the latest look at it, with thread and owner as known at that moment.
 
     Addresses and thread ids are used again: what is said of them later may be about others.
+    `stack` is the latest that there was; `doing` when a holder was seen at what, and its stack: of
+    several the first that tells a reason.
     """
 
-    look: Look
+    now_ns: int
     span: records.Span
     thread: Thread | None
     space: Whose | None
+    stack: list[str]
+    doing: tuple[int, list[str]] | None
 
 
 @dataclass
@@ -39,7 +48,8 @@ class Collected:
     maps: dict[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
     hists: dict[str, HistDump] = field(default_factory=dict)
     stats: dict[str, StatsDump] = field(default_factory=dict)
-    names: dict[int, records.Named] = field(default_factory=dict)
+    names: Recent[int, records.Named] = field(default_factory=Recent)
+    unnamed: int = 0  # asked for names that may have been forgotten
     opened_ns: int | None = None
     closed_ns: int | None = None
     attached: int | None = None
@@ -51,17 +61,18 @@ class Collected:
     unparsed: int = 0
     said: Counter[str] = field(default_factory=Counter)
     trailer: Trailer | None = None
-    user_frames: dict[tuple[int, str], str] = field(default_factory=dict)
+    user_frames: Recent[tuple[int, str], str] = field(default_factory=lambda: Recent(FRAMES))
     unread_frames: int = 0  # user frames in files that there was no time to read
-    cgroups: dict[int, str] = field(default_factory=dict)
+    cgroups: Recent[int, str] = field(default_factory=Recent)
     identities: Identities = field(default_factory=Identities)
     blind: bool = False  # a look at open waits and holds failed
     acquired: dict[str, str] = field(default_factory=dict)
-    seen: list[Seen] = field(default_factory=list)
+    seen: Recent[tuple[int, str, int], Seen] = field(default_factory=Recent)  # tid, mm, begin
     looked_ns: int = 0  # when the last look was
     sleepers: records.Sleepers | None = None
     ticks: list[records.Ticked] = field(default_factory=list)
     cost: Cost | None = None
+    left_out: int = 0  # ticks and steps that there was no room for
     steps: list[Step] = field(default_factory=list)  # of how many locks one was followed, and when
 
     def cgroup(self, identity: int) -> str | None:
@@ -70,7 +81,10 @@ class Collected:
 
     def comm(self, pid: int) -> str | None:
         """Returns a process's name, None where the script did not print it."""
-        return self.names[pid].comm if pid in self.names else None
+        if (named := self.names.get(pid)) is not None:
+            return named.comm
+        self.unnamed += self.names.forgotten > 0
+        return None
 
     def missed(self) -> dict[str, int] | None:
         """Returns how many lines the script printed that did not come, by their names.
@@ -90,6 +104,12 @@ class Collected:
         known = text in self.said or len(self.said) < MESSAGES
         self.said[text if known else "other messages"] += 1
 
+    def has_room(self, told: list[Any]) -> bool:
+        """Whether one more of these is remembered; counts those that are not."""
+        has_room = len(told) < TICKS
+        self.left_out += not has_room
+        return has_room
+
     def note_unparsed(self, text: str) -> None:
         """Counts a text that could not be read, and keeps it as a message."""
         self.unparsed += 1
@@ -104,10 +124,26 @@ class Collected:
         found = [f"{text} ({n} times)" if n > 1 else text for text, n in self.said.items()]
         if self.unread_frames:
             found.append(f"{self.unread_frames:,} user frames {UNREAD}")
+        found += self._forgotten()
         for dumps, kind in ((self.hists, "histogram"), (self.stats, "table")):
             stray = sorted(n for n, d in dumps.items() if d.entries and fills.get(n) != kind)
             found += [f"@{n}, filled by the template, is no output of kind {kind}" for n in stray]
         return found
+
+    def _forgotten(self) -> list[str]:
+        known = self.identities
+        bounded: dict[str, Recent[Any, Any]] = {
+            "names of processes": self.names, "threads": known.threads, "cgroups": self.cgroups,
+            "address spaces' owners": known.spaces, "holders": known.holders,
+            "stacks of running holders": known.running, "open waits and holds": self.seen,
+            "user frames' names": self.user_frames,
+        }  # fmt: skip
+        found = {what: one.forgotten for what, one in bounded.items()} | {"steps": self.left_out}
+        return [
+            f"there were more {what} than are remembered: {count:,} were forgotten"
+            for what, count in found.items()
+            if count
+        ]
 
 
 def collect(
@@ -161,7 +197,7 @@ def _note_own(got: Collected, record: Record) -> None:
         case records.Closed(time_ns=now):
             got.closed_ns = now
         case records.CgroupPaths(paths=paths):
-            got.cgroups |= {int(identity): path for identity, path in paths.items()}
+            got.cgroups.update((int(identity), path) for identity, path in paths.items())
         case records.UserFrames():
             _note_frames(got, record)
         case Look():
@@ -177,7 +213,7 @@ def _note_own(got: Collected, record: Record) -> None:
 
 
 def _note_frames(got: Collected, told: records.UserFrames) -> None:
-    got.user_frames |= {(told.pid, address): name for address, name in told.frames.items()}
+    got.user_frames.update(((told.pid, address), name) for address, name in told.frames.items())
     got.unread_frames += told.unread
 
 
@@ -192,14 +228,19 @@ def _note_rest(got: Collected, record: Record) -> None:
         case records.Dropped():
             _note_dropped(got, record)
         case records.Followed():
-            got.steps.append(Step(record.since_ns, record.sample, record.ppm))
+            if got.has_room(got.steps):
+                got.steps.append(Step(record.since_ns, record.sample, record.ppm))
         case records.Spent(cost=cost):
             got.cost = cost
         case records.Ticked():
-            got.ticks.append(record)
+            if got.has_room(got.ticks):
+                got.ticks.append(record)
 
 
 def _keep(got: Collected, dump: bpftrace_json.Dump) -> None:
+    if len(got.maps) + len(got.hists) + len(got.stats) >= MAPS:
+        got.note_unparsed(f"one of more than {MAPS:,} maps")
+        return
     match dump:
         case MapDump(name=records.CLOSED, entries=(("", closed_ns),)):
             got.closed_ns = closed_ns
@@ -223,11 +264,28 @@ def _note_look(got: Collected, look: Look) -> None:
         return
     known = got.identities
     got.looked_ns = look.now_ns
-    bare = replace(look, spans=())
-    got.seen += [
-        Seen(bare, span, known.threads.get(span.tid), known.spaces.get(span.mm))
-        for span in look.spans
-    ]
+    for span in look.spans:
+        key = span.tid, span.mm, span.since_ns
+        before = got.seen.get(key)
+        stack = look.stacks.get(str(span.tid)) or []
+        got.seen[key] = Seen(
+            look.now_ns,
+            span,
+            known.threads.get(span.tid),
+            known.spaces.get(span.mm),
+            stack or (before.stack if before else []),
+            _doing(span, look.now_ns, stack, before.doing if before else None),
+        )
+
+
+def _doing(
+    span: records.Span, now_ns: int, stack: list[str], before: tuple[int, list[str]] | None
+) -> tuple[int, list[str]] | None:
+    # The rwsem may name a reader that has let go: only inside such functions it is held.
+    if span.state == "wait" or not lock_frames.held(stack):
+        return before
+    is_better = before is None or (lock_frames.reason(stack) and not lock_frames.reason(before[1]))
+    return (now_ns, stack) if is_better else before
 
 
 def _note_error(got: Collected, helper: str, retcode: int) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from mmaplock_bt.stream.recent import Recent
 from mmaplock_bt.stream.records import Holder, Record, Running, Thread, Whose
 
 
@@ -12,10 +13,10 @@ class Identities:
     A thread id or an address may belong to another one later.
     """
 
-    threads: dict[int, Thread] = field(default_factory=dict)  # by tid
-    spaces: dict[str, Whose] = field(default_factory=dict)  # by mm
-    running: dict[tuple[int, str], Running] = field(default_factory=dict)  # by tid and mm
-    holders: dict[str, Holder] = field(default_factory=dict)  # by mm: the rwsem's owner word
+    threads: Recent[int, Thread] = field(default_factory=Recent)  # by tid
+    spaces: Recent[str, Whose] = field(default_factory=Recent)  # by mm
+    running: Recent[tuple[int, str], Running] = field(default_factory=Recent)  # by tid and mm
+    holders: Recent[str, Holder] = field(default_factory=Recent)  # by mm: the rwsem's owner word
 
     def note(self, record: Record) -> bool:
         """Keeps a record about a thread, address space or holder; tells whether it was one."""

@@ -156,21 +156,21 @@ def _reader(column: Column) -> Callable[[str], Any]:
     return lambda part: read(part, column)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Opened:
     """The window's opening. `time_ns` is bpftrace's nsecs, as in all records of a script."""
 
     time_ns: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Closed:
     """The window's closing."""
 
     time_ns: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Named:
     """Memory cgroup (an id) and name of a process that is in a key; printed once."""
 
@@ -179,7 +179,7 @@ class Named:
     comm: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Whose:
     """The owner of an address space; printed when it is met first or its owner changes."""
 
@@ -190,7 +190,7 @@ class Whose:
     owner_comm: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Thread:
     """Process, kind and name of a thread."""
 
@@ -200,7 +200,7 @@ class Thread:
     comm: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Holder:
     """The holder of a lock that a thread begins to wait for, from the rwsem's owner word."""
 
@@ -212,7 +212,7 @@ class Holder:
     comm: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Running:
     """The sampled kernel stack of a holder that runs on a CPU."""
 
@@ -222,7 +222,7 @@ class Running:
     kernel_stack: list[str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cgroup:
     """A memory cgroup (an id) that is in a key; printed once."""
 

@@ -9,7 +9,8 @@ from mmaplock_bt.errors import BpftraceError
 from mmaplock_bt.spec.declaration import Locks
 from mmaplock_bt.stream import records
 from mmaplock_bt.stream.identities import Identities
-from mmaplock_bt.stream.records import Look, Record, Span
+from mmaplock_bt.stream.recent import Recent
+from mmaplock_bt.stream.records import Look, Record, Span, Thread, Whose
 from mmaplock_bt.tracing import bpf_maps, current_stack
 from mmaplock_bt.units import format_ns
 
@@ -35,13 +36,14 @@ class OpenSpans:
     identities: Identities = field(default_factory=Identities)
     found: dict[str, bpf_maps.Map] | None = None
     next_ns: int = 0
-    seen_held: dict[str, int] = field(default_factory=dict)  # mm -> when a look saw a holder
-    told_at: dict[tuple[int, str, int], int] = field(default_factory=dict)
+    seen_held: Recent[str, int] = field(default_factory=Recent)  # mm -> when a look saw a holder
+    told_at: Recent[tuple[int, str, int], int] = field(default_factory=Recent)
     last: Look | None = None
 
     def hear(self, record: Record) -> Iterator[Record]:
-        """Learns threads, owners and holders; adds no record."""
-        self.identities.note(record)
+        """Learns holders, and threads and owners where these are to be told; adds no record."""
+        if self.say is not None or not isinstance(record, Thread | Whose):
+            self.identities.note(record)
         yield from ()
 
     def told(self) -> Iterator[Record]:
@@ -92,7 +94,7 @@ class OpenSpans:
             holding = {(tid, mm): value for (tid, mm), value in holding.items() if mm in awaited}
         spans = list(_begun_by(now_ns - self.older_ns, holding, waiting))
         held = (records.hexadecimal(mm) for _, mm in holding)
-        self.seen_held |= dict.fromkeys(held, now_ns)
+        self.seen_held.update(dict.fromkeys(held, now_ns))
         return now_ns, spans + self._begun_before(spans)
 
     def _stack(self, span: Span) -> list[str]:

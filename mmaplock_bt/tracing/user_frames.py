@@ -167,7 +167,8 @@ class UserFrames:
         if not new:
             return
         if self._is_spent():
-            self.unseen[pid] += len(new)
+            few = pid in self.unseen or len(self.unseen) < HEARD
+            self.unseen[pid if few else 0] += len(new)
             return
         began_s = time.monotonic()
         self.seen[pid] = known | set(new)

@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -134,7 +135,7 @@ def test_an_event_is_read_as_it_is_printed(name, data):
 def test_the_scripts_own_lines_are_read_as_they_are_printed(name, data):
     values, read = drawn(data, records.LINES[name])
     (found,) = decoded(line_of(records.LINES[name], values))
-    assert vars(found) == read
+    assert asdict(found) == read
 
 
 @given(st.data())
