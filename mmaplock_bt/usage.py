@@ -41,10 +41,12 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "compare": (
         ("two series of runs", "compare runs-before/ runs-after/"),
         ("exit code 1 when it is worse", "compare a/ b/ --fail-on 'hold.p99:+10%'"),
+        ("as a page, with heat maps and stacks", "compare a/ b/ -o diff.html"),
     ),
     "report": (
         ("all that a result holds", "report r.json -vv"),
         ("as Markdown", "report r.json -o r.md --format none"),
+        ("as a page, style and scripts in files beside it", "report r.json -o page/"),
         ("from elsewhere", "report - < r.json"),
     ),
     "schema": (("for an editor that checks profiles", "schema profile > profile.json"),),

@@ -16,6 +16,8 @@ from mmaplock_bt.spec import tolerances
 from mmaplock_bt.spec.outputs import Outputs
 from mmaplock_bt.spec.tolerances import Condition
 
+PAGES = ("html", renderers.FOLDER)
+
 
 def main(arguments: argparse.Namespace) -> int:
     """Compares two series, writes the outcome, returns the exit code of --fail-on."""
@@ -67,5 +69,7 @@ def _conditions(arguments: argparse.Namespace, outputs: Outputs) -> list[Conditi
 
 def _rendered(found: Comparison, name: str, color: bool) -> str | bytes:
     """Some formats show the comparison itself, the others its verdicts."""
+    if name in PAGES:
+        return renderers.named("diff")(found, beside=name == renderers.FOLDER)
     own = changes.FORMATS.get(name)
     return own(found, color) if own else renderers.rendered(found.series, name, color=color)

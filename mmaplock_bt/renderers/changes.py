@@ -53,7 +53,7 @@ def summary(made: Comparison, _color: bool = False) -> str:
             for first, *rest in map(cells_of, made.changes)]  # fmt: skip
     parts = [
         f"## mmaplock-bt: {markdown.words(made.new[-1].profile.name)} compared",
-        _windows(made),
+        windows(made),
         "\n".join(f"- {markdown.words(safe(note))}" for note in made.notes),
         markdown.gates(made.verdicts),
         markdown.table(HEADS, rows),
@@ -88,10 +88,10 @@ def _change(change: Change) -> str:
 
 
 def _title(made: Comparison) -> str:
-    return f"{safe(made.new[-1].profile.name)}: {_windows(made)}"
+    return f"{safe(made.new[-1].profile.name)}: {windows(made)}"
 
 
-def _windows(made: Comparison) -> str:
-    """How many runs, and when each series' last one began, to the minute."""
+def windows(made: Comparison) -> str:
+    """Returns how many runs there are, and when each series' last one began, to the minute."""
     base, new = (safe(runs[-1].window.start[:16]) for runs in (made.base, made.new))
     return f"{counted(len(made.base), 'run')} of {base} and {len(made.new)} of {new}"

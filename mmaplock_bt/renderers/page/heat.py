@@ -177,7 +177,8 @@ def drawn(title: str, kind: str, found: Counted, scale: Scale | None = None) -> 
 
     cells = [
         found.columns.cell(column, y(octave), sqrt(count / found.runs / scale.most),
-                           f"{count:,} of {format_ns(1 << octave)} to {format_ns(2 << octave)}")
+                           f"{count:,} of {format_ns(1 << octave)} to {format_ns(2 << octave)}"
+                           f"{_a_run(count, found.runs)}")
         for (column, octave), count in sorted(found.counts.items())
     ]  # fmt: skip
     maxima = [
@@ -190,6 +191,10 @@ def drawn(title: str, kind: str, found: Counted, scale: Scale | None = None) -> 
     if first:
         labels.insert(0, (0, "longest"))
     return HeatMap(title, kind, _said(found), cells, maxima, labels, y(scale.lowest) + ROW)
+
+
+def _a_run(count: int, runs: int) -> str:
+    return f", {count / runs:,.3g} a run" if runs > 1 else ""
 
 
 def _said(found: Counted) -> str:

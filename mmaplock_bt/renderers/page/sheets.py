@@ -33,11 +33,12 @@ QUEUED = 40  # of a list in a cell
 
 @dataclass(frozen=True)
 class Cell:
-    """A text, the number by which it is sorted, and lines that are folded behind it."""
+    """A text, the number by which it is sorted, lines that are folded behind it; good or bad."""
 
     text: str
     sort: int | None = None
     lines: tuple[str, ...] = ()
+    tone: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from mmaplock_bt import renderers
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.judging import series
 from mmaplock_bt.judging.series import Series
-from mmaplock_bt.renderers.page import heat, sheets, spans, timeline
+from mmaplock_bt.renderers import stack_weights
+from mmaplock_bt.renderers.page import blame, heat, sheets, spans, timeline, view
 from mmaplock_bt.renderers.slices import Slice
 from mmaplock_bt.result import embedded
 from mmaplock_bt.result.model import EventsData, Timeline
@@ -104,19 +105,39 @@ def test_every_page_is_whole_and_loads_nothing(name, flavour):
         assert "none seen" in text.lower() or "No single holds" in text
 
 
-def test_the_policy_names_the_hashes_of_just_these_scripts():
-    tree = Tree(page(story.result_of("blame")))
-    (policy,) = tree.of("meta", http_equiv="") or [
+def code_of(tree):
+    return [one[""] for one in tree.of("script") if one.get("type") != "application/json"]
+
+
+def check_policy(tree):
+    """The page's policy forbids every load, and every script and style but its own."""
+    (policy,) = (
         one for one in tree.of("meta") if one.get("http-equiv") == "Content-Security-Policy"
-    ]
+    )
     parts = dict(part.strip().split(" ", 1) for part in policy["content"].split(";"))
-    code = [one[""] for one in tree.of("script") if one.get("type") != "application/json"]
-    assert len(code) == 4 and parts["default-src"] == "'none'" == parts["base-uri"]
-    hashes = [base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in code]
+    assert parts["default-src"] == "'none'" == parts["base-uri"]
+    hashes = [base64.b64encode(hashlib.sha256(one.encode()).digest()).decode()
+              for one in code_of(tree)]  # fmt: skip
     assert parts["script-src"] == " ".join(f"'sha256-{one}'" for one in hashes)
     (style,) = tree.of("style")
     digest = base64.b64encode(hashlib.sha256(style[""].encode()).digest()).decode()
     assert parts["style-src"] == f"'sha256-{digest}'"
+
+
+def test_the_policy_names_the_hashes_of_just_these_scripts():
+    tree = Tree(page(story.result_of("blame")))
+    assert len(code_of(tree)) == 4
+    check_policy(tree)
+
+
+def test_what_a_selected_range_cannot_count_is_told(monkeypatch):
+    run = story.result_of("blame")
+    assert "are there for a selected range" not in page(run)
+    monkeypatch.setattr(view, "MOST", 5)
+    held, waited = len([*stack_weights.single(run)]), len([*blame.rows(run)])
+    text = page(run)
+    assert f"Of {held} holds and parts of waits with a stack the first 5 are there" in text
+    assert f"Of {waited} parts of waits the first 5 are there for a selected range" in text
 
 
 def test_the_page_is_light():
