@@ -7,8 +7,10 @@ import errno
 import itertools
 import os
 import re
+import shutil
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -16,6 +18,7 @@ from mmaplock_bt import person
 from mmaplock_bt.errors import UsageError
 
 _WHOLE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NAMELESS = os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)  # as of vfat
 _STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,6})")
@@ -126,17 +129,16 @@ def write(path: str, text: str | bytes, *, force: bool) -> None:
 
 
 def _write_whole(place: Path, data: bytes, *, force: bool) -> None:
-    made = _made(place, data)
-    try:
-        _name(made, place, force=force)
-    except FileExistsError as error:
-        spare = _beside(place)
-        _name(made, spare, force=False)
-        raise UsageError(
-            f"{place} has appeared meanwhile and is left as it is: what was for it is in {spare}"
-        ) from error
-    finally:
-        made.unlink(missing_ok=True)
+    with _made(place, data) as made:
+        try:
+            _name(made, place, force=force)
+        except FileExistsError as error:
+            spare = _beside(place)
+            _name(made, spare, force=False)
+            raise UsageError(
+                f"{place} has appeared meanwhile and is left as it is: "
+                f"what was for it is in {spare}"
+            ) from error
 
 
 def opened(path: str, *, force: bool, buffering: int = -1, errors: str | None = None) -> TextIO:
@@ -166,29 +168,75 @@ def encoded(text: str | bytes) -> bytes:
     return text.encode("utf-8", "backslashreplace") if isinstance(text, str) else text
 
 
-def _made(place: Path, data: bytes) -> Path:
-    """The bytes in a file of its own beside the place."""
-    made = place.with_name(f".{place.name[:200]}.{os.urandom(8).hex()}")
+@contextmanager
+def _made(place: Path, data: bytes) -> Iterator[Path]:
+    """The bytes in a file of its own, which has no name: nothing is left of a run that is killed.
+
+    Where the file system cannot do that it lies beside the place.
+    """
+    made = _unlike(place)
     try:
-        with made.open("xb") as file:
-            file.write(data)
+        descriptor = os.open(place.parent, _NAMELESS, 0o666)
+        made = Path(f"/proc/self/fd/{descriptor}")
     except OSError:
-        made.unlink(missing_ok=True)
-        raise
-    return made
+        descriptor = os.open(made, _WHOLE, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            yield made
+    finally:
+        if not _is_nameless(made):
+            made.unlink(missing_ok=True)
+
+
+def _unlike(place: Path) -> Path:
+    """A name beside it that nobody has."""
+    return place.with_name(f".{place.name[:200]}.{os.urandom(8).hex()}")
+
+
+def _is_nameless(made: Path) -> bool:
+    return _own_descriptor(made) is not None
 
 
 def _name(made: Path, place: Path, *, force: bool) -> None:
     """Raises FileExistsError for a place that is taken, unless it may be: then that is replaced."""
-    if not force:
+    if not (force and os.path.lexists(place)):
         try:
-            os.link(made, place)
+            _link(made, place)
             return
         except OSError as error:
-            if error.errno not in _NO_LINKS:
+            has_appeared = force and error.errno == errno.EEXIST
+            if error.errno not in _NO_LINKS and not has_appeared:
                 raise
+        if not force:
             os.close(os.open(place, _WHOLE, 0o666))
-    made.replace(place)
+    if not _is_nameless(made):
+        made.replace(place)
+        return
+    # What takes another's place needs a name before: for a moment, and it is whole by now.
+    named = _unlike(place)
+    try:
+        _give_name(made, named)
+        named.replace(place)
+    finally:
+        named.unlink(missing_ok=True)
+
+
+def _link(made: Path, place: Path) -> None:
+    # With a folder linkat(2) is called, which follows /proc's link to a file without a name.
+    folder = os.open(place.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.link(made, place.name, dst_dir_fd=folder, follow_symlinks=True)
+    finally:
+        os.close(folder)
+
+
+def _give_name(made: Path, named: Path) -> None:
+    try:
+        _link(made, named)
+    except OSError:
+        shutil.copyfile(made, named)
 
 
 def _own_descriptor(place: Path) -> int | None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -100,7 +101,7 @@ def test_what_cannot_be_written_whole_is_not_written_at_all(tmp_path, monkeypatc
 def test_where_no_file_has_two_names_it_is_written_all_the_same(tmp_path, monkeypatch):
     """As on vfat: and what is there is not written over either."""
 
-    def no_links(*_: object) -> None:
+    def no_links(*_: object, **__: object) -> None:
         raise OSError(errno.EPERM, "no hard links")
 
     monkeypatch.setattr(os, "link", no_links)
@@ -110,6 +111,50 @@ def test_where_no_file_has_two_names_it_is_written_all_the_same(tmp_path, monkey
         files.write(str(place), "second", force=False)
     assert place.read_text() == "first" and (tmp_path / "r-2.json").read_text() == "second"
     assert len(list(tmp_path.iterdir())) == 2
+
+
+KILLED = """
+import os, signal, sys
+from mmaplock_bt import files
+setattr({broken}, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+files.write(sys.argv[1], "x" * 100_000, force=True)
+"""
+
+
+@pytest.mark.parametrize("before", ["", "old"])
+@pytest.mark.parametrize("broken", ["os, 'link'", "files, '_name'"])
+def test_nothing_is_left_of_a_write_that_is_killed(tmp_path, before, broken):
+    """When all is written, and in the moment before it gets a name."""
+    place = tmp_path / "r.json"
+    if before:
+        place.write_text(before)
+    words = [sys.executable, "-c", KILLED.format(broken=broken), str(place)]
+    assert subprocess.run(words, check=False).returncode == -signal.SIGKILL
+    assert [one.read_text() for one in tmp_path.iterdir()] == [before] * bool(before)
+
+
+def test_where_every_file_has_a_name_it_is_written_all_the_same(tmp_path, monkeypatch):
+    """As on NFS, or before Linux 3.11."""
+    monkeypatch.setattr(files, "_NAMELESS", os.O_RDWR | os.O_DIRECTORY)  # EISDIR
+    place = tmp_path / "r.json"
+    files.write(str(place), "first", force=False)
+    files.write(str(place), "second", force=True)
+    with pytest.raises(UsageError, match="appeared meanwhile"):
+        files.write(str(place), "third", force=False)
+    assert {one.name: one.read_text() for one in tmp_path.iterdir()} == {
+        "r.json": "second", "r-2.json": "third"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_a_file_is_for_whom_the_mask_says(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        files.write(str(tmp_path / "r.json"), "text", force=False)
+        files.write(str(tmp_path / "r.json"), "text", force=True)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "r.json").stat().st_mode & 0o777 == 0o666 & ~mask
 
 
 def test_a_stream_of_ours_is_written_to_as_it_is(tmp_path):
