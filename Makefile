@@ -134,7 +134,8 @@ readers-tools: $(VENV)/.dev
 	    golang-go $$(command -v node >/dev/null || echo nodejs) $$(command -v npm >/dev/null || echo npm); }
 	$(AS_OWNER) $(BIN)/python tools/readers.py
 
-# The HTML page in Chromium. playwright brings no browser of its own here.
+# The HTML pages in Chromium, and speedscope's app where readers-tools has brought it. playwright
+# brings no browser of its own here.
 test-browser: $(VENV)/.dev browser-tools
 	$(AS_OWNER) $(BIN)/python -m pytest -p no:cacheprovider tests/browser
 
