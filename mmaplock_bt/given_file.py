@@ -5,7 +5,7 @@ import os
 import select
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from mmaplock_bt.errors import UsageError
 
@@ -15,15 +15,17 @@ if TYPE_CHECKING:
 IDLE_S = 60  # how long a FIFO may bring nothing
 
 
-def opened(path: str, stdin: str) -> TextIO:
+def opened(path: str, stdin: str) -> io.BufferedReader:
     """Opens a regular file, or a pipe that somebody writes to; `stdin` stands for standard input.
 
-    Names of threads are bytes; lines end at \\n alone. Raises OSError, UsageError.
+    Raises OSError, UsageError.
     """
-    raw = io.FileIO(0, closefd=False) if path == stdin else _opened(path)
-    return io.TextIOWrapper(
-        io.BufferedReader(raw), encoding="utf-8", errors="surrogateescape", newline="\n"
-    )
+    return io.BufferedReader(io.FileIO(0, closefd=False) if path == stdin else _opened(path))
+
+
+def as_text(file: io.BufferedReader) -> io.TextIOWrapper:
+    """Returns what reads a file's text: names of threads are bytes; lines end at \\n alone."""
+    return io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
 class _Fifo(io.FileIO):

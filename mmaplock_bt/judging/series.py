@@ -1,12 +1,12 @@
 """Repeated runs of one profile, just made or read from files, and what they say together."""
 
 import dataclasses
+import io
 import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from mmaplock_bt import files, given_file, resources
 from mmaplock_bt.analysis.analyse import analyse_lines
@@ -22,7 +22,9 @@ from mmaplock_bt.spec.outputs import Outputs
 from mmaplock_bt.stream import recording
 
 STDIN, STDIN_NAME = "-", "standard input"
-LARGEST = 96 << 20  # characters of a file; three outputs of 20,000 events have 45 million
+LARGEST = 64 << 20  # bytes of a file, but for pages; three outputs of 20,000 events have 45 million
+LARGEST_PAGE = 96 << 20
+LARGEST_FOREIGN = 16 << 20  # with letters beyond ASCII: one may make each take four times as much
 RUNS = 1000  # of a folder
 
 
@@ -95,20 +97,34 @@ def _load_file(path: str) -> list[Result]:
         raise UsageError(f"{name}: {error}") from error
 
 
-def _read(file: TextIO) -> list[Result]:
+def _read(file: io.BufferedReader) -> list[Result]:
     """Reads a raw stream line by line: it may be larger than the memory."""
     start = file.read(len(recording.MARK))
-    if start == recording.MARK:
-        lines = recording.lines(file)
-        return [analyse_lines(itertools.chain([start + next(lines, "")], lines))]
+    if start == recording.MARK.encode():
+        lines = recording.lines(given_file.as_text(file))
+        return [analyse_lines(itertools.chain([recording.MARK + next(lines, "")], lines))]
     if not start:
         raise UsageError("no result file: not JSON: there is nothing in it")
-    if not start.lstrip().startswith(("{", "<")):  # /dev/zero, a core, a log: no more is read
+    if not start.lstrip().startswith((b"{", b"<")):  # /dev/zero, a core, a log: no more is read
         raise UsageError("no result file: not JSON that is an object, nor a raw stream")
-    text = start + file.read(LARGEST)
-    if len(text) > LARGEST:
-        raise UsageError(f"no result file: longer than {LARGEST >> 20} MiB")
-    return embedded.read(text) if text.startswith(embedded.MARK) else [from_json(text)]
+    if start.startswith(embedded.MARK.encode()):
+        # The results in it are ASCII, and of the rest nothing is read.
+        return embedded.read(_whole(start, file, LARGEST_PAGE).decode("latin-1"))
+    data = _whole(start, file, LARGEST)
+    if len(data) > LARGEST_FOREIGN and not data.isascii():
+        most = LARGEST_FOREIGN >> 20
+        raise UsageError(f"no result file: longer than {most} MiB, with letters beyond ASCII")
+    text = data.decode("utf-8", "surrogateescape")
+    del data  # what is made of the text takes four times as much
+    return [from_json(text)]
+
+
+def _whole(start: bytes, file: io.BufferedReader, most: int) -> bytes:
+    """All of a file. Raises UsageError where it is longer."""
+    data = start + file.read(most)
+    if len(data) > most:
+        raise UsageError(f"no result file: longer than {most >> 20} MiB")
+    return data
 
 
 def gates_in(result: Result) -> list[Gate]:

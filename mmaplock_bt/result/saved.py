@@ -18,7 +18,7 @@ from mmaplock_bt.spec.outputs import KEY_TYPES, Group, Output, Outputs
 
 # Each value takes many times the memory of its text. Three outputs of 20,000 events, with stacks,
 # come to three million.
-VALUES, OBJECTS = 4_000_000, 500_000
+VALUES, OBJECTS = 3_200_000, 500_000
 ROWS = 3  # how deep in a result file rows are: outputs, its name, rows
 _OF_SOME = ("lacks", "total", "first", "counts")
 _TYPES: dict[str, type] = {"int": int, "list": list, "stack": list}

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from mmaplock_bt.judging import series
+from mmaplock_bt.result import saved
 from mmaplock_bt.result.saved import to_json
 from tests.builders import CONTROLS, FULL, HOSTILE, SAID, STREAM, captured, made
 from tests.unit.test_escaping import is_harmless
@@ -228,15 +230,53 @@ print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
 
+def metered(bad: Path) -> tuple[int, int, str]:
+    """What the report of a file ends with, the KiB that it took at most, and what it says."""
+    argv = [sys.executable, "-c", METER, sys.executable, "-m", "mmaplock_bt", "report", str(bad)]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    code, most_kib = map(int, done.stdout.split())
+    return code, most_kib, done.stderr
+
+
 @pytest.mark.parametrize("name", ["many values", "escapes", "backslashes", "deep", "a long line"])
 def test_memory_and_time_are_bounded(tmp_path, name):
     """In a process of its own, which may use 20 s of a CPU and 200 MB."""
     bad = tmp_path / "bad"
     bad.write_text((FILES | STREAMS)[name])
-    argv = [sys.executable, "-c", METER, sys.executable, "-m", "mmaplock_bt", "report", str(bad)]
-    done = subprocess.run(argv, check=True, capture_output=True, text=True)
-    code, most_kib = map(int, done.stdout.split())
-    assert code in (0, 2), done.stderr
+    code, most_kib, said = metered(bad)
+    assert code in (0, 2), said
+    assert most_kib < 200 << 10
+
+
+MIB, FEWER = 1 << 20, 1000
+WITHIN = {
+    "numbers": lambda: ",".join(map(str, range(FEWER, saved.VALUES))),
+    "texts": lambda: ",".join(f'"a{one}"' for one in range(FEWER, saved.VALUES)),
+    "arrays": lambda: ",".join(["[]"] * (saved.VALUES - FEWER)),
+    "objects": lambda: ",".join(['{"a":1}'] * (saved.OBJECTS - FEWER)),
+    "a text": lambda: json.dumps("x" * (series.LARGEST - FEWER)),
+    "a text of wide letters": lambda: f'"{chr(0x1F600) * (series.LARGEST_FOREIGN // 4 - FEWER)}"',
+    "one wide letter": lambda: json.dumps("x" * (series.LARGEST_FOREIGN - FEWER) + chr(0x1F600),
+                                          ensure_ascii=False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", WITHIN)
+def test_a_file_just_within_the_limits_is_bounded_too(tmp_path, shape):
+    bad = tmp_path / "bad.json"
+    bad.write_text(f'{{"tool": [{WITHIN[shape]()}]}}', encoding="utf-8")
+    code, most_kib, said = metered(bad)
+    assert code == 2 and "schema: field required" in said
+    assert most_kib < 300 << 10
+
+
+@pytest.mark.parametrize(("text", "more"), [("x", ""), ("\u00e9", ", with letters beyond ASCII")])
+def test_a_file_beyond_the_limits_is_not_parsed(tmp_path, text, more):
+    most = series.LARGEST_FOREIGN if more else series.LARGEST
+    bad = tmp_path / "bad.json"
+    bad.write_text(f'{{"tool": "{text * most}"}}', encoding="utf-8")
+    code, most_kib, said = metered(bad)
+    assert code == 2 and f"no result file: longer than {most // MIB} MiB{more}" in said
     assert most_kib < 200 << 10
 
 
