@@ -225,3 +225,11 @@ def test_of_many_spans_those_in_no_table_are_found_by_their_time(opened):
         1004,
         1005,
     ]
+
+
+@pytest.mark.parametrize("name", ["overview", "blame", "hold-times"])
+def test_nothing_is_wider_than_paper(opened, name):
+    """A4 without its margins is 718 px."""
+    page = opened(story.result_of(name), width=718)
+    page.tab.emulate_media(media="print")
+    assert page.ask("document.documentElement.scrollWidth") <= 718

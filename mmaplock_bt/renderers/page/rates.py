@@ -13,6 +13,7 @@ from mmaplock_bt.result.model import Result
 from mmaplock_bt.units import counted, format_ns
 
 MOST = 200  # rows
+STACKS = 20_000
 COLUMNS = ("held, base", "held, new", "waited, base", "waited, new")
 HEADS = [("Who", False), ("Stack", False), ("Held, base", True), ("Held, new", True),
          ("Change", True), ("Others waited, base", True), ("Others waited, new", True),
@@ -51,9 +52,16 @@ def of(base: Runs, new: Runs) -> Rates:
     unit = 1 if is_work else 10**9
     rates = {path: [_rate(ns * unit, parts[turn % 2]) for turn, ns in enumerate(row)]
              for path, row in found.items()}  # fmt: skip
-    return Rates(
-        rates, " per run" if is_work else " per second", _said(base, new, is_work), [*lacks]
-    )
+    said = _said(base, new, is_work)
+    return Rates(_heaviest(rates, lacks), " per run" if is_work else " per second", said, [*lacks])
+
+
+def _heaviest(rates: dict[Path, list[int]], lacks: dict[str, None]) -> dict[Path, list[int]]:
+    if len(rates) <= STACKS:
+        return rates
+    lacks[f"Of {len(rates):,} stacks the {STACKS:,} heaviest are in graphs and table."] = None
+    ranked = sorted(rates.items(), key=lambda item: max(item[1]), reverse=True)
+    return dict(ranked[:STACKS])
 
 
 def _rate(ns: int, parts: int) -> int:

@@ -253,3 +253,11 @@ def test_a_comparison_of_nothing():
     empty = story.result_of("blame", "empty")
     made = Comparison((empty,), (empty,), (), ())
     assert "No measure was seen in these runs." in diff.render(made)
+
+
+def test_of_many_stacks_the_heaviest_are_drawn_and_that_is_told(monkeypatch):
+    monkeypatch.setattr(rates, "STACKS", 7)
+    found = rates.of(blame(1), blame(1))
+    assert len(found.of) == 7
+    assert re.search(r"Of \d+ stacks the 7 heaviest are in graphs", page(blame(1), blame(1)))
+    assert ("agent", "actor") in {path[0] for path in found.of}
