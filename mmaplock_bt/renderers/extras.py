@@ -6,6 +6,13 @@ from typing import Any
 
 from mmaplock_bt.errors import UsageError
 
+_MOST = 2**63 - 1
+
+
+def int64(value: int) -> int:
+    """Returns what of a number a message can hold: those in a result file have up to 96 bits."""
+    return max(-_MOST, min(value, _MOST))
+
 
 def pprof() -> Any:
     """Returns the parts of google.protobuf that build a message. Raises UsageError without it."""

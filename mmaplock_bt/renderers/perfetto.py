@@ -1,7 +1,6 @@
 """A trace for Perfetto (https://ui.perfetto.dev): holds above waits, a track per address space."""
 
 from collections.abc import Iterator
-from datetime import datetime
 from itertools import count
 from typing import Any
 
@@ -35,10 +34,8 @@ def render(series: Series) -> bytes:
     tracks of the same name. A flow leads from a hold to each wait that is charged to it.
     """
     trace = _Trace()
-    first = datetime.fromisoformat(series.runs[0].window.start)
     for run in series.runs:
-        since = datetime.fromisoformat(run.window.start) - first
-        trace.add(run, round(since.total_seconds() * 10**9))
+        trace.add(run, run.window.start_ns - series.runs[0].window.start_ns)
     return trace.serialized()
 
 
@@ -96,7 +93,7 @@ class _Trace:
             told = began.debug_annotations.add()
             told.name = name
             if isinstance(value, int):
-                told.int_value = value
+                told.int_value = extras.int64(value)
             else:
                 told.string_value = value
         if one.ended_ns is not None:
@@ -104,7 +101,7 @@ class _Trace:
 
     def _event(self, track: int, at_ns: int, kind: str) -> Any:
         packet = self._builder.add_packet()
-        packet.timestamp = max(0, at_ns)
+        packet.timestamp = max(0, extras.int64(at_ns))
         packet.trusted_packet_sequence_id = _SEQUENCE
         packet.track_event.type = getattr(self._library.TrackEvent, kind)
         packet.track_event.track_uuid = track

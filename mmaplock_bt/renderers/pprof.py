@@ -1,9 +1,9 @@
 """A profile for pprof (gzipped profile.proto): holds, time held, time that others waited."""
 
 import gzip
-from datetime import datetime
 from typing import Any
 
+from mmaplock_bt.escaping import safe
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers import extras
 from mmaplock_bt.renderers.stack_weights import Stack, weighed
@@ -58,7 +58,8 @@ def render(series: Series) -> bytes:
     shown = "victim" if totals.victim_ns else "hold"
     for stack, weight in found.of.items():
         made.add(stack, (weight.holds, weight.hold_ns, weight.victim_ns))
-    comments = [f"mmaplock-bt {series.last.tool.version}, {series.last.profile.name}", *found.lacks]
+    about = safe(f"mmaplock-bt {series.last.tool.version}, {series.last.profile.name}")
+    comments = [about, *found.lacks]
     return made.gzipped(series, shown, comments)
 
 
@@ -78,7 +79,7 @@ class _Profile:
 
     def add(self, stack: Stack, values: tuple[int, int, int]) -> None:
         """Adds a sample; pprof wants the innermost frame first."""
-        sample = self._message.sample.add(value=values)
+        sample = self._message.sample.add(value=map(extras.int64, values))
         sample.location_id.extend(self._location(frame) for frame in reversed(stack.frames))
         for name, value in stack.labels:
             sample.label.add(key=self._string(name), str=self._string(value))
@@ -86,9 +87,8 @@ class _Profile:
     def gzipped(self, series: Series, shown: str, comments: list[str]) -> bytes:
         """Returns the file; the same series gives the same bytes."""
         message = self._message
-        started = datetime.fromisoformat(series.runs[0].window.start)
-        message.time_nanos = round(started.timestamp() * 1000) * 10**6
-        message.duration_nanos = sum(run.window.duration_ns for run in series.runs)
+        message.time_nanos = extras.int64(series.runs[0].window.start_ns)
+        message.duration_nanos = extras.int64(sum(run.window.duration_ns for run in series.runs))
         message.default_sample_type = self._string(shown)
         message.comment.extend([self._string(comment) for comment in comments])
         return gzip.compress(message.SerializeToString(deterministic=True), mtime=0)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from mmaplock_bt.escaping import safe
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers.stack_weights import Stack, Weights, weighed
 
@@ -23,7 +24,7 @@ def render(series: Series) -> str:
     file = {
         "$schema": SCHEMA,
         "name": _name(series, found),
-        "exporter": f"mmaplock-bt {series.last.tool.version}",
+        "exporter": safe(f"mmaplock-bt {series.last.tool.version}"),
         "activeProfileIndex": 0 if profiles[0]["endValue"] else 1,
         "shared": {"frames": [{"name": name} for name in places]},
         "profiles": profiles,
@@ -32,7 +33,7 @@ def render(series: Series) -> str:
 
 
 def _name(series: Series, found: Weights) -> str:
-    return " ".join([f"mmap_lock: {series.last.profile.name}.", *found.lacks])
+    return safe(" ".join([f"mmap_lock: {series.last.profile.name}.", *found.lacks]))
 
 
 def _profile(

@@ -1,6 +1,7 @@
 """The result: what the file holds, gates read and renderers show. Times are integers in ns."""
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -25,6 +26,7 @@ Outcome = Literal["pass", "fail", "undecided", "inconclusive"]
 EndedBy = Literal["duration", "command", "interrupt", "target_exit", "bpftrace_died", "limit"]
 Role = Literal["waits", "may hold"]
 Kind = TypeVar("Kind")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OF_EVERY_LOCK = ("contention_begin", "contention_end", "contended_release")
 _Amount = Annotated[int, Strict(), Field(ge=0, lt=2**63)]
 _Sample = Annotated[int, Strict(), Field(ge=1, lt=2**63)]
@@ -96,6 +98,16 @@ class Window:
         Whole | None, _says("for how long some task waited for a CPU; null: not told")
     ] = None
     failure: Annotated[str | None, _says("the sentence for a bpftrace that died before")] = None
+
+    @property
+    def start_ns(self) -> int:
+        """When it began, in ns since 1970; 0 where that cannot be read."""
+        try:
+            start = datetime.fromisoformat(self.start)
+        except ValueError:
+            return 0
+        since = (start if start.tzinfo else start.replace(tzinfo=UTC)) - _EPOCH
+        return since // timedelta(microseconds=1) * 1000
 
     @property
     def cpu_wait_share(self) -> Fraction | None:

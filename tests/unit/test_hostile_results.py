@@ -4,19 +4,29 @@ A file that is wrong in a way that harms nothing may be shown (0) or found incon
 for gates that failed, and no attack makes one fail.
 """
 
+import gzip
+import html.parser
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mmaplock_bt import renderers
 from mmaplock_bt.judging import series
+from mmaplock_bt.judging.series import Series
+from mmaplock_bt.renderers import pprof
 from mmaplock_bt.result import saved
 from mmaplock_bt.result.saved import to_json
+from mmaplock_bt.stream.records import Span, Thread, Whose
+from mmaplock_bt.tracing import terminal
+from mmaplock_bt.tracing.open_spans import OpenSpans
+from tests import story
 from tests.builders import CONTROLS, FULL, HOSTILE, SAID, STREAM, captured, made
 from tests.unit.test_escaping import is_harmless
 
@@ -280,13 +290,17 @@ def test_a_file_beyond_the_limits_is_not_parsed(tmp_path, text, more):
     assert most_kib < 200 << 10
 
 
-@pytest.mark.parametrize("name", ["table", "gates", "json", "junit", "github", "markdown",
-                                  "openmetrics", "bencher", "smaller", "gobench"])  # fmt: skip
-@pytest.mark.parametrize("text", [
+RAW_TEXTS = pytest.mark.parametrize("text", [
     "\x1b[31m\x07", "[bold]x[/bold] [/x]", "<b>&amp;]]>", "\x00\x0b\ufffe", "| a | b |",
     "\n::set-output name=x::y", "::error::x", "##[add-path]/x", "##vso[task.x]y", "a\r\nb",
-    "\udcff", "\u202eabc", "\u200b\u2060\ufeff", "{{x}} $(x) `x`",
+    "\udcff", "\u202eabc", "\u200b\u2060\ufeff", "{{x}} $(x) `x`", "</script><img onerror=x>",
 ], ids=repr)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["table", "gates", "json", "junit", "github", "markdown",
+                                  "openmetrics", "bencher", "smaller", "gobench", "html", "folded",
+                                  "folded-victim", "speedscope"])  # fmt: skip
+@RAW_TEXTS
 def test_no_text_gets_out_raw(cli, tmp_path, name, text):
     """In every format, from every place of a result that takes a text."""
     path = tmp_path / "r.json"
@@ -302,6 +316,130 @@ def test_no_text_gets_out_raw(cli, tmp_path, name, text):
                        for line in shown.splitlines())  # fmt: skip
             shown = shown.replace("::", "")
         assert is_harmless(shown)
+
+
+# What readers of these show of a file: they decode it first.
+def _of_html(data: str | bytes) -> list[str]:
+    """Text and attributes of the page; its scripts have the data between theirs as JSON."""
+    assert isinstance(data, str)
+    page = _Page()
+    page.feed(data)
+    return page.found
+
+
+def _of_speedscope(data: str | bytes) -> list[str]:
+    return list(_texts(json.loads(data)))
+
+
+def _of_pprof(data: str | bytes) -> list[str]:
+    assert isinstance(data, bytes)
+    return list(pprof._message_class().FromString(gzip.decompress(data)).string_table)
+
+
+def _of_perfetto(data: str | bytes) -> list[str]:
+    from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace  # noqa: PLC0415
+
+    found: list[str] = []
+    for packet in Trace.FromString(data).packet:
+        event = packet.track_event
+        found += [packet.track_descriptor.name, event.name]
+        found += [one.string_value for one in event.debug_annotations]
+    return found
+
+
+class _Page(html.parser.HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.scripts = 0
+        self._is_data = False
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.scripts += tag == "script"
+        self._is_data = tag in ("script", "style")
+        self.found += [value for _, value in attributes if value]
+        assert tag not in ("b", "img") or not dict(attributes).get("onerror")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._is_data = False
+
+    def handle_data(self, data: str) -> None:
+        self.found += [] if self._is_data else [data]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, list):
+        for one in value:
+            yield from _texts(one)
+    elif isinstance(value, str):
+        yield value
+
+
+DECODED = {"html": _of_html, "speedscope": _of_speedscope, "pprof": _of_pprof,
+           "perfetto": _of_perfetto}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DECODED)
+@RAW_TEXTS
+def test_no_text_gets_out_raw_of_what_a_reader_decodes(name, text):
+    """Of lines of one text: line ends are the writer's, between the frames of a stack."""
+    series = Series((saved.from_json(json.dumps(_filled(text))),))
+    shown = DECODED[name](renderers.rendered(series, name))
+    assert any(shown) and all(map(_is_printable, shown))
+
+
+@RAW_TEXTS
+def test_no_text_gets_out_raw_of_a_comparison(cli, tmp_path, text):
+    for name in ("base", "new"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(_filled(text)))
+    words = ("compare", str(tmp_path / "base.json"), str(tmp_path / "new.json"))
+    for name in ("table", "markdown", "junit", "github", "html"):
+        done = cli(*words, "--format", name, "--min-runs", "1", "--color", "never")
+        assert done.returncode == 0, done.stderr
+        shown = done.stdout.replace("::", "") if name == "github" else done.stdout
+        assert is_harmless(shown) and is_harmless(done.stderr.rstrip("\n")), name
+        assert name != "html" or all(map(_is_printable, _of_html(done.stdout)))
+
+
+def _is_printable(text: str) -> bool:
+    return text.replace("\n", "").isprintable()
+
+
+@RAW_TEXTS
+def test_no_text_gets_out_raw_while_tracing(capsys, text):
+    """Of open spans, as they are told; whatever says a sentence passes the same door."""
+    watched = OpenSpans(1, 1, terminal.say, reads_stacks=False)
+    for record in (Thread(2, 3, "user", text), Whose("0x1", 4, "process", 0, text)):
+        list(watched.hear(record))
+    span = Span("hold", 2, "0x1", "read", 0, 3, text)
+    watched._tell(span, 10**9, [text], terminal.say)
+    terminal.say(f"bpftrace: {text}")
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 2 and "open for 1.00 s: read hold" in said
+    assert is_harmless(said.rstrip("\n"))
+
+
+LARGE = (2**63, saved.LARGEST, 0)
+
+
+@pytest.mark.parametrize("name", renderers.FORMATS)
+@pytest.mark.parametrize("number", LARGE)
+@pytest.mark.parametrize("profile", ["overview", "long-holds"])
+def test_no_number_of_a_result_breaks_a_format(name, number, profile):
+    found = json.loads(to_json(story.result_of(profile)))
+    found["outputs"] = _numbered(found["outputs"], number)
+    found["window"] |= {"duration_ns": number, "start": "9999-12-31T23:59:59"}
+    renderers.rendered(Series((saved.from_json(json.dumps(found)),)), name, detail=2)
+
+
+def _numbered(value: Any, number: int) -> Any:
+    if isinstance(value, dict):
+        return {key: _numbered(one, number) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_numbered(one, number) for one in value]
+    return number if type(value) is int else value
 
 
 def _styles(text: str) -> list[str]:

@@ -72,7 +72,7 @@ def _about(row: HistogramRow) -> str:
 
 def _bars(buckets: list[Bucket], unit: str, about: str) -> list[Text]:
     counts = octaves(buckets)
-    most = max(counts.values())
+    most = max(counts.values()) or 1
     lines = []
     for power in range(min(counts), max(counts) + 1):
         count = counts.get(power, 0)
