@@ -2,7 +2,10 @@
 
 import os
 import shutil
+import threading
 from dataclasses import dataclass, field
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -39,6 +42,38 @@ def chromium():
         browser = driver.chromium.launch(executable_path=path, args=words)
         yield browser
         browser.close()
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    """Serves without a word, with a policy where one is given."""
+
+    policy = ""
+
+    def end_headers(self):
+        if self.policy:
+            self.send_header("Content-Security-Policy", self.policy)
+        super().end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def serve():
+    """Returns a function that serves a folder and returns its address."""
+    servers = []
+
+    def start(folder: Path, policy: str = "") -> str:
+        handler = type("Handler", (_Handler,), {"policy": policy})
+        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.fixture

@@ -1,9 +1,5 @@
 """The page in a folder, for servers that allow no style or script within a page."""
 
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-
 import pytest
 
 from mmaplock_bt import renderers
@@ -24,33 +20,14 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.fixture
-def jenkins(folder):
-    """The address under which a server like Jenkins shows the folder."""
-
-    class Handler(SimpleHTTPRequestHandler):
-        def end_headers(self):
-            self.send_header("Content-Security-Policy", JENKINS)
-            super().end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/index.html"
-    server.shutdown()
-    server.server_close()
-
-
 def test_it_opens_from_disk_with_style_and_scripts(browse, folder):
     page = browse((folder / "index.html").as_uri(), requests=len(parts.NAMES))
     assert page.ask("document.getElementById('said').textContent") == "The whole window."
     assert page.ask(INK) == "rgb(184, 82, 26)"
 
 
-def test_a_server_that_allows_only_styles_of_its_own_shows_all_of_it(browse, jenkins):
-    page = browse(jenkins, expects_faults=True)
+def test_a_server_that_allows_only_styles_of_its_own_shows_all_of_it(browse, serve, folder):
+    page = browse(f"{serve(folder, JENKINS)}/index.html", expects_faults=True)
     assert any("sandbox" in fault for fault in page.faults), "it allows no scripts"
     assert page.ask(INK) == "rgb(184, 82, 26)" and page.ask("typeof page") == "undefined"
     assert page.tab.locator("#flame-held").is_visible()

@@ -1,10 +1,7 @@
 """speedscope's own app opens what we export for it, and shows the sums of the result."""
 
 import shutil
-import threading
 from collections import Counter
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -18,26 +15,15 @@ UNITS = {"ns": 1, "µs": 10**3, "ms": 10**6, "s": 10**9}
 FILE = "r.speedscope.json"
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    """Serves without a word."""
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
-def app(tmp_path):
+def app(serve, tmp_path):
     """The app's folder, and the address that opens FILE of it."""
     release = readers.speedscope()
     if release is None:
         pytest.skip("speedscope is not installed: make readers-tools")
     shutil.copytree(release, tmp_path, dirs_exist_ok=True)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    place = f"http://127.0.0.1:{server.server_port}"
-    yield tmp_path, f"{place}/index.html#profileURL={place}/{FILE}"
-    server.shutdown()
-    server.server_close()
+    place = serve(tmp_path)
+    return tmp_path, f"{place}/index.html#profileURL={place}/{FILE}"
 
 
 @pytest.fixture
