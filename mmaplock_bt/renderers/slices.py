@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.escaping import safe
@@ -14,6 +14,18 @@ from mmaplock_bt.units import counted
 
 Kind = Literal["hold", "wait"]
 MISSING = "Some events of this window are missing: the report's loss tells which."
+
+
+class Timed(Protocol):
+    """What lasted from one moment to another, or has not ended: None."""
+
+    @property
+    def began_ns(self) -> int: ...
+    @property
+    def ended_ns(self) -> int | None: ...
+
+
+One = TypeVar("One", bound=Timed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +94,9 @@ def pairs(run: Result, slices: Iterable[Slice]) -> list[tuple[Slice, Slice]]:
     return list(found)
 
 
-def lanes(slices: Iterable[Slice]) -> list[list[Slice]]:
+def lanes(slices: Iterable[One]) -> list[list[One]]:
     """Spreads slices over as few lanes as hold them without overlap; each lane is by begin."""
-    found: list[list[Slice]] = []
+    found: list[list[One]] = []
     for one in sorted(slices, key=lambda one: one.began_ns):
         free = next((lane for lane in found if _end(lane[-1]) <= one.began_ns), None)
         if free is None:
@@ -94,7 +106,7 @@ def lanes(slices: Iterable[Slice]) -> list[list[Slice]]:
     return found
 
 
-def _end(one: Slice) -> float:
+def _end(one: Timed) -> float:
     return float("inf") if one.ended_ns is None else one.ended_ns
 
 

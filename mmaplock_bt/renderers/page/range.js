@@ -6,6 +6,7 @@
   const from = document.getElementById("from"), to = document.getElementById("to");
   const said = document.getElementById("said"), detail = document.getElementById("detail");
   const DRAGGED = 4; // px: less is a click
+  const ROOM = 4; // percent of the width that make room for words
 
   // The part of the window that a picture shows: heat maps all of it, timelines the range.
   function shown(svg) {
@@ -71,10 +72,11 @@
       const [, begin, end] = data.spans[element.dataset.i];
       const last = end === null ? data.end : end;
       if (element.classList.contains("bar")) put(element, begin, last, range, 0.08);
-      else element.setAttribute("display", put(element, Math.max(begin, range[0]), last, range, 0) < 4 ? "none" : "");
+      else element.setAttribute("display", put(element, Math.max(begin, range[0]), last, range, 0) < ROOM ? "none" : "");
     }
     for (const element of svg.querySelectorAll(".bracket")) {
-      put(element, Number(element.dataset.b), Number(element.dataset.e), range, 0.1);
+      const width = put(element, Number(element.dataset.b), Number(element.dataset.e), range, 0.1);
+      element.querySelector("text").setAttribute("display", width < ROOM ? "none" : "");
     }
     for (const element of svg.querySelectorAll(".link")) {
       const x = Math.max(-1, Math.min(101, place(Math.max(0, Number(element.dataset.at)), range)));

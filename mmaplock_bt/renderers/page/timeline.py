@@ -69,14 +69,25 @@ class Bracket:
     began_ns: int
     ended_ns: int
 
+    @property
+    def has_room(self) -> bool:
+        """Whether its words can be written on it."""
+        return self.width >= TEXT
+
 
 @dataclass(frozen=True)
 class _Convoy:
-    """A convoy's row with those of its spans that are drawn."""
+    """A convoy's row with those of its spans that are drawn; it ends with the last of them."""
 
     hold: Slice
     queued: list[Slice]
     row: Any
+    ended_ns: int
+
+    @property
+    def began_ns(self) -> int:
+        """When its hold began."""
+        return self.hold.began_ns
 
 
 @dataclass(frozen=True)
@@ -131,7 +142,7 @@ def _space(numbers: list[int], spans: Spans, rows: list[Any], notices: list[str]
     found = [_convoy(row, holds, waits, spans) for row in rows[:LANES]]
     if len(rows) > LANES:
         notices.append(f"{title}: of {len(rows):,} convoys the first {LANES} have brackets.")
-    tied = [one for one in found if one is not None]
+    tied = slices.lanes(one for one in found if one is not None)
     between = HEAD + LANE * len(above)
     waits_y = between + LANE * len(tied) + 4
     bars = [
@@ -141,7 +152,9 @@ def _space(numbers: list[int], spans: Spans, rows: list[Any], notices: list[str]
         for one in lane
     ]
     brackets = [
-        _bracket(one, number_of, between + LANE * turn, spans) for turn, one in enumerate(tied)
+        _bracket(one, number_of, between + LANE * turn, spans)
+        for turn, lane in enumerate(tied)
+        for one in lane
     ]
     said = f"{counted(len(holds), 'hold')}, {counted(len(waits), 'wait')}"
     return Space(title, said, spans.axis, bars, list(_links(bars, spans)), brackets, waits_y,
@@ -227,16 +240,18 @@ def _convoy(row: Any, holds: list[Slice], waits: list[Slice], spans: Spans) -> _
     names = {(one["tid"], one["wait_ns"]) for one in row.get("queued") or ()}
     queued = [one for one in waits if hold.meets(one)
               and (one.row.get("tid"), spans.length_ns(one)) in names]  # fmt: skip
-    return _Convoy(hold, queued, row) if queued else None
+    ended_ns = max(one.began_ns + spans.length_ns(one) for one in (hold, *queued))
+    return _Convoy(hold, queued, row, ended_ns) if queued else None
 
 
 def _bracket(tied: _Convoy, number_of: dict[Slice, int], y: int, spans: Spans) -> Bracket:
     hold, row = tied.hold, tied.row
-    ended_ns = max(one.began_ns + spans.length_ns(one) for one in (hold, *tied.queued))
     x = spans.axis.place(hold.began_ns)
-    width = round(spans.axis.place(ended_ns) - x, 4)
+    width = round(spans.axis.place(tied.ended_ns) - x, 4)
     waits = [number_of[one] for one in tied.queued]
-    return Bracket(number_of[hold], waits, _said(hold, row), x, width, y, hold.began_ns, ended_ns)
+    return Bracket(
+        number_of[hold], waits, _said(hold, row), x, width, y, hold.began_ns, tied.ended_ns
+    )
 
 
 def _said(hold: Slice, row: Any) -> str:

@@ -361,3 +361,22 @@ def test_losses_that_are_counts_of_several_kinds_are_told():
     run = story.result_of("blame")
     object.__setattr__(run.loss, "lost_lines", {"released": 1009})
     assert "released 1,009" in page(run)
+
+
+def test_convoys_that_are_not_at_once_share_a_row_and_are_listed():
+    def later(kind, actor, mode, since_ms, end_ms):
+        ns = (end_ms - since_ms) * story.MS
+        return story.span(kind, actor, story.VICTIM, mode, end_ms=end_ms, ns=ns)
+
+    made = story.Told(
+        [*story.holds(), later("hold", story.AGENT, "read", 28, 40)],
+        [*story.waits(), later("wait", story.WRITER, "write", 30, 40),
+         *(later("wait", one, "read", 32, 41) for one in story.READERS)],
+    )  # fmt: skip
+    run = story.result_of("blame", story=made)
+    (space,) = (one for one in timeline.of(run, spans.of(run)).spaces if len(one.brackets) == 2)
+    assert space.brackets[0].y == space.brackets[1].y
+    ends = sorted((one.began_ns, one.ended_ns) for one in space.brackets)
+    assert ends[0][1] <= ends[1][0]
+    (listed,) = (one[""] for one in Tree(page(run)).of("details") if "2 convoys:" in one[""])
+    assert all(one.said in listed for one in space.brackets)
