@@ -48,8 +48,10 @@ from mmaplock_bt import cli
 from mmaplock_bt.analysis import grouping, kept, making
 from mmaplock_bt.stream import recent
 from mmaplock_bt.stream.memo import Memo
+from mmaplock_bt.tracing.backlog import Backlog
 kept.FIRST = kept.SAMPLE = making.SPANS = recent.MOST = grouping.STARTS = int(sys.argv.pop(1))
 Memo.__init__.__defaults__ = (kept.FIRST,)
+Backlog.__init__.__defaults__ = (kept.FIRST * 50, kept.FIRST * 50)
 sys.exit(cli.main(sys.argv[1:]))
 """
 DOCS = Path(__file__).parent.parent / "docs" / "reliability.md"

@@ -1,5 +1,6 @@
 """What the installed bpftrace accepts: each construct is tried, once per binary and kernel."""
 
+import ctypes
 import hashlib
 import json
 import os
@@ -9,8 +10,11 @@ import select
 import signal
 import subprocess
 import time
-from contextlib import suppress
+from collections import deque
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mmaplock_bt import resources
@@ -25,6 +29,8 @@ LAST_LINES = 6
 MEMORY_BYTES = 1 << 16
 STATUS = Path("/proc/self/status")
 END = " BEGIN { exit(); }"
+_PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
+_PRCTL = ctypes.CDLL(None).prctl
 
 
 @dataclass(frozen=True)
@@ -171,19 +177,23 @@ def _checked(known: object) -> dict[str, bool | str] | None:
 
 
 def _tried(path: str) -> dict[str, bool | str]:
-    # Here: a run that remembers needs no pool, and waits for its imports.
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+    """Several at once; on the way out of a fault, or of Ctrl-C, all that run are ended."""
+    begun: deque[tuple[str, _Program]] = deque()
+    found: dict[str, bool | str] = {}
+
+    def end_first() -> None:
+        name, program = begun.popleft()
+        found[name] = _outcome(TRIALS[name], *program.ended())
 
     # As tracing/bpftrace holds it: what is remembered must be what a run will meet.
-    programs = _Programs()
-    with held_btf.held(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        try:
-            found = {n: pool.submit(_try, path, trial, programs) for n, trial in TRIALS.items()}
-            return {name: future.result() for name, future in found.items()}
-        except BaseException:  # one that hangs once hangs in all; and Ctrl-C waits for none
-            pool.shutdown(wait=False, cancel_futures=True)
-            programs.stop()
-            raise
+    with held_btf.held(), ExitStack() as stack:
+        for name, trial in TRIALS.items():
+            begun.append((name, stack.enter_context(_Program(path, trial.options))))
+            if len(begun) > (os.cpu_count() or 1):
+                end_first()
+        while begun:
+            end_first()
+    return found
 
 
 def refusal(path: str) -> str | None:
@@ -199,57 +209,65 @@ def last_words(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in shown) or "nothing"
 
 
-def output(path: str, *options: str, programs: "_Programs | None" = None) -> tuple[int, str]:
+def output(path: str, *options: str) -> tuple[int, str]:
     """Runs a program and returns its status and output (stdout and stderr).
 
     Raises TargetError where it does not start or does not end within TIMEOUT_S.
     """
-    try:
-        process = subprocess.Popen(
-            [*raising.words(), path, *options],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # a group of its own: what it forked is killed with it
-        )
-    except OSError as error:
-        said = f"{path} does not start: {error.strerror}"
-        raise TargetError(said, distro.reinstall()) from error
-    with process:
-        if programs is not None:
-            programs.add(process)
+    with _Program(path, options) as program:
+        return program.ended()
+
+
+class _Program:
+    """A program in a session of its own, where no Ctrl-C comes to; it ends with this process.
+
+    Leaving it ends it and what it forked. Entering raises TargetError where it does not start.
+    """
+
+    def __init__(self, path: str, options: Sequence[str]) -> None:
+        self._path, self._options = path, options
+
+    def __enter__(self) -> "_Program":
+        self._deadline = time.monotonic() + TIMEOUT_S
         try:
-            return _until_end(process, time.monotonic() + TIMEOUT_S)
-        except TimeoutError as error:
-            said = f"{path} {options[0]} {error}"
+            self._process = subprocess.Popen(
+                [*raising.words(), self._path, *self._options],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a group of its own: what it forked is killed with it
+                # No other thread runs by now: it is sound.
+                preexec_fn=partial(_end_with, os.getpid()),  # noqa: PLW1509
+            )
+        except OSError as error:
+            said = f"{self._path} does not start: {error.strerror}"
             raise TargetError(said, distro.reinstall()) from error
-        finally:
-            _kill(process)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):  # gone, or root's
+                os.killpg(self._process.pid, signal.SIGKILL)
+        with self._process:
+            pass
+
+    def ended(self) -> tuple[int, str]:
+        """Returns its status and output. Raises TargetError where it does not end in time."""
+        try:
+            return _until_end(self._process, self._deadline)
+        except TimeoutError as error:
+            said = f"{self._path} {self._options[0]} {error}"
+            raise TargetError(said, distro.reinstall()) from error
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Ends it and what it forked, unless it has ended by itself."""
-    if process.returncode is None:
-        with suppress(ProcessLookupError, PermissionError):  # gone, or root's
-            os.killpg(process.pid, signal.SIGKILL)
+def _end_with(parent: int) -> None:
+    """In the child: the kernel kills it when its parent ends, which perhaps it has by now.
 
-
-class _Programs:
-    """Programs that threads run, each in a session of its own, where no Ctrl-C comes to."""
-
-    def __init__(self) -> None:
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self._are_stopped = False
-
-    def add(self, process: "subprocess.Popen[bytes]") -> None:
-        self._processes.append(process)
-        if self._are_stopped:  # it was begun while the others were ended
-            _kill(process)
-
-    def stop(self) -> None:
-        self._are_stopped = True
-        for process in list(self._processes):
-            _kill(process)
+    Not where sudo is in between: that is root's, and lives on.
+    """
+    _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _until_end(process: subprocess.Popen[bytes], deadline: float) -> tuple[int, str]:
@@ -272,8 +290,7 @@ def _until_end(process: subprocess.Popen[bytes], deadline: float) -> tuple[int, 
     raise TimeoutError(f"does not answer within {TIMEOUT_S:.0f} s; it said {said}")
 
 
-def _try(path: str, trial: Trial, programs: "_Programs") -> bool | str:
-    status, text = output(path, *trial.options, programs=programs)
+def _outcome(trial: Trial, status: int, text: str) -> bool | str:
     if trial.finds:
         found = re.search(trial.finds, text) if status == 0 else None
         return found[1] if found else ""

@@ -2,6 +2,11 @@
 
 import json
 import os
+import select
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +22,33 @@ def test_a_bpftrace_that_cannot_trace_is_tried_again(fake):
     Path(path).write_text(text.replace("exit 1", "exit 0"))
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert features.outcomes(path)["mm_owner"]
+
+
+TRIES = """
+import sys
+from mmaplock_bt.machine import features
+features.outcomes(sys.argv[1], fresh=True)
+"""
+
+
+def test_no_trial_outlives_a_tool_that_is_killed(fake, tmp_path):
+    os.mkfifo(tmp_path / "pids")
+    path = fake('echo $$ > "$(dirname "$0")/pids"; exec sleep 60')
+    tool = subprocess.Popen([sys.executable, "-c", TRIES, path])
+    told = os.fdopen(os.open(tmp_path / "pids", os.O_RDWR))  # never at its end
+    with told, ExitStack() as stack:
+        begun = [os.pidfd_open(int(told.readline())) for _ in range(os.cpu_count() or 1)]
+        for one in begun:
+            stack.callback(os.close, one)
+            stack.callback(kill, one)
+        tool.kill()
+        tool.wait()
+        assert all(select.select([one], [], [], 30)[0] for one in begun)
+
+
+def kill(pidfd):
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
 
 @pytest.fixture
