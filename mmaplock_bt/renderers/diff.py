@@ -18,7 +18,7 @@ from mmaplock_bt.renderers.page.sheets import Cell, Line, Sheet
 from mmaplock_bt.renderers.page.spans import Spans
 from mmaplock_bt.renderers.wording import interval, limit
 from mmaplock_bt.result.model import Result
-from mmaplock_bt.units import counted
+from mmaplock_bt.units import counted, format_ns
 
 SCRIPTS = ("common.js", "tables.js", "flame.js")
 SIDES = ("base", "new")
@@ -50,7 +50,8 @@ def _told(made: Comparison) -> dict[str, Any]:
         "name": made.new[-1].profile.name, "title": changes.windows(made), "notes": made.notes,
         "summary": summary(made), "changes": _changes(made.changes),
         "verdicts": [(one, interval(one), limit(one)) for one in made.verdicts],
-        "axis": axis, "maps": [*_timelines(both, axis), *_kept(kept, axis)],
+        "lengths": _lengths(both), "axis": axis,
+        "maps": [*_timelines(both, axis), *_kept(kept, axis)],
         "per": found.said, "without": without, "stacks": rates.sheet(found),
         "flames": [(name, text, flame.of(found.of.items(), *columns, per=found.per))
                    for name, text, columns in FLAMES],
@@ -75,6 +76,15 @@ def summary(made: Comparison) -> str:
 def _sound(runs: Sequence[Result]) -> Sequence[Result]:
     """The complete runs; all of them where none is."""
     return [run for run in runs if not verdicts.faults(run)] or runs
+
+
+def _lengths(both: Both) -> str:
+    """Says how long the windows were: what is empty behind their end was not traced."""
+    told = []
+    for runs in both:
+        ends = sorted(run.window.duration_ns for run in runs)
+        told.append(" to ".join(dict.fromkeys(format_ns(one) for one in (ends[0], ends[-1]))))
+    return "The windows of base last {}, those of new {}.".format(*told)
 
 
 def _changes(found: Sequence[Change]) -> Sheet:

@@ -170,6 +170,7 @@ def test_histograms_over_time_are_laid_over_each_other():
     text = page([grown(7, 10**8, 5), grown(7, 10**8, 5)], [grown(11, 2 * 10**8, 3)])
     found = cells_of(text, "hold")
     assert found["base"][0] == 2 * 7 * 5 and found["new"][0] == 11 * 3
+    assert "The windows of base last 700 ms, those of new 2.20 s." in text
     assert "70 in 2 runs" in text and "33, at most" in text
     # Two steps of the base's windows of 0.7 s fall in one of the new's.
     assert "20 of 512 ns to 1.02 µs, 10 a run" in text
