@@ -17,6 +17,7 @@ from mmaplock_bt.machine import bpf_call
 
 # enum bpf_map_type, include/uapi/linux/bpf.h
 HASH, PER_CPU_HASH = 1, 5
+_GONE = "bpftrace was gone before its maps were read"
 _BATCH = 4096  # entries that are asked for at once; more than any bucket of the kernel's has
 
 
@@ -77,17 +78,20 @@ class Map:
         bpf_call.call(bpf_call.UPDATE, struct.pack("I4xQQQ", self.descriptor, where, where + 8, 0))
 
 
-def of_process(pid: int, kind: int = HASH, wanted: Set[str] | None = None) -> dict[str, Map]:
+def of_process(
+    pid: int, kind: int = HASH, wanted: Set[str] | None = None, *, needed: Set[str] = frozenset()
+) -> dict[str, Map]:
     """Returns a running bpftrace's maps of a kind, by their names in the script.
 
-    `wanted` are those that are kept, None is all. Raises BpftraceError where bpftrace is gone or
-    the kernel does not let them be read.
+    `wanted` are those that are kept, None is all; those `needed` are there. Raises BpftraceError
+    where bpftrace is gone, or going (it closes one after the other), or the kernel does not let
+    them be read.
     """
     found: dict[str, Map] = {}
     try:
         process = os.pidfd_open(pid)
     except OSError as error:
-        raise BpftraceError("bpftrace was gone before its maps were read") from error
+        raise BpftraceError(_GONE) from error
     try:
         for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
             if f"map_type:\t{kind}\n" in entry.read_text():
@@ -99,9 +103,13 @@ def of_process(pid: int, kind: int = HASH, wanted: Set[str] | None = None) -> di
                 else:
                     os.close(one.descriptor)
     except OSError as error:
+        close(found)
         raise BpftraceError(f"bpftrace's maps cannot be read: {error}") from error
     finally:
         os.close(process)
+    if not needed <= found.keys():
+        close(found)
+        raise BpftraceError(_GONE)
     return found
 
 

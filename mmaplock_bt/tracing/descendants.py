@@ -16,7 +16,7 @@ def add_descendants(roots: dict[str, tuple[int, ...]], tracer: Tracer) -> None:
     The fork probe is live already: what it cannot have seen is found in /proc. Looks ROUNDS times:
     a child may fork after it is found and before it is in the map.
     """
-    found = bpf_maps.of_process(tracer.pid) if roots else {}
+    found = bpf_maps.of_process(tracer.pid, needed=set(roots)) if roots else {}
     try:
         for name, pids in roots.items():
             known: set[int] = set()

@@ -10,7 +10,7 @@ from mmaplock_bt.spec.declaration import Locks
 from mmaplock_bt.stream import records
 from mmaplock_bt.stream.identities import Identities
 from mmaplock_bt.stream.recent import Recent
-from mmaplock_bt.stream.records import Look, Record, Span, Thread, Whose
+from mmaplock_bt.stream.records import HOLDING, WAITING, Look, Record, Span, Thread, Whose
 from mmaplock_bt.tracing import bpf_maps, current_stack
 from mmaplock_bt.units import format_ns
 
@@ -84,9 +84,9 @@ class OpenSpans:
     def _spans(self, bpftrace_pid: int) -> tuple[int, list[Span]]:
         """When it looked, and what was open then. Raises BpftraceError or OSError."""
         if self.found is None:
-            self.found = bpf_maps.of_process(bpftrace_pid)
+            self.found = bpf_maps.of_process(bpftrace_pid, needed={HOLDING, WAITING})
         now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)  # bpftrace's nsecs since 0.12
-        maps = (self.found[name].items() for name in (records.HOLDING, records.WAITING))
+        maps = (self.found[name].items() for name in (HOLDING, WAITING))
         holding, waiting = maps
         if self.locks == "contended":
             # Whoever let go after the last waiter had given up is still there.
