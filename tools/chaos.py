@@ -35,6 +35,7 @@ from mmaplock_bt.machine import bpf_call
 from mmaplock_bt.tracing.descendants import descendants
 from mmaplock_bt.tracing.keeper import PR_SET_CHILD_SUBREAPER
 
+ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_S = 90.0  # what has not ended then never ends; other tests may load the machine
 LEFT_S = 20.0  # who ignores SIGTERM has 5 s
 TOOL = [sys.executable, "-P", "-m", "mmaplock_bt", "run", "hold-times"]
@@ -70,7 +71,15 @@ DEEDS = {
     "bpftrace SIGKILL": 3, "bpftrace SIGSTOP": 2, "bpftrace SIGTERM": 1,
     "command SIGKILL": 2, "command SIGSTOP": 1, "command SIGTERM": 1,
     "terminal closed": 2, "stdout closed": 1, "stderr closed": 1, "parent SIGKILL": 1,
+    "renderer breaks": 2,
 }  # fmt: skip
+# In front of the tool: a fault of its own, in what makes every report.
+BROKEN = """
+from mmaplock_bt import renderers
+def broken(*_, **__):
+    raise KeyError("a fault that was put there")
+renderers.rendered = broken
+"""
 MOMENTS = ("starting", "compiling", "tracing", "ending")
 _NEXT_ID = 11  # BPF_PROG_GET_NEXT_ID, include/uapi/linux/bpf.h
 _STATISTICS = Path("/proc/sys/kernel/bpf_stats_enabled")
@@ -79,6 +88,7 @@ _WRONG = re.compile(
     r"Traceback(.|\n)*/mmaplock_bt/(?!__main__)"
     r"|a fault of mmaplock-bt|(refused|crashed on) the script"
 )
+_WITHOUT_RESULT = (4, 130)  # interrupted, or no bpftrace, before there was one
 
 
 @dataclass
@@ -95,6 +105,9 @@ class Round:
         self.moment = self.chance.choice(MOMENTS)
         self.deed = self.chance.choices(list(DEEDS), list(DEEDS.values()))[0]
         self.delay_s = self.chance.random() ** 2 * 0.6
+        self.is_broken = self.deed == "renderer breaks"
+        if self.is_broken and self.moment == "starting":  # what breaks it is imported then
+            self.moment = "compiling"
         self.began, self.out, self.tmp = (self.folder / name for name in ("began", "out", "tmp"))
         for made in (self.out, self.tmp):
             made.mkdir()
@@ -137,7 +150,7 @@ class Chaos:
     def start(self) -> None:
         out, self.ends["stdout"] = self._pipe()
         err = os.open(self.err, os.O_WRONLY | os.O_CREAT, 0o600)
-        words = self.one.words
+        words, environment = self.one.words, os.environ | {"TMPDIR": str(self.one.tmp)}
         preparation: Callable[[], object] | None = None
         stdin = subprocess.DEVNULL
         if self.one.deed == "stderr closed":
@@ -148,9 +161,12 @@ class Chaos:
             preparation = lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # noqa: E731
         elif self.one.deed == "parent SIGKILL":
             words = ["sh", "-c", '"$@" & wait', "sh", *words]
+        elif self.one.is_broken:
+            (self.one.folder / "sitecustomize.py").write_text(BROKEN)
+            environment["PYTHONPATH"] = f"{self.one.folder}:{ROOT}"
         self.tool = 0
         self.child = subprocess.Popen(
-            words, env=os.environ | {"TMPDIR": str(self.one.tmp)}, stdin=stdin, stdout=out,
+            words, env=environment, stdin=stdin, stdout=out,
             stderr=err, start_new_session=True, preexec_fn=preparation,  # noqa: PLW1509
         )  # fmt: skip
         for end in (out, err, *([stdin] if stdin >= 0 else [])):
@@ -179,6 +195,8 @@ class Chaos:
 
     def do(self) -> None:
         who, _, what = self.one.deed.partition(" ")
+        if self.one.is_broken:
+            return
         if what == "closed":
             os.close(self.ends.pop(who))
             return
@@ -193,7 +211,9 @@ class Chaos:
 
     def await_end(self) -> None:
         """What has been asked to end, has to; the others are asked now."""
-        if self.one.deed.startswith(("bpftrace", "command", "stdout", "stderr", "parent")):
+        if self.one.deed.startswith(
+            ("bpftrace", "command", "stdout", "stderr", "parent", "renderer")
+        ):
             with suppress(OSError):
                 select.select([pidfd := os.pidfd_open(self.tool)], [], [], 0.5)
                 os.close(pidfd)
@@ -219,8 +239,11 @@ class Chaos:
 
     def _look_at_files(self) -> None:
         out = [path for path in self.one.out.rglob("*") if path.is_file()]
+        kept = self._kept() if self.one.is_broken else []
         self.wrong += [
-            f"file {path.name} in the temporary folder" for path in self.one.tmp.iterdir()
+            f"file {path.name} in the temporary folder"
+            for path in self.one.tmp.iterdir()
+            if path not in kept
         ]
         self.wrong += [f"part of a file: {path.name}" for path in out if path.name.startswith(".")]
         for path in out:
@@ -230,13 +253,27 @@ class Chaos:
                 except ValueError:
                     self.wrong.append(f"half a result: {path.name}")
         said = self.err.read_text(errors="replace")
+        if self.one.is_broken:
+            said = said.replace("a fault of mmaplock-bt", "")
         if _WRONG.search(said):
             self.wrong.append(f"it said: {said[-600:]}")
         # 1 is Python's own where its start is interrupted.
-        if self.child.returncode == 70 or (
+        if (self.child.returncode == 70 and not self.one.is_broken) or (
             self.child.returncode == 1 and self.one.moment != "starting"
         ):
             self.wrong.append(f"exit code {self.child.returncode}")
+
+    def _kept(self) -> list[Path]:
+        """Of a report that could not be made: a folder with the result, if there was one."""
+        kept = list(self.one.tmp.glob("mmaplock-bt-kept-*"))
+        has_result = self.child.returncode not in _WITHOUT_RESULT and self.one.run != "trap"
+        if self.child.returncode != 70 and has_result:
+            self.wrong.append(f"exit code {self.child.returncode}, and the report is broken")
+        runs = any(self.one.out.rglob("run-*.json"))  # these are saved as they are made
+        if len(kept) != (self.child.returncode == 70) or not all(_is_whole(k, runs) for k in kept):
+            files = [str(path.relative_to(self.one.tmp)) for path in self.one.tmp.rglob("*")]
+            self.wrong.append(f"kept: {files}")
+        return kept
 
     def _look_at_kernel(self) -> None:
         known, mounted, statistics = self.before
@@ -279,6 +316,12 @@ class Chaos:
         reader, writer = os.pipe()
         fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 1 << 20)
         return writer, reader
+
+
+def _is_whole(kept: Path, is_saved: bool) -> bool:
+    """Whether a folder has what was collected, unless it is saved, and why it is there."""
+    names = {path.name for path in kept.iterdir()}
+    return "fault.txt" in names and (is_saved or "result.json" in names)
 
 
 def comm(pid: int) -> str:

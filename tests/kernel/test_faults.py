@@ -46,6 +46,7 @@ def broken(cli, kernel, tmp_path):
         assert "a fault of mmaplock-bt itself" in said[0] and "KeyError" in said[0]
         found = re.search(r"kept in (\S+):", said[0])
         assert found is not None
+        assert list(tmp_path.glob("mmaplock-bt-*")) == [Path(found[1])], "and nothing else is left"
         return Path(found[1]), done.stderr
 
     return run
