@@ -16,7 +16,7 @@ from mmaplock_bt.renderers.page.heat import Columns, Counted, HeatMap
 from mmaplock_bt.renderers.page.rates import Rates
 from mmaplock_bt.renderers.page.sheets import Cell, Line, Sheet
 from mmaplock_bt.renderers.page.spans import Spans
-from mmaplock_bt.renderers.wording import interval, limit
+from mmaplock_bt.renderers.wording import followed, interval, limit
 from mmaplock_bt.result.model import Result
 from mmaplock_bt.units import counted, format_ns
 
@@ -45,7 +45,11 @@ def _told(made: Comparison) -> dict[str, Any]:
     kept = tuple([spans.of(run) for run in runs] for runs in both)
     axis = Axis(max(one.axis.end_ns for some in kept for one in some))
     found, without = _rates(both)
-    told = [*(one for some in kept for run in some for one in run.notices), *found.lacks]
+    told = [
+        *(one for runs in both for run in runs for one in followed(run)),
+        *(one for some in kept for run in some for one in run.notices),
+        *found.lacks,
+    ]
     return {
         "name": made.new[-1].profile.name, "title": changes.windows(made), "notes": made.notes,
         "summary": summary(made), "changes": _changes(made.changes),

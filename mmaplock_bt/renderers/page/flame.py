@@ -39,7 +39,8 @@ class Node:
 
     def add(self, ns: Sequence[int]) -> None:
         """Adds weights to its own."""
-        self.ns = [sum(pair) for pair in zip(self.ns, ns, strict=True)]
+        for turn, one in enumerate(ns):
+            self.ns[turn] += one
 
 
 @dataclass(frozen=True)

@@ -262,3 +262,13 @@ def test_of_many_stacks_the_heaviest_are_drawn_and_that_is_told(monkeypatch):
     assert len(found.of) == 7
     assert re.search(r"Of \d+ stacks the 7 heaviest are in graphs", page(blame(1), blame(1)))
     assert ("agent", "actor") in {path[0] for path in found.of}
+
+
+def test_what_was_not_followed_is_told():
+    def sampled(run):
+        return replace(run, profile=replace(run.profile, sample=4, locks="contended"))
+
+    text = page(blame(1), blame(1, sampled))
+    assert "One lock in 4 was followed: counts and sums are estimates" in text
+    assert "Only locks that somebody waited for were followed" in text
+    assert "<b>Note:</b> sample: 1/1 and 1/4" in text
