@@ -4,8 +4,8 @@
 
 Both run at once, each with a log of what it takes: resident memory of Python and of bpftrace, how
 full its maps are. A line is fitted to the memory of the second half; what it comes to in an hour
-has a bound. The books have to balance and what is lost has to be told. With --docs the figures go
-to docs/reliability.md. Exit status 1: a bound was passed.
+has a bound; pages of files are left out. The books have to balance and what is lost has to be told.
+With --docs the figures go to docs/reliability.md. Exit status 1: a bound was passed.
 
 What is kept of waits and holds, names and threads has bounds that take hours to reach, and until
 then memory grows as it may. Here these bounds are --kept, so that they are reached in the first
@@ -190,7 +190,7 @@ def _head(given: argparse.Namespace) -> list[str]:
         f"on {os.cpu_count()} CPUs; kernel {os.uname().release.split('-')[0]}. What is kept of "
         f"waits, holds, names and threads is bounded to {given.kept:,} of each",
         "(else 16,384 to 50,000, which take hours), so that the first half fills it; the slope is "
-        "that of a line fitted to the second half;",
+        "that of a line fitted to the second half, without pages of files;",
         f"more than {GROWTH_MIB_PER_HOUR} MiB/h, more than {MOST_MIB} MiB of Python, or books that "
         "do not balance fail.",
         "",
@@ -208,8 +208,9 @@ def _growth(samples: list[tuple[float, int]]) -> float:
 
 
 def _resident(pid: int) -> int:
-    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    """Without pages of files, which come and go with what else the machine has to do."""
+    status = Path(f"/proc/{pid}/status").read_text(errors="replace")
+    return int(status.partition("RssAnon:")[2].split()[0]) * 1024
 
 
 def _comm(pid: int) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -20,6 +21,29 @@ def imported(*words: str, code: str = "") -> set[str]:
         capture_output=True, text=True, check=True, env=os.environ | {"PYTHONNOUSERSITE": "1"},
     )  # fmt: skip
     return set(re.findall(r"^import time:.*\| *(\S+)$", done.stderr, re.MULTILINE))
+
+
+FIRST = """
+import os, sys
+before = set(sys.modules)
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "mmaplock_bt.cli":
+            print(*sorted(set(sys.modules) - before), flush=True)
+            os.kill(os.getpid(), 2)
+sys.meta_path.insert(0, Interrupting())
+from mmaplock_bt.__main__ import main
+main()
+"""
+
+
+def test_ctrl_c_while_modules_are_imported_is_the_end():
+    """And what comes before that is little: the rest is Python's own start."""
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+    assert set(done.stdout.split()) <= {"_signal", "mmaplock_bt", "mmaplock_bt.__main__"}
 
 
 def test_help_imports_only_the_parser():
