@@ -13,6 +13,7 @@ EXIT_CODES = """exit codes:
   70 a fault of mmaplock-bt itself   130 interrupted, no result"""
 GATES = """Conditions on the result, like 'hold{mode=write}.p99 < 5ms' or
 'warn: long_holds.count == 0'. All are judged; one that cannot be judged is inconclusive."""
+RANKS = ("waited", "wait", "hold", "lost")
 JUDGES = ("median", "worst", "every")
 FORMATS = (
     *("table", "json", "gates", "junit", "github", "markdown", "html"),
@@ -38,6 +39,7 @@ COMMANDS = {
     "gate": ("gate", "main", "judge saved results by gates; pass, fail or inconclusive (no root)"),
     "compare": ("compare", "main", "what changed between two series of runs (no root)"),
     "report": ("report", "main", "show a saved result or raw stream again (no root)"),
+    "merge": ("merge", "main", "results of many hosts: ranked, merged, as Parquet (no root)"),
     "explain": (
         "explain",
         "main",
@@ -103,7 +105,8 @@ def _parsers() -> tuple[usage.Parser, dict[str, usage.Parser]]:
         _add_selection(made[name])
     for name in ("run", "gate", "compare", "report"):
         _add_rendering(made[name], "gates" if name == "gate" else "table", keeps_runs=name == "run")
-    for name in ("run", "gate", "compare", "report", "doctor"):
+    _add_merging(made["merge"])
+    for name in ("run", "gate", "compare", "report", "merge", "doctor"):
         _add_color(made[name])
     for name in ("run", "report"):
         more = "-v: tables, books and cost, too; -vv: histograms, too"
@@ -144,7 +147,7 @@ def _parsers() -> tuple[usage.Parser, dict[str, usage.Parser]]:
         made[name].add_argument(
             "--bpftrace", default=default_bpftrace(), metavar="PATH", help=another
         )
-    for name in ("selftest", "doctor", "list", "show", "check"):
+    for name in ("selftest", "doctor", "list", "show", "check", "merge"):
         made[name].add_argument("--json", action="store_true", help="for programs")
     made["doctor"].add_argument("--fresh", action="store_true", help="try bpftrace again")
     made["check"].add_argument("file", metavar="FILE", help="a profile, by path or by name")
@@ -236,6 +239,18 @@ def _add_comparison(parser: argparse.ArgumentParser) -> None:
     add("--alpha", type=float, default=0.05, metavar="P", help="how often chance may win (0.05)")
     add("--min-runs", type=_positive, default=6, metavar="N", help="of each series (6)")
     add("--allow-different", action="store_true", help="compare what is not comparable")
+
+
+def _add_merging(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    where = "result files below it; host=NAME in a path names the host, else the file's folder"
+    add("folders", metavar="DIR", nargs="+", help=where)
+    ranked = "hosts by: share of time waited, longest wait, longest hold, what was lost (waited)"
+    add("--rank", choices=RANKS, default="waited", help=ranked)
+    written = "also write FILE: .parquet (a row for each window), .json or .txt; may be repeated"
+    add("-o", "--output", action="append", default=[], metavar="FILE", help=written)
+    add("--force", action="store_true", help="write over files that are there")
+    add("-v", "--verbose", action="count", default=0, help="all hosts, each with its histograms")
 
 
 def _positive(text: str) -> int:

@@ -49,6 +49,14 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("as a page, style and scripts in files beside it", "report r.json -o page/"),
         ("from elsewhere", "report - < r.json"),
     ),
+    "merge": (
+        ("many hosts' results, in runs/host=NAME/", "merge runs/"),
+        ("kept for SQL", "merge runs/ -o fleet.parquet"),
+        (
+            "whose lock was held longest at once, for programs",
+            "merge web1/ web2/ --rank hold --json",
+        ),
+    ),
     "schema": (("for an editor that checks profiles", "schema profile > profile.json"),),
     "doctor": (("for a bug report", "doctor --json"),),
     "explain": (

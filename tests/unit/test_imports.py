@@ -9,7 +9,16 @@ import sys
 import pytest
 
 MODELS = {"pydantic", "jinja2"}
-SLOW = MODELS | {"rich", "yaml", "scipy", "prometheus_client", "elftools", "cxxfilt", "junitparser"}
+SLOW = MODELS | {
+    "rich",
+    "yaml",
+    "scipy",
+    "prometheus_client",
+    "elftools",
+    "cxxfilt",
+    "junitparser",
+    "duckdb",
+}
 LATER = {"typing", "pathlib", "subprocess", "tempfile", "dataclasses", "json"}
 
 
