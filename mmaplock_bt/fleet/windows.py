@@ -38,8 +38,9 @@ _OF_NOBODY = ("charged", "met nobody")  # of `charged`: in the table of culprits
 def row(result: Result, host: str, file: str) -> Row:
     """Returns a window's row. Raises UsageError for numbers that no window has."""
     histograms, other = _histograms(result)
-    blame = _blame(result)
-    lacks = [missing(result)]
+    tables = _tables(result)
+    blame = _blame(*tables) if any(tables) else None
+    lacks = [missing(result), *(table.lacks for table in tables if table)]
     lacks += [f"buckets of {name} are not this tool's: left out" for name in other]
     if blame is not None and len(blame) > PAIRS:
         lacks.append(f"of {len(blame):,} pairs of blame the first {PAIRS:,} kept")
@@ -120,26 +121,36 @@ def _histogram(output: str, mode: str, unit: str, rows: list[HistogramRow]) -> R
     return {"output": output, "mode": mode, "unit": unit, **figures, "buckets": buckets}
 
 
-def _blame(result: Result) -> list[Row] | None:
-    """Who waited for whom and why; without a culprit what no hold explains. None: not asked for.
+def _tables(result: Result) -> tuple[TableData | None, TableData | None]:
+    """Who waited for whom, and what no hold explains. Any template may declare such.
 
-    The tables are known by their keys: any template may declare such.
+    So they are known by their keys.
     """
-    culprits = _keyed(result, {"victim", "culprit"}, set())
-    rest = _keyed(result, {"victim", "charged"}, {"culprit"})
-    if culprits is None and rest is None:
-        return None
-    charged = [one for one in culprits or [] if column(one["key"], "charged") in ("charged", None)]
-    others = [one for one in rest or [] if column(one["key"], "charged") not in _OF_NOBODY]
-    return [_pair(one, "cause") for one in charged] + [_pair(one, "charged") for one in others]
+    return (
+        _keyed(result, {"victim", "culprit"}, set()),
+        _keyed(result, {"victim", "charged"}, {"culprit"}),
+    )
 
 
-def _keyed(result: Result, these: set[str], but: set[str]) -> list[TableRow] | None:
+def _keyed(result: Result, these: set[str], but: set[str]) -> TableData | None:
     for output in result.outputs.values():
         keys = set(output.keys)
         if isinstance(output, TableData) and these <= keys and not but & keys:
-            return output.rows
+            return output
     return None
+
+
+def _blame(culprits: TableData | None, rest: TableData | None) -> list[Row]:
+    """Who waited for whom and why; without a culprit what no hold explains."""
+    charged = (
+        [one for one in culprits.rows if _charged(one) in (None, "charged")] if culprits else []
+    )
+    others = [one for one in rest.rows if _charged(one) not in _OF_NOBODY] if rest else []
+    return [_pair(one, "cause") for one in charged] + [_pair(one, "charged") for one in others]
+
+
+def _charged(found: TableRow) -> Any:
+    return column(found["key"], "charged")
 
 
 def _pair(found: TableRow, why: str) -> Row:

@@ -81,6 +81,18 @@ def test_many_pairs_are_cut_and_their_sum_is_not():
     assert found["missing"] == "of 1,003 pairs of blame the first 1,000 kept"
 
 
+def test_what_a_table_leaves_out_is_told():
+    base = window(charges={("a", "b", "c"): [5]})
+    cut = replace(base.outputs["rest"], lacks="made of the 50,000 longest")
+    found = row(replace(base, outputs=base.outputs | {"rest": cut}))
+    assert not found["complete"] and found["missing"] == "made of the 50,000 longest"
+
+
+def test_a_table_that_is_empty_was_asked_for():
+    assert row(window(charges={}))["waited_ns"] == 0
+    assert row(window())["waited_ns"] is None
+
+
 def test_open_spans_and_events_count_for_the_longest():
     found = row(made(FULL))
     assert found["longest_hold_ns"] == 5, "a hold that had not ended, of 5 ns"
