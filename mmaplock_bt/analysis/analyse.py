@@ -29,6 +29,8 @@ def analyse(head: Head, stream: Iterable[Record]) -> Result:
 def _result(head: Head, making: Making, stream: Iterable[Record]) -> Result:
     got = collect(stream, making.takers, making.got)
     trailer = got.trailer or _CUT_OFF
+    if head.profile.params.get("kernel_stack") == 0:
+        got.stackless = 0  # none was asked for
     kept = books.kept(got, head.books, head.outputs)
     result = Result(
         schema=SCHEMA,

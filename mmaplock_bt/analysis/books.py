@@ -68,7 +68,10 @@ def loss(got: Collected, probes: int, ended_by: str, books: Books) -> Loss:
     lines = got.missed()
     # bpftrace counts some of the same, and what it says itself beside: never both together.
     lost = max(got.lost + got.dropped, sum((lines or {}).values()))
-    nothing_missing = not (lost or got.map_full or got.stack_errors or got.unparsed or missed)
+    # Releases that keep stacks in an LRU map lose them without a word. Of kernel stacks each event
+    # has one; whether a user stack that is not there was lost, nothing tells.
+    stacks = max(got.stack_errors, got.stackless)
+    nothing_missing = not (lost or got.map_full or stacks or got.unparsed or missed)
     balanced = books.residue == 0  # a probe may miss events without any counter knowing
     # The last line of the window came, or it is known what of it did not.
     drained = got.closed_ns is not None or lines is not None
@@ -76,7 +79,7 @@ def loss(got: Collected, probes: int, ended_by: str, books: Books) -> Loss:
     return Loss(
         lost_events=lost,
         map_full=got.map_full,
-        stack_errors=got.stack_errors,
+        stack_errors=stacks,
         unparsed_lines=got.unparsed,
         probes_expected=probes,
         probes_attached=got.attached,

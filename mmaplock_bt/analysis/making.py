@@ -58,7 +58,7 @@ class Making:
             if output.kind == "events" and output.is_printed:
                 names = printed_events.names_of(output)
                 tally = self._tally(name, names, SPANS if name in feeding else kept.FIRST)
-                self._printed[name] = PrintedEvents(output, tally)
+                self._printed[name] = PrintedEvents(output, tally, self.got)
         self.takers: dict[str, Taker] = {n: one.take for n, one in self._printed.items()}
 
     @property

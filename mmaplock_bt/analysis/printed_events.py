@@ -6,8 +6,9 @@ from mmaplock_bt.analysis import causes
 from mmaplock_bt.analysis.kept import Raw
 from mmaplock_bt.analysis.tally import Tally
 from mmaplock_bt.spec.outputs import Output
+from mmaplock_bt.stream.collect import Collected
 from mmaplock_bt.stream.memo import Memo
-from mmaplock_bt.stream.stacks import Stack
+from mmaplock_bt.stream.stacks import Stack, is_lost
 
 
 def names_of(output: Output) -> tuple[str, ...]:
@@ -17,10 +18,11 @@ def names_of(output: Output) -> tuple[str, ...]:
 
 
 class PrintedEvents:
-    """Adds what an output's events lack, and passes them on."""
+    """Adds what an output's events lack, and passes them on; counts stacks that did not come."""
 
-    def __init__(self, output: Output, tally: Tally) -> None:
+    def __init__(self, output: Output, tally: Tally, got: Collected) -> None:
         self._tally = tally
+        self._got = got
         names = tally.names
         place = {name: at for at, name in enumerate(names)}
         self._has_cause = "cause" in place
@@ -31,6 +33,8 @@ class PrintedEvents:
 
     def take(self, rows: Sequence[Raw]) -> None:
         """Takes the next rows."""
+        if (at := self._stack) is not None:
+            self._got.stackless += sum(len(row[at]) < 2 and is_lost(row[at]) for row in rows)
         if self._has_cause:
             rows = self._with_cause(rows)
         if self._is_ownerless(rows):

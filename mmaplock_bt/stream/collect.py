@@ -57,7 +57,8 @@ class Collected:
     lost: int = 0  # as bpftrace says
     dropped: int = 0  # lines that came, and that there was no room for
     map_full: int = 0
-    stack_errors: int = 0
+    stack_errors: int = 0  # as bpftrace says
+    stackless: int = 0  # events without their kernel stack
     unparsed: int = 0
     said: Counter[str] = field(default_factory=Counter)
     trailer: Trailer | None = None

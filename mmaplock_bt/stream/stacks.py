@@ -51,6 +51,11 @@ def frames(text: str) -> Stack:
     return Stack(kept)
 
 
+def is_lost(stack: list[str]) -> bool:
+    """Tells whether a kernel stack did not come, but perhaps the advice behind it."""
+    return not stack or (len(stack) == 1 and stack[0].startswith(f"{MADVISE}("))
+
+
 def _call(advice: int) -> list[str]:
     name = ADVICE.get(advice - 1)
     return [sys.intern(f"{MADVISE}(MADV_{name})")] if name else []

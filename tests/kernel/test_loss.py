@@ -1,12 +1,15 @@
 """Floods of known size through the real program: recorded + told as lost = what the books say."""
 
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
 
+from mmaplock_bt import workload
 from mmaplock_bt.result.saved import from_json
 from tests.builders import TESTS
 from tests.kernel.processes import begun
@@ -108,6 +111,60 @@ def test_maps_of_16_keys_are_told_and_take_no_memory(flooded, tmp_path):
     profile.write_text("extends: long-holds\nmap_keys: 16\nparams: {threshold: 0}\n")
     result, _ = flooded(20_011, "", str(profile))
     assert result.loss.map_full > 0 and not result.loss.complete
+
+
+# Before bpftrace: its maps of stacks (BPF_MAP_TYPE_STACK_TRACE, LRU_HASH) have one place.
+TINY = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdarg.h>
+#include <sys/syscall.h>
+struct map { unsigned type, key_bytes, value_bytes, entries; };
+long syscall(long number, ...) {
+  long a[6];
+  va_list given;
+  va_start(given, number);
+  for (int i = 0; i < 6; i++) a[i] = va_arg(given, long);
+  va_end(given);
+  struct map *map = (struct map *)a[1];
+  if (number == SYS_bpf && a[0] == 0 && (map->type == 7 || map->type == 9)) map->entries = 1;
+  long (*real)(long, ...) = dlsym(RTLD_NEXT, "syscall");
+  return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+"""
+
+
+@pytest.fixture
+def forgetful(tmp_path, monkeypatch):
+    """A bpftrace whose maps of stacks have one place."""
+    compiler = shutil.which("cc") or pytest.skip("no C compiler: nothing makes its maps smaller")
+    shared, path = tmp_path / "tiny.so", tmp_path / "bpftrace-tiny"
+    (tmp_path / "tiny.c").write_text(TINY)
+    words = [compiler, "-shared", "-fPIC", "-o", str(shared), str(tmp_path / "tiny.c"), "-ldl"]
+    subprocess.run(words, check=True)
+    real = os.environ.get("MMAPLOCK_BPFTRACE") or shutil.which("bpftrace")
+    path.write_text(f'#!/bin/sh\nLD_PRELOAD={shared} exec {real} "$@"\n')
+    path.chmod(0o755)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return str(path)
+
+
+def test_stacks_that_a_map_has_no_room_for_are_told_to_the_stack(cli, kernel, forgetful, tmp_path):
+    """0.17 says so itself; releases that keep them in an LRU map lose them without a word."""
+    saved = tmp_path / "r.json"
+    gates = ("--gate", "causes{cause=munmap}.count > 1", "--gate", "long_holds.count > 1")
+    done = cli("run", *EVERY_HOLD, "--set", "user_stack=0", "--bpftrace", forgetful, *gates,
+               "-o", str(saved), "--", *workload.command("munmaps", 101))  # fmt: skip
+    result = from_json(saved.read_text())
+    stacks = [row["kernel_stack"] for row in result.outputs["long_holds"].rows]
+    assert len(stacks) == counted(result), "all of them are rows"
+    lost = sum(not [frame for frame in one if not frame.startswith("madvise(")] for one in stacks)
+    if lost == 0:
+        pytest.skip("this bpftrace keeps stacks in no map")
+    assert result.loss.stack_errors == lost > 101 and not result.loss.complete
+    assert f"stack errors {lost:,}" in done.stdout
+    assert done.returncode == 5, "what rests on stacks is not known"
+    assert [one.outcome for one in result.verdicts] == ["inconclusive", "pass"]
 
 
 def test_ctrl_c_in_a_flood_ends_it_and_is_told(kernel):

@@ -1,5 +1,7 @@
 """What the script printed, against what came: no release of bpftrace is taken at its word."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +10,7 @@ from mmaplock_bt.analysis import analyse
 from mmaplock_bt.result.loss import left_out, missing
 from mmaplock_bt.result.saved import from_json, to_json
 from mmaplock_bt.stream.records import Dropped, Trailer
-from tests.builders import declared, head, map_line, printed, shown_as_table
+from tests.builders import declared, head, map_line, printed, shown_as_table, stack_text
 
 HOLDS = {"kind": "events", "unit": "ns", "fields": ["time_ns", "hold_ns", "mode"]}
 TABLE = {"kind": "table", "unit": "ns", "keys": ["mode"], "of": "holds", "value": "hold_ns"}
@@ -77,3 +79,17 @@ def test_the_windows_end_may_be_lost_and_is_in_a_map(has_counts):
 def test_reports_of_full_maps_that_were_left_out_are_counted():
     result = result_of(Dropped(0, 5, 2).line())
     assert (result.loss.map_full, result.loss.stack_errors) == (5, 2)
+
+
+@pytest.mark.parametrize(("said", "told"), [(0, 2), (5, 5)])
+def test_kernel_stacks_that_did_not_come_are_counted(said, told):
+    """bpftrace's word counts user stacks, too; where it says nothing, events tell."""
+    outputs = declared(holds=HOLDS | {"fields": [*HOLDS["fields"], "kernel_stack"]})
+    stacks = (["f+1"], [], ["madvise(MADV_FREE)"], ["madvise(MADV_FREE)", "g+1"], ["h+1"])
+    events = [printed(f"holds|11|7|0|{stack_text(stack)}") for stack in stacks]
+    for params, errors in (({}, told), ({"kernel_stack": 16}, told), ({"kernel_stack": 0}, said)):
+        first = head(outputs)
+        profile = replace(first.profile, params=params)
+        lines = [replace(first, profile=profile).line(), printed("open|5"), *events,
+                 Dropped(0, 0, said).line()]  # fmt: skip
+        assert analyse.analyse_lines(lines).loss.stack_errors == errors
