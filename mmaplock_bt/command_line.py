@@ -47,6 +47,7 @@ COMMANDS = {
     ),
     "schema": ("schemas", "main", "JSON Schema of profiles, templates, budgets or results"),
     "doctor": ("doctor", "main", "what this machine offers, what follows, how to mend it"),
+    "agent": ("agent", "main", "stay on and answer Prometheus: /metrics, /healthz, /readyz"),
     "selftest": ("selftest", "main", "known workloads on this machine: pass or fail"),
 }
 
@@ -142,7 +143,13 @@ def _parsers() -> tuple[usage.Parser, dict[str, usage.Parser]]:
     )  # fmt: skip
     _add_trap(made["run"])
     made["run"].add_argument("-q", "--quiet", action="store_true", help="no countdown")
-    for name in ("selftest", "doctor"):
+    made["agent"].add_argument(
+        "config", metavar="CONFIG", nargs="?", help="a YAML file (none: what it takes by default)"
+    )
+    made["agent"].add_argument(
+        "--listen", metavar="ADDRESS:PORT", help="where it answers (127.0.0.1:9435)"
+    )
+    for name in ("selftest", "doctor", "agent"):
         another = "another bpftrace binary"
         made[name].add_argument(
             "--bpftrace", default=default_bpftrace(), metavar="PATH", help=another

@@ -63,9 +63,13 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("what a cause means, and what helps", "explain smaps"),
         ("what a word of the reports means", "explain downgrade"),
     ),
+    "agent": (
+        ("on another port, by a configuration", "agent agent.yaml --listen 127.0.0.1:9436"),
+        ("what it tells", "agent & curl -s http://127.0.0.1:9435/metrics"),
+    ),
     "selftest": (("another bpftrace", "selftest --bpftrace /opt/bpftrace/bin/bpftrace"),),
 }
-AS_ROOT = ("run", "doctor", "selftest")
+AS_ROOT = ("run", "doctor", "selftest", "agent")
 MAIN = (("run", 0), ("run", 1), ("run", 2), ("report", 0))
 
 

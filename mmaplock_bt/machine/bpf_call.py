@@ -4,7 +4,7 @@ import ctypes
 import os
 
 # include/uapi/linux/bpf.h
-UPDATE, INFO, LOOKUP_BATCH, ENABLE_STATS = 2, 15, 24, 32
+UPDATE, DELETE, INFO, LOOKUP_BATCH, ENABLE_STATS = 2, 3, 15, 24, 32
 ATTRIBUTES = 128  # bytes of union bpf_attr that we use
 NUMBERS = {"x86_64": 321, "i686": 357, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
 _PIDFD_GETFD = 438  # the same on every architecture

@@ -24,6 +24,7 @@ VALUES = {
     "wait_ended": (*_ALWAYS, "wait_ns", "began", "contended", "cpu_wait_ns", "short_ns"),
     "hold_began": (*_ALWAYS, "wait_ns", "began"),
     "hold_ended": (*_ALWAYS, "hold_ns", "watched", "preempted_ns", "asleep_ns"),
+    "beat": ("now",),
     "cleanup": (),
 }
 OWNERS = ("owner", "owner_pid", "owner_kind", "whose", "self", "actor_pid", "actor_kind")

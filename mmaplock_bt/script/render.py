@@ -34,7 +34,7 @@ RAW_PROBE = "rawtracepoint:"
 # What bpftrace counts as probes: fewer attached ones are loss.
 # Bounded: in a text of brackets that never close each would be looked for to the end.
 _COUNTED = re.compile(r"@(\w{1,64})(?:\[[^\]]{0,999}\])? = ")
-_PROBES = ("tracepoint:", RAW_PROBE, "profile:", "BEGIN", "END")
+_PROBES = ("tracepoint:", RAW_PROBE, "profile:", "interval:", "BEGIN", "END")
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,16 @@ from mmaplock_bt.errors import BpftraceError
 from mmaplock_bt.machine import bpf_call
 
 # enum bpf_map_type, include/uapi/linux/bpf.h
-HASH, PER_CPU_HASH = 1, 5
+HASH, PER_CPU_HASH, PER_CPU_ARRAY = 1, 5, 6
 _GONE = "bpftrace was gone before its maps were read"
 _BATCH = 4096  # entries that are asked for at once; more than any bucket of the kernel's has
 
 
 class Map:
-    """A hash map of integers: keys are tuples of uint64, values are uint64.
+    """A map of integers: keys are tuples of uint64, values are uint64.
 
-    A value of a per-CPU map is the sum over all CPUs.
+    A value of a per-CPU map is the sum over all CPUs. An array, in which some releases keep what
+    has no key, has one of ().
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -36,7 +37,8 @@ class Map:
         # bpf_map_info: type, id, key size, value size, max_entries, flags, name.
         fields = struct.unpack_from("6I16s", information.raw)
         self.key_bytes, self.value_bytes, self.size = fields[2:5]
-        self._values = _possible_cpus() if fields[0] == PER_CPU_HASH else 1
+        is_per_cpu = fields[0] in (PER_CPU_HASH, PER_CPU_ARRAY)
+        self._values = _possible_cpus() if is_per_cpu else 1
         self.name = fields[6].split(b"\0")[0].decode(errors="replace")
 
     def items(self) -> dict[tuple[int, ...], int]:
@@ -76,6 +78,15 @@ class Map:
         pair = ctypes.create_string_buffer(struct.pack("QQ", key, value), 16)
         where = ctypes.addressof(pair)
         bpf_call.call(bpf_call.UPDATE, struct.pack("I4xQQQ", self.descriptor, where, where + 8, 0))
+
+    def delete(self, key: tuple[int, ...]) -> None:
+        """Deletes one entry; no matter if there is none. Raises OSError."""
+        words = ctypes.create_string_buffer(struct.pack(f"{len(key)}Q", *key))
+        attributes = struct.pack("I4xQ", self.descriptor, ctypes.addressof(words))
+        try:
+            bpf_call.call(bpf_call.DELETE, attributes)
+        except FileNotFoundError:
+            return
 
 
 def of_process(

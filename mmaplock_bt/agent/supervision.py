@@ -1,0 +1,259 @@
+"""Keeps one bpftrace tracing: starts it, ends it when it takes too much, starts it again.
+
+The main thread runs it; whoever answers a scrape asks for a Snapshot from another.
+"""
+
+import select
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mmaplock_bt.agent.allowance import Allowance, Rest, Usage
+from mmaplock_bt.agent.charging import Blamed, Charging
+from mmaplock_bt.agent.config import Config
+from mmaplock_bt.agent.kernel_maps import Counts, Open
+from mmaplock_bt.agent.session import SILENT_NS, Session, profile
+from mmaplock_bt.agent.top_names import TopNames
+from mmaplock_bt.errors import BpftraceError, Failure, Interrupted
+from mmaplock_bt.machine.inventory import Machine
+from mmaplock_bt.tracing import ending
+from mmaplock_bt.units import format_ns
+
+TICK_NS, SWEEP_NS = 10**9, 10 * 10**9
+READ_S = 0.5
+STUCK_NS = 30 * 10**9  # a bpftrace that is silent for so long is ended
+# Why nothing is traced, by the names that a metric tells.
+REASONS = {
+    "starting": "bpftrace is being started",
+    "refused": "bpftrace did not start",
+    "died": "bpftrace ended by itself",
+    "silent": "bpftrace passes nothing on",
+    "unreadable": "bpftrace's maps cannot be read",
+    "memory": "tracing took more memory than `limits.memory`",
+    "cpu": "tracing took more CPU time than `limits.cpu`",
+    "events": "more was recorded than `limits.events`",
+    "ending": "the agent ends",
+}
+
+
+@dataclass(frozen=True)
+class Tracing:
+    """What is known while bpftrace traces; counts are of all bpftraces since the agent's start."""
+
+    counts: Counts
+    blamed_ns: dict[Blamed, int]
+    convoys: int
+    open: Open
+    residue: int | None
+    floor_ns: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a scrape is answered with; `tracing` is None, and `reason` why, while nothing traces."""
+
+    tracing: Tracing | None
+    reason: str
+    lost_events: int
+    map_full: int
+    unparsed_lines: int
+    restarts: int
+    swept_entries: int
+    usage: Usage
+    captures: int = 0
+
+
+@dataclass
+class _Ended:
+    """What bpftraces that are gone had counted."""
+
+    counts: Counts = field(default_factory=Counter)
+    lost: int = 0
+    map_full: int = 0
+    unparsed: int = 0
+    cpu_ns: int = 0
+
+
+class Supervision:
+    """Traces until a signal comes; `say` prints a sentence for the log."""
+
+    def __init__(self, config: Config, machine: Machine, say: Callable[[str], None]) -> None:
+        self.config = config
+        self.machine = machine
+        self._say = say
+        self._lock = threading.RLock()
+        self._charging = Charging(TopNames(config.culprits.names, config.culprits.top))
+        self._session: Session | None = None
+        self._reason = "starting"
+        self._ended = _Ended()
+        self._rest = Rest(config.pause)
+        self._floor_ns = config.threshold
+        self._bpftrace_cpu_ns = self._starts = self._swept = 0
+        self._sweep_ns = 0
+
+    def run(self, live: Callable[[], None]) -> None:
+        """Returns once a signal asked for the end; `live` is called when tracing has begun.
+
+        Raises what entering a Session raises, where the first bpftrace does not even start.
+        """
+        while not ending.noted():
+            began_ns = time.monotonic_ns()
+            detail = self._trace(live)
+            if ending.noted():
+                break
+            pause_ns = self._rest.after(time.monotonic_ns() - began_ns)
+            what = f"{REASONS[self._reason]}{f' ({detail})' if detail else ''}"
+            self._say(f"{what}: nothing is traced for {format_ns(pause_ns)}, then again")
+            self._pause(pause_ns)
+        self._reason = "ending"
+
+    def snapshot(self) -> Snapshot:
+        """Looks at this moment; never tells what is not counted any more as if it were."""
+        with self._lock:
+            session, reason = self._session, self._reason
+            tracing = None
+            if session is not None and not (reason := _fault(session)):
+                try:
+                    tracing = self._tracing(session)
+                except (BpftraceError, OSError):
+                    reason = "unreadable"
+            return self._told(session, tracing, reason)
+
+    @property
+    def silent_ns(self) -> int | None:
+        """For how long no beat was parsed; None while nothing is traced."""
+        with self._lock:
+            return None if self._session is None else self._session.silent_ns
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all probes are attached, now."""
+        with self._lock:
+            one = self._session
+            return one is not None and one.is_alive and one.is_complete
+
+    @property
+    def reason(self) -> str:
+        """Why nothing is traced, in words; '' while it is."""
+        with self._lock:
+            found = self._reason if self._session is None else _fault(self._session)
+            return REASONS[found] if found else ""
+
+    def _trace(self, live: Callable[[], None]) -> str:
+        """Runs one bpftrace to its end; returns what else is known of why it ended."""
+        self._reason = "starting"
+        lengths = {"threshold": self.config.threshold, "behind": self.config.behind}
+        session = Session(profile(lengths), self.machine, self._charging)
+        try:
+            with session:
+                self._begin(session)
+                live()
+                reason = self._watch(session)
+                return self._end(session, reason)
+        except Interrupted:
+            return ""
+        except Failure as error:
+            if not self._starts:
+                raise
+            with self._lock:
+                self._session, self._reason = None, "refused"
+            return str(error).partition("\n")[0]
+
+    def _begin(self, session: Session) -> None:
+        with self._lock:
+            self._session = session
+            self._starts += 1
+            self._allowance = Allowance(self.config.limits, self.config.threshold)
+            self._floor_ns = self._allowance.floor_ns
+            self._sweep_ns = self._tick_ns = time.monotonic_ns()
+
+    def _watch(self, session: Session) -> str:
+        """Returns why it has to end."""
+        while not ending.noted():
+            records = session.read(READ_S)
+            with self._lock:
+                session.hear(records)
+                if time.monotonic_ns() >= self._tick_ns:
+                    self._tick_ns = time.monotonic_ns() + TICK_NS
+                    self._tick(session)
+            if not session.keeps_alive():
+                return "died"
+            if session.silent_ns > STUCK_NS:
+                return "silent"
+            if self._allowance.reason:
+                return self._allowance.reason
+        return "ending"
+
+    def _tick(self, session: Session) -> None:
+        if not session.is_alive:
+            return
+        counts, _ = session.counted()
+        session.tick(counts)
+        now_ns = time.monotonic_ns()
+        if self._allowance.judge(now_ns, self._usage(session), session.events):
+            self._follow(session, self._allowance.floor_ns)
+        if now_ns - self._sweep_ns >= SWEEP_NS:
+            self._sweep_ns = now_ns
+            self._swept += session.sweep()
+
+    def _follow(self, session: Session, floor_ns: int) -> None:
+        self._floor_ns = floor_ns
+        session.maps.set_floor(floor_ns)
+        self._say(f"from now on waits and holds of {format_ns(floor_ns)} and more are recorded")
+
+    def _end(self, session: Session, reason: str) -> str:
+        """Takes all that it had counted, so that counters go on from there."""
+        with self._lock:
+            self._bpftrace_cpu_ns = max(self._bpftrace_cpu_ns, self._usage(session).bpftrace_cpu_ns)
+            self._session, self._reason = None, reason
+            self._ended.cpu_ns = self._bpftrace_cpu_ns
+        counts = session.end()
+        with self._lock:
+            self._ended.counts += counts
+            self._ended.lost += session.lost
+            self._ended.map_full += session.full
+            self._ended.unparsed += session.unparsed
+        return session.why() if reason == "died" else ""
+
+    def _pause(self, pause_ns: int) -> None:
+        """Short steps: a signal is no descriptor."""
+        until_ns = time.monotonic_ns() + pause_ns
+        while not ending.noted() and (left_ns := until_ns - time.monotonic_ns()) > 0:
+            select.select([], [], [], min(READ_S, left_ns / 1e9))
+
+    def _tracing(self, session: Session) -> Tracing:
+        counts, residue = session.counted()
+        now = session.tick(counts)
+        return Tracing(
+            self._ended.counts + counts, dict(self._charging.blamed_ns), self._charging.convoys,
+            now, residue, self._floor_ns,
+        )  # fmt: skip
+
+    def _told(self, session: Session | None, tracing: Tracing | None, reason: str) -> Snapshot:
+        gone, now = self._ended, session
+        return Snapshot(
+            tracing,
+            reason,
+            gone.lost + (now.lost if now else 0),
+            gone.map_full + (now.full if now else 0),
+            gone.unparsed + (now.unparsed if now else 0),
+            max(0, self._starts - 1),
+            self._swept,
+            self._usage(session),
+        )
+
+    def _usage(self, session: Session | None) -> Usage:
+        """bpftrace's CPU time with that of those before it; never less than was told."""
+        found = Usage.of(session.pid if session is not None and session.is_alive else None)
+        total_ns = self._ended.cpu_ns + found.bpftrace_cpu_ns
+        self._bpftrace_cpu_ns = max(self._bpftrace_cpu_ns, total_ns)
+        return Usage(found.own_cpu_ns, self._bpftrace_cpu_ns, found.own_bytes, found.bpftrace_bytes)
+
+
+def _fault(session: Session) -> str:
+    """Why what it says would not be of this moment; '' where it is."""
+    if not session.is_alive:
+        return "died"
+    return "silent" if session.silent_ns > SILENT_NS else ""
