@@ -177,6 +177,35 @@ def shares(rounds: int = 7, size_mib: int = 1024) -> dict[str, int]:
     return told
 
 
+def stalled(at_least_ms: int = 300, size_mib: int = 1024) -> dict[str, int]:
+    """Maps while a child named smaps-reader reads smaps_rollup for so long, one after the other.
+
+    Returns how long its turns took that took 1 ms or more, in ns: what the reads cost.
+    """
+    touched(size_mib * MIB)
+    code = AGENT.replace("agent", "smaps-reader") + (
+        "import sys,time\n"
+        "print('ready', flush=True)\n"
+        "end = time.monotonic() + int(sys.argv[2]) / 1000\n"
+        "while time.monotonic() < end: open(f'/proc/{sys.argv[1]}/smaps_rollup').read()\n"
+    )
+    with contextlib.suppress(PermissionError):  # else both wait for a CPU, too
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    reader = subprocess.Popen(
+        [sys.executable, "-c", code, str(os.getpid()), str(at_least_ms)], stdout=subprocess.PIPE
+    )
+    assert reader.stdout is not None
+    reader.stdout.readline()
+    stalled_ns = longest_ns = 0
+    now = time.monotonic_ns()
+    while reader.poll() is None:
+        _libc.munmap(_libc.mmap(None, PAGE, 3, 0x22, -1, 0), PAGE)
+        began, now = now, time.monotonic_ns()  # all of a turn: the interpreter asks for it, too
+        stalled_ns += now - began if now - began >= 10**6 else 0
+        longest_ns = max(longest_ns, now - began)
+    return {"reader": reader.pid, "stalled_ns": stalled_ns, "longest_ns": longest_ns}
+
+
 def populate(size_mib: int = 1024, rounds: int = 1) -> dict[str, int]:
     """Maps `rounds` times with MAP_POPULATE: a read hold for as long as the pages take."""
     for _ in range(rounds):
@@ -264,6 +293,7 @@ WORKLOADS: dict[str, Callable[..., dict[str, int]]] = {
     "mincores": mincores,
     "convoy": convoy,
     "shares": shares,
+    "stalled": stalled,
     "populate": populate,
     "foreign": foreign,
     "frozen": frozen,

@@ -88,7 +88,7 @@ class KernelMaps:
 
     def set_floor(self, floor_ns: int) -> None:
         """Has waits and holds below it left out of the stream. Raises OSError."""
-        self._spans[FLOOR].put(0, floor_ns)
+        self._spans[FLOOR].put((0,), floor_ns)
 
     def sweep(self, *, sees_threads: bool = True) -> int:
         """Deletes what an event that was missed has left behind; returns how many entries.

@@ -73,11 +73,12 @@ class Map:
             position, next_position = next_position, position
             start = ctypes.addressof(position)
 
-    def put(self, key: int, value: int) -> None:
+    def put(self, key: tuple[int, ...], value: int) -> None:
         """Adds or replaces one entry. Raises OSError."""
-        pair = ctypes.create_string_buffer(struct.pack("QQ", key, value), 16)
-        where = ctypes.addressof(pair)
-        bpf_call.call(bpf_call.UPDATE, struct.pack("I4xQQQ", self.descriptor, where, where + 8, 0))
+        words = ctypes.create_string_buffer(struct.pack(f"{len(key) + 1}Q", *key, value))
+        where = ctypes.addressof(words)
+        behind = where + 8 * len(key)
+        bpf_call.call(bpf_call.UPDATE, struct.pack("I4xQQQ", self.descriptor, where, behind, 0))
 
     def delete(self, key: tuple[int, ...]) -> None:
         """Deletes one entry; no matter if there is none. Raises OSError."""

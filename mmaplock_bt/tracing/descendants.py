@@ -23,7 +23,7 @@ def add_descendants(roots: dict[str, tuple[int, ...]], tracer: Tracer) -> None:
             for _ in range(ROUNDS):
                 new = set().union(*map(descendants, pids)) - known
                 for pid in pid_namespace.translate(tracer.machine.path, list(new), gone=True):
-                    found[name].put(pid, 1)
+                    found[name].put((pid,), 1)
                 known |= new
     finally:
         bpf_maps.close(found)

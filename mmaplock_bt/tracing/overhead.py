@@ -161,7 +161,7 @@ class Overhead:
         now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)  # bpftrace's nsecs since 0.12
         self.steps.append(Step(max(0, now_ns - self.opened_ns), sample, ppm))
         if self._every is not None:
-            self._every.put(0, records.every(now_ns, before, sample))
+            self._every.put((0,), records.every(now_ns, before, sample))
 
 
 def chosen(limit_ppm: int, sample: int, full: Cost, less: Cost | None) -> int | None:

@@ -1,0 +1,70 @@
+"""An agent as a process of its own, and what it answers."""
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from prometheus_client.parser import text_string_to_metric_families
+
+Labels = frozenset[tuple[str, str]]
+Samples = dict[tuple[str, Labels], float]
+
+
+@dataclass
+class Agent:
+    """A running one; `said` are the lines of its log so far."""
+
+    process: subprocess.Popen[str]
+    url: str
+    said: list[str] = field(default_factory=list)
+
+    def get(self, path: str, accept: str = "") -> str:
+        """Returns a page's text. Raises HTTPError for another status than 200."""
+        asked = urllib.request.Request(self.url + path, headers={"Accept": accept})
+        with urllib.request.urlopen(asked, timeout=30) as answer:
+            return str(answer.read().decode())
+
+    def samples(self) -> Samples:
+        """Returns what a scrape tells."""
+        families = text_string_to_metric_families(self.get("/metrics"))
+        return {(s.name, frozenset(s.labels.items())): s.value for f in families for s in f.samples}
+
+    def value(self, name: str, **labels: str) -> float:
+        """Returns the sum of a metric's samples with these labels among theirs."""
+        wanted = set(labels.items())
+        return sum(v for (n, has), v in self.samples().items() if n == name and wanted <= has)
+
+    def await_value(self, name: str, least: float, **labels: str) -> float:
+        """Returns the sum once it is as large as that: each scrape is a step, within a minute."""
+        for _ in range(600):
+            if (found := self.value(name, **labels)) >= least:
+                return found
+            threading.Event().wait(0.1)
+        raise AssertionError(f"{name} {labels} stays below {least}: {self.said}")
+
+
+@contextmanager
+def running(*words: str) -> Iterator[Agent]:
+    """An agent that traces, on a port of its own; it ends well."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mmaplock_bt", "agent", *words, "--listen", "127.0.0.1:0"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        first = process.stderr.readline()
+        found = re.fullmatch(r"tracing; (http://127\.0\.0\.1:\d+)/metrics\n", first)
+        assert found, first + process.stderr.read()
+        one = Agent(process, found[1])
+        threading.Thread(target=lambda: one.said.extend(process.stderr), daemon=True).start()
+        yield one
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0

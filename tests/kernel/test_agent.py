@@ -1,0 +1,132 @@
+"""The agent on the running kernel: known answers, deaths of bpftrace, churn of processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+
+import pytest
+
+from mmaplock_bt import workload
+from mmaplock_bt.agent.charging import Charging
+from mmaplock_bt.agent.session import Session, profile
+from mmaplock_bt.agent.top_names import TopNames
+from tests.kernel.agents import running
+from tests.kernel.processes import bpftrace_of
+
+pytestmark = pytest.mark.kernel
+BLAMED = "mmaplock_blamed_wait_seconds_total"
+READER = {"culprit": "smaps-reader", "cause": "smaps/maps/numa_maps"}
+CHURN = "import os\nfor _ in range({}):\n    os.waitpid(os.posix_spawn('/bin/true', ['true'], {{}}), 0)"
+COUNTERS = ("_total", "_count", "_sum", "_bucket")
+
+
+def _stalled() -> float:
+    """Stalls for 300 ms, by a reader of smaps; returns what it was by the clock, in s."""
+    done = subprocess.run(workload.command("stalled", 300, 2048), capture_output=True, check=True)
+    return json.loads(done.stdout)["stalled_ns"] / 1e9
+
+
+def _named(tmp_path, *lines: str) -> str:
+    config = tmp_path / "agent.yaml"
+    text = "\n".join(["culprits:", "  names: [smaps-reader]", *lines, ""])
+    config.write_text(text)
+    config.chmod(0o600)
+    return str(config)
+
+
+def test_a_stall_is_blamed_on_the_reader(kernel, tmp_path):
+    with running(_named(tmp_path)) as agent:
+        assert agent.value(BLAMED, **READER) == 0
+        waits = agent.value("mmaplock_wait_seconds_sum")
+        stalled = _stalled()
+        blamed = agent.await_value(BLAMED, stalled * 0.9, mode="write", **READER)
+        assert blamed <= stalled * 1.1
+        assert agent.value("mmaplock_wait_seconds_sum") - waits >= blamed
+        assert agent.value("mmaplock_lost_events_total") == 0
+        assert agent.get("/readyz") == "all probes are attached\n"
+        assert "ago" in agent.get("/healthz")
+
+
+def test_counters_go_on_from_where_a_killed_bpftrace_was(kernel, tmp_path):
+    with running(_named(tmp_path)) as agent:
+        stalled = _stalled()
+        agent.await_value(BLAMED, stalled * 0.9, **READER)
+        before = agent.samples()
+        os.kill(bpftrace_of(agent.process), signal.SIGKILL)
+        # From here on it tells nothing of locks, or of a bpftrace that traces.
+        while (seen := agent.samples())["mmaplock_restarts_total", frozenset()] == 0:
+            up = seen["mmaplock_up", frozenset()]
+            told = any(name.startswith("mmaplock_wait") for name, _ in seen)
+            assert told == (up == 1.0)
+        agent.await_value("mmaplock_up", 1)
+        after = agent.samples()
+        for key, value in before.items():
+            if key[0].endswith(COUNTERS):
+                assert after[key] >= value, key
+        blamed = sum(v for (n, has), v in after.items() if n == BLAMED and READER.items() <= has)
+        assert blamed <= stalled * 1.1, "what was counted before its death came twice"
+        more = _stalled()
+        whole = agent.await_value(BLAMED, blamed + more * 0.9, **READER)
+        assert whole <= blamed + more * 1.1
+    assert any("bpftrace ended by itself" in line for line in agent.said)
+
+
+def test_ten_thousand_processes_leave_nothing(kernel, tmp_path):
+    """Neither a series nor, once it was swept, an entry of the kernel's maps."""
+    lengths = {"threshold": 10**6, "behind": 100_000}
+    with Session(profile(lengths), kernel, Charging(TopNames([], 10))) as session:
+        with running() as agent:
+            series = len(agent.samples())
+            subprocess.run([sys.executable, "-c", CHURN.format(10_000)], check=True)
+            names = {name for name, _ in agent.samples()}
+            labels = {key for _, has in agent.samples() for key, _ in has}
+            assert len(agent.samples()) - series < 100
+            assert labels <= {"mode", "cause", "culprit", "le", "reason", "process", "version",
+                              "bpftrace", "kernel", "locks"}  # fmt: skip
+            assert "mmaplock_map_full_total" in names
+            assert agent.value("mmaplock_map_full_total") == 0
+        session.sweep()
+        session.sweep()
+        keys = session.maps.keys()
+        assert all(keys[name] < 100 for name in ("waiting", "holding", "blocked", "ready")), keys
+
+
+def test_what_a_missed_event_left_is_swept(kernel):
+    """A wait of a thread that is gone, and what belongs to it; not one that lasts."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    with Session(profile({}), kernel, Charging(TopNames([], 0))) as session:
+        maps = session.maps
+        before = maps.open().wait_ns
+        maps._spans["waiting"].put((gone.pid, 0x1000), 4)
+        maps._spans["blocked"].put((0x1000,), 1)
+        assert maps.open().wait_ns > before and maps.open().hold_ns > before
+        assert session.sweep() == 0
+        assert session.sweep() >= 1
+        session.sweep()
+        assert session.sweep() >= 0
+        assert (gone.pid, 0x1000) not in maps._spans["waiting"].items()
+        assert (0x1000,) not in maps._spans["blocked"].items()
+
+
+def test_over_budget_it_detaches_and_says_so(kernel, tmp_path):
+    config = _named(tmp_path, "limits:", "  memory: 64MiB", "pause:", "  first: 1s")
+    with running(config) as agent:
+        agent.await_value("mmaplock_down", 1, reason="memory")
+        down = agent.samples()
+        assert down["mmaplock_up", frozenset()] == 0
+        assert not any(name.startswith("mmaplock_wait") for name, _ in down)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            agent.get("/readyz")
+        assert refused.value.code == 503 and b"memory" in refused.value.read()
+        agent.await_value("mmaplock_restarts_total", 1)
+
+
+def test_a_port_that_is_taken(kernel, cli):
+    with running() as agent:
+        done = cli("agent", "--listen", agent.url.removeprefix("http://"))
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1 and "Address already in use" in done.stderr
