@@ -19,7 +19,9 @@ from tests.kernel.processes import bpftrace_of
 pytestmark = pytest.mark.kernel
 BLAMED = "mmaplock_blamed_wait_seconds_total"
 READER = {"culprit": "smaps-reader", "cause": "smaps/maps/numa_maps"}
-CHURN = "import os\nfor _ in range({}):\n    os.waitpid(os.posix_spawn('/bin/true', ['true'], {{}}), 0)"
+CHURN = (
+    "import os\nfor _ in range({}):\n    os.waitpid(os.posix_spawn('/bin/true', ['true'], {{}}), 0)"
+)
 COUNTERS = ("_total", "_count", "_sum", "_bucket")
 
 
