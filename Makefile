@@ -17,9 +17,9 @@ JOBS ?= auto
 SUITES ?= bullseye bookworm trixie sid
 KERNELS ?= bullseye bookworm trixie sid
 
-.PHONY: alarms attacks bench bench-check bench-tools browser-tools captures chaos clean demo docs fuzz \
-  kernels-tools lint matrix-tools readers-tools selftest soak startup system test test-browser test-kernels \
-  test-matrix test-readers throughput unit
+.PHONY: alarms attacks bench bench-check bench-tools browser-tools captures chaos clean demo docs fleet-tools \
+  fuzz kernels-tools lint matrix-tools readers-tools selftest soak startup system test test-browser test-fleet \
+  test-kernels test-matrix test-readers throughput unit
 
 demo: system $(VENV)/.installed
 	$(AS_ROOT) $(BIN)/mmaplock-bt run -- $(BIN)/python -m mmaplock_bt.workload smaps 7 1024
@@ -145,6 +145,17 @@ browser-tools: $(VENV)/.dev
 	    chromium-headless-shell fonts-dejavu-core; }
 	@$(BIN)/python -c 'import playwright' 2>/dev/null || \
 	  $(AS_OWNER) $(BIN)/python -m pip install --quiet playwright
+
+# What the agent tells, checked by Prometheus' own promtool.
+test-fleet: system $(VENV)/.dev fleet-tools
+	$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider tests/fleet
+
+# Unpacked, not installed: the package would start a server.
+FLEET := $(HOME)/.cache/mmaplock-bt/fleet
+fleet-tools:
+	@command -v promtool >/dev/null || test -x $(FLEET)/usr/bin/promtool || \
+	  { mkdir -p $(FLEET) && cd $(FLEET) && $(SUDO) apt-get update -qq && \
+	    apt-get download -qq prometheus && dpkg -x prometheus_*.deb . && rm prometheus_*.deb; }
 
 lint: $(VENV)/.dev
 	$(AS_OWNER) $(BIN)/ruff check .

@@ -64,8 +64,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("what a word of the reports means", "explain downgrade"),
     ),
     "agent": (
-        ("on another port, by a configuration", "agent agent.yaml --listen 127.0.0.1:9436"),
-        ("what it tells", "agent & curl -s http://127.0.0.1:9435/metrics"),
+        ("on 127.0.0.1:9435, by what it takes by default", "agent"),
+        ("by a file, elsewhere", "agent agent.yaml --listen 127.0.0.1:9436"),
     ),
     "selftest": (("another bpftrace", "selftest --bpftrace /opt/bpftrace/bin/bpftrace"),),
 }

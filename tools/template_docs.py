@@ -19,6 +19,7 @@ BLOCKS = {
     "wait_ended": "it got it",
     "hold_began": "the same moment: the hold is noted now",
     "hold_ended": "it let go, or downgraded; `$mode` is the mode that ended",
+    "beat": "once a second, whatever locks do",
     "cleanup": "in `END`: `clear()` what is no output",
 }
 KINDS: dict[str, type[BaseModel]] = {

@@ -1,0 +1,27 @@
+"""Prometheus' tools, or a test that is skipped and says what is missing."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mmaplock_bt import resources
+from tests.kernel.conftest import kernel  # noqa: F401
+
+FLEET = resources.cache() / "fleet/usr/bin"
+
+
+@pytest.fixture
+def promtool(tmp_path: Path):
+    """Runs promtool with these words and this standard input; returns all that it says."""
+    path = shutil.which("promtool", path=f"{FLEET}:/usr/bin:/bin")
+    if path is None:
+        pytest.skip("promtool is not installed: make fleet-tools")
+
+    def run(*words: str, text: str = "") -> str:
+        done = subprocess.run([path, *words], input=text, capture_output=True, text=True,
+                              check=False, timeout=60, cwd=tmp_path)  # fmt: skip
+        return f"{done.stdout}{done.stderr}" if done.returncode else done.stderr
+
+    return run

@@ -1,0 +1,34 @@
+"""docs/agent.md says what is told, and what may be configured."""
+
+import re
+
+import yaml
+
+from mmaplock_bt.agent.config import Config
+from mmaplock_bt.agent.exposition import families
+from mmaplock_bt.agent.supervision import REASONS
+from mmaplock_bt.machine import inventory
+from tests.shell import ROOT
+from tests.unit.agent.test_exposition import TRACING, snapshot
+
+PAGE = (ROOT / "docs/agent.md").read_text()
+
+
+def test_the_page_names_every_metric_with_its_labels():
+    told = dict(re.findall(r"^\| `(mmaplock_\w+)` \| *(.*?) *\|", PAGE, re.MULTILINE))
+    found = {}
+    for one in families(snapshot(TRACING), inventory.offline()):
+        name = one.name + "_total" * (one.type == "counter")
+        labels = dict.fromkeys(label for s in one.samples for label in s.labels if label != "le")
+        found[name] = ", ".join(f"`{label}`" for label in labels)
+    assert told == found
+
+
+def test_the_page_shows_the_defaults():
+    shown = yaml.safe_load(PAGE.partition("```yaml\n")[2].partition("```")[0])
+    assert Config.model_validate(shown) == Config()
+
+
+def test_the_page_names_every_reason():
+    told = PAGE.partition("`mmaplock_down`")[2].partition("\n")[0]
+    assert re.findall(r"`(\w+)`", told)[1:] == list(REASONS)
