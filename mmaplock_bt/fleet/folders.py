@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mmaplock_bt import resources
 from mmaplock_bt.errors import UsageError
+from mmaplock_bt.escaping import plain
 from mmaplock_bt.units import counted
 
 FILES, DEPTH, FOLDERS = 10_000, 8, 100_000
@@ -81,7 +82,7 @@ def _place(path: Path, shown: Path | None = None) -> Place:
     """No link below a folder is followed: it would be counted twice, or lead anywhere."""
     folder = path.absolute().parent
     name = folder.resolve().name if folder.name == ".." else folder.name
-    return Place(_partition(path) or name or "/", shown or path, _fault(path))
+    return Place(plain(_partition(path) or name or "/"), shown or path, _fault(path))
 
 
 def _partition(path: Path) -> str | None:

@@ -14,6 +14,7 @@ from mmaplock_bt.result.rows import Bucket, HistogramRow
 from mmaplock_bt.units import counted
 
 PAIRS = 1000  # of who waited for whom, that are told
+MISSING = 20  # texts of what a host's windows lack
 WAYS = 3  # of asking, that a note names
 _KEYS = ("output", "mode", "unit", "locks", "sample", "traced")
 _HOSTS = f"""
@@ -21,7 +22,7 @@ SELECT host, count(*) AS windows, sum(duration_ns) AS duration_ns, sum(waited_ns
   sum(duration_ns) FILTER (waited_ns IS NOT NULL) AS watched_ns,
   max(longest_wait_ns) AS longest_wait_ns, max(longest_hold_ns) AS longest_hold_ns,
   count(*) FILTER (NOT complete) AS incomplete,
-  list_slice(list_sort(list(DISTINCT missing) FILTER (missing <> '')), 1, {WAYS}) AS missing,
+  list_slice(list_sort(list(DISTINCT missing) FILTER (missing <> '')), 1, {MISSING}) AS missing,
   {", ".join(f"sum({name}) AS {name}" for name in LOST)}
 FROM windows GROUP BY host"""
 _HISTOGRAMS = """
@@ -43,7 +44,7 @@ SELECT b.victim AS victim, b.culprit AS culprit, b.cause AS cause, count(DISTINC
   sum(b.count) AS count, sum(b.sum) AS sum_ns, max(b.max) AS longest_ns
 FROM (SELECT host, unnest(blame) AS b FROM windows)
 GROUP BY b.victim, b.culprit, b.cause
-ORDER BY sum_ns DESC, victim, culprit, cause LIMIT {PAIRS}"""
+ORDER BY sum_ns DESC, victim, culprit, cause LIMIT {PAIRS + 1}"""
 _CAUSES = """
 SELECT b.cause AS cause, b.culprit IS NOT NULL AS charged, count(DISTINCT host) AS hosts,
   sum(b.count) AS count, sum(b.sum) AS sum_ns, max(b.max) AS longest_ns
@@ -51,8 +52,8 @@ FROM (SELECT host, unnest(blame) AS b FROM windows)
 GROUP BY b.cause, charged ORDER BY sum_ns DESC, cause, charged"""
 _OVERLAPS = """
 SELECT host, count(*) FILTER (began < until) AS windows FROM (
-  SELECT host, epoch_ns(start)::HUGEINT AS began,
-    max(epoch_ns(start)::HUGEINT + duration_ns) OVER (
+  SELECT host, epoch_us(start)::HUGEINT * 1000 AS began,
+    max(epoch_us(start)::HUGEINT * 1000 + duration_ns) OVER (
       PARTITION BY host ORDER BY start, file ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     ) AS until
   FROM windows WHERE waited_ns IS NOT NULL AND start IS NOT NULL)
@@ -151,14 +152,15 @@ RANKS: dict[str, Callable[[Host], tuple[Any, ...]]] = {
 def merge(table: Table, rank: str, notes: Sequence[str] = ()) -> Fleet:
     """Returns what the table's windows say together, hosts by `rank`, one of RANKS."""
     hosts = sorted(_hosts(table), key=lambda host: host.name)
+    pairs = [Pair(**found) for found in table.ask(_PAIRS)]
     hosts.sort(key=lambda host: [*RANKS[rank](host), *_alike(host)], reverse=True)
     return Fleet(
         rank,
         tuple(hosts),
         tuple(_histograms(table, _KEYS)),
-        tuple(Pair(**found) for found in table.ask(_PAIRS)),
+        tuple(pairs[:PAIRS]),
         tuple(Cause(**found) for found in table.ask(_CAUSES)),
-        (*notes, *_overlaps(table), *_ways(table)),
+        (*notes, *_many(pairs), *_overlaps(table), *_ways(table)),
     )
 
 
@@ -189,6 +191,11 @@ def _histograms(table: Table, keys: tuple[str, ...]) -> Iterator[Histogram]:
         top = top if told == found["windows"] else None
         row = histogram_row({"mode": found["mode"]}, buckets, total, top, found["sample"])
         yield Histogram(**({"host": ""} | found), row=row)
+
+
+def _many(pairs: Sequence[Pair]) -> Iterator[str]:
+    if len(pairs) > PAIRS:
+        yield f"of who waited for whom the first {PAIRS:,} are told; other sums are of all"
 
 
 def _overlaps(table: Table) -> Iterator[str]:

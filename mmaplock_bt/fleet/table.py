@@ -10,6 +10,7 @@ MEMORY = "1GB"
 _SAFE = {
     "memory_limit": MEMORY, "threads": 2, "temp_directory": "",
     "autoinstall_known_extensions": False, "autoload_known_extensions": False,
+    "python_enable_replacements": False,
 }  # fmt: skip
 
 

@@ -30,6 +30,7 @@ COLUMNS = {
 Row = dict[str, Any]
 LETTERS = 300  # of a name; a thread's has 15
 PAIRS = 1000  # of blame that a window keeps
+HISTOGRAMS = 200  # outputs times modes
 _FIGURES = ("count", "sum", "max")
 _HOLD, _WAIT = "hold", "wait"  # histograms of these names; README and gates call them so
 _OF_NOBODY = ("charged", "met nobody")  # of `charged`: in the table of culprits, or no waiting
@@ -91,7 +92,8 @@ def _told(found: dict[str, Any]) -> str:
 
 def _histograms(result: Result) -> tuple[list[Row], list[str]]:
     """One for each output and mode, and the names of those with buckets of another kind."""
-    found, other = [], []
+    found: list[Row] = []
+    other: list[str] = []
     for name, output in result.outputs.items():
         if not isinstance(output, HistogramData):
             continue
@@ -102,6 +104,8 @@ def _histograms(result: Result) -> tuple[list[Row], list[str]]:
         for each in output.rows:
             modes.setdefault(each["key"].get("mode") or "", []).append(each)
         found += [_histogram(name, mode, output.unit, rows) for mode, rows in modes.items()]
+        if len(found) > HISTOGRAMS:
+            raise UsageError(f"no window has more than {HISTOGRAMS} histograms by mode")
     return found, other
 
 

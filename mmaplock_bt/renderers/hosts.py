@@ -17,6 +17,8 @@ from mmaplock_bt.units import counted, format_ns, format_value
 
 FIRST = 20  # of hosts, and of who waited for whom; -v shows ALL
 ALL = 1000
+FOLDED = 12  # letters of a name in a line, at least
+WHYS = 3  # of a host, why windows are incomplete
 NOTHING = "-"
 _BY = {
     "waited": "share of time waited",
@@ -24,16 +26,8 @@ _BY = {
     "hold": "longest hold",
     "lost": "what was lost",
 }
-_HOSTS = (
-    "host",
-    "windows",
-    "time",
-    "waited",
-    "share",
-    "longest wait",
-    "longest hold",
-    "incomplete",
-)
+_LONGEST = ("longest\nwait", "longest\nhold")
+_HOSTS = ("host", "windows", "time", "waited", "share", *_LONGEST, "incomplete")
 _MEASURES = ("measure", "hosts", "count", "p50", "p99", "p99.9", "max")
 _PAIRS = ("waited", "longest", "hosts", "victim", "culprit", "cause")
 _CAUSES = ("waited", "longest", "hosts", "cause")
@@ -88,19 +82,36 @@ def _section(
     found = list(rows)
     if not found:
         return
+    shown = found[:most]
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for head in heads:
-        is_text = head in _LEFT
+        is_text = head in _LEFT  # a figure is never cut
         grid.add_column(head, justify="left" if is_text else "right", no_wrap=not is_text,
-                        overflow="fold" if is_text else "ellipsis")  # fmt: skip
-    for row in found[:most]:
+                        overflow="fold")  # fmt: skip
+    for row in shown:
         grid.add_row(*map(Text, row))
     out.print()
     if title:
         out.print(Text(title, style="bold"))
+    given = out.width
+    out.width = max(given, _needed(heads, shown))
     out.print(grid)
-    if len(found) > most:
-        out.print(Text(f"… and {len(found) - most:,} more (--json has them)", style="dim"))
+    out.width = given
+    if left := len(found) - most:
+        _more(out, left, most)
+
+
+def _needed(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """How wide a table is at least: names may be folded, figures not."""
+    columns = zip(heads, zip(*rows, strict=True), strict=True)
+    lengths = ((head, max(map(len, (*head.split("\n"), *cells)))) for head, cells in columns)
+    return sum(2 + (min(FOLDED, most) if head in _LEFT else most) for head, most in lengths)
+
+
+def _more(out: Console, left: int, most: int) -> None:
+    if left > 0:
+        hint = "--json has all" if most == ALL else "-v shows more, --json all"
+        out.print(Text(f"… and {left:,} more ({hint})", style="dim"))
 
 
 def _measures(out: Console, title: str, found: Sequence[Histogram]) -> None:
@@ -114,7 +125,9 @@ def _incomplete(out: Console, hosts: Sequence[Host]) -> None:
     for host in hosts:
         if host.incomplete:
             of = f"{host.incomplete:,} of {counted(host.windows, 'window')} incomplete"
-            told = f"{host.name}: {of}: {'; '.join(host.missing) or 'the file does not say why'}"
+            why = "; ".join(host.missing[:WHYS]) or "the file does not say why"
+            others = f"; and {len(host.missing) - WHYS} others" if host.missing[WHYS:] else ""
+            told = f"{host.name}: {of}: {why}{others}"
             out.print(Text(safe(told), style="bold yellow"), soft_wrap=False)
 
 
@@ -146,7 +159,9 @@ def _interval(found: Interval, unit: str) -> str:
     low, high = found
     if low is None or low == high:
         return NOTHING if low is None else format_value(low, unit)
-    return f"{format_value(low, unit)}–{'' if high is None else format_value(high, unit)}"
+    first, last = format_value(low, unit), "" if high is None else format_value(high, unit)
+    number, _, of = first.rpartition(" ")
+    return f"{number if last.endswith(f' {of}') else first}–{last}"
 
 
 def _pair(one: Pair) -> tuple[str, ...]:

@@ -7,9 +7,10 @@ import duckdb
 import pytest
 
 from mmaplock_bt.commands import merge
+from mmaplock_bt.renderers import hosts
 from mmaplock_bt.result.saved import to_json
 from tests.builders import CONTROLS, HOSTILE
-from tests.unit.fleet.fleets import FLEET, saved, window
+from tests.unit.fleet.fleets import FLEET, merged, saved, window
 from tests.unit.test_escaping import is_harmless
 
 TEXT = f"{HOSTILE}::error::x ##[add-path]x \u202e"
@@ -148,3 +149,23 @@ def test_without_duckdb(cli, tmp_path, monkeypatch):
         done.stderr
         == "mmaplock-bt: merge needs duckdb: install mmaplock-bt[merge], or duckdb itself\n"
     )
+
+
+@pytest.mark.parametrize("width", ["40", "80"])
+def test_no_figure_is_cut(width, tmp_path):
+    """Names are folded on a narrow terminal; where that is not enough, lines are longer."""
+    long = {"a-host.with-a-rather-long.name.example.com": FLEET["web2"]}
+    text = hosts.render(merged({**FLEET, **long}), width=int(width))
+    assert "…" not in text
+    assert all(figure in text for figure in ("15.5 ms", "98.3–105 µs", "14.7–15.5 ms", "3.00 s"))
+    assert width == "40" or max(map(len, text.splitlines())) <= 80
+
+
+def test_what_is_left_out_is_counted(cli, tmp_path):
+    fleet = {
+        f"h{n}": [window(charges={(f"v{n}", "c", "why"): [5]})] for n in range(hosts.FIRST + 3)
+    }
+    runs = str(saved(tmp_path, fleet))
+    text = cli("merge", runs).stdout
+    assert text.count("… and 3 more (-v shows more, --json all)") == 2
+    assert "… and" not in cli("merge", runs, "-v").stdout

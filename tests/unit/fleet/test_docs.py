@@ -7,6 +7,7 @@ import duckdb
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from mmaplock_bt.fleet import folders, table, windows
 from tests.builders import HOSTILE, ROOT
 from tests.unit.fleet.fleets import FIRST, FLEET, saved
 
@@ -98,3 +99,10 @@ def test_openmetrics(hostile):
     assert told.keys() == {HOSTILE, "web2"}
     assert told[HOSTILE].value == pytest.approx(2_000_027 / 10**9)
     assert float(told["web2"].timestamp) == FIRST.timestamp()
+
+
+def test_the_bounds():
+    page = " ".join(PAGE.split())
+    assert f"{folders.FILES:,} files, {folders.DEPTH} folders deep" in page
+    assert f"{windows.PAIRS:,} pairs of blame from a window" in page
+    assert table.MEMORY == "1GB" and "1 GB for the table" in page

@@ -1,12 +1,14 @@
 """Many hosts' windows together: counts add up, and no quantile is a mean of others."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmaplock_bt import command_line
+from mmaplock_bt.fleet import merged as module
 from mmaplock_bt.fleet.merged import RANKS, Fleet, Histogram
 from mmaplock_bt.result.buckets import quantile
 from mmaplock_bt.spec.gates import QUANTILES
@@ -140,6 +142,22 @@ def test_hostile_names_are_names():
     fleet = merged({HOSTILE: [window(charges={(HOSTILE, "\ud800\0", "';--"): [5]})]})
     assert fleet.hosts[0].name == HOSTILE
     assert fleet.pairs[0].victim == HOSTILE and fleet.pairs[0].cause == "';--"
+
+
+def test_starts_beyond_every_clock():
+    """Two windows at each end of the calendar."""
+    base = window(charges={}, seconds=5)
+    starts = ("0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59+00:00")
+    far = [replace(base, window=replace(base.window, start=start)) for start in starts * 2]
+    (note,) = merged({"a": far}).notes
+    assert note.startswith("a: 2 windows began")
+
+
+def test_the_first_pairs_are_told_and_the_rest_noted(monkeypatch):
+    monkeypatch.setattr(module, "PAIRS", 2)
+    fleet = merged()
+    assert len(fleet.pairs) == 2 and fleet.pairs[0].cause == "smaps"
+    assert fleet.notes == ("of who waited for whom the first 2 are told; other sums are of all",)
 
 
 def test_the_order_of_files_changes_nothing():

@@ -81,6 +81,13 @@ def test_many_pairs_are_cut_and_their_sum_is_not():
     assert found["missing"] == "of 1,003 pairs of blame the first 1,000 kept"
 
 
+def test_more_histograms_than_any_window_has():
+    many = [histogram_of({"mode": str(n)}, [5]) for n in range(windows.HISTOGRAMS + 1)]
+    assert len(row(with_rows(window(), "hold", many[1:]))["histograms"]) == windows.HISTOGRAMS
+    with pytest.raises(UsageError, match="no window has more than 200 histograms"):
+        row(with_rows(window(), "hold", many))
+
+
 def test_what_a_table_leaves_out_is_told():
     base = window(charges={("a", "b", "c"): [5]})
     cut = replace(base.outputs["rest"], lacks="made of the 50,000 longest")
