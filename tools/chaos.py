@@ -404,6 +404,9 @@ def worker(seeds: list[int]) -> None:
 
 
 def main() -> int:
+    # A shell's background job is born ignoring it, and what it starts, too, until our handler is
+    # there: a Ctrl-C before that would say nothing.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     arguments = _arguments()
     if arguments.worker:
         worker(arguments.worker)
