@@ -1,16 +1,18 @@
 """Makes a result of a window's records: every output's rows, the books, the loss."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from mmaplock_bt.analysis import books, causes, findings, timeline
+from mmaplock_bt.analysis import books, causes, findings, spans, timeline
 from mmaplock_bt.analysis.making import Making
 from mmaplock_bt.result.model import SCHEMA, Command, Looked, Result, Window
+from mmaplock_bt.result.rows import Row
 from mmaplock_bt.stream import recording
-from mmaplock_bt.stream.collect import Collected, collect
+from mmaplock_bt.stream.collect import Collected, collect, copied
 from mmaplock_bt.stream.recording import Head
 from mmaplock_bt.stream.records import Decoder, Record, Trailer
 
+SO_FAR = 2_000  # waits, and holds: of so many a result takes some ten milliseconds
 _CUT_OFF = Trailer("bpftrace_died", 0)  # a stream without an end
 
 
@@ -21,9 +23,31 @@ def analyse_lines(lines: Iterable[str]) -> Result:
     return _result(head, making, Decoder(head.outputs).decode(rest))
 
 
-def analyse(head: Head, stream: Iterable[Record]) -> Result:
-    """Makes a result of a window's records; `head` says what they mean."""
-    return _result(head, Making(head.outputs), stream)
+def analyse(head: Head, stream: Iterable[Record], making: Making | None = None) -> Result:
+    """Makes a result of a window's records; `head` says what they mean.
+
+    `making` is there while they pass.
+    """
+    return _result(head, making or Making(head.outputs), stream)
+
+
+@dataclass(frozen=True)
+class SoFar:
+    """What an open window says; `open` are the spans that its last look saw."""
+
+    result: Result
+    open: list[Row]
+
+
+def so_far(head: Head, making: Making, seen: Iterable[Record], duration_ns: int) -> SoFar:
+    """Makes a result of what passed in a window that is open, and of what was `seen` beside.
+
+    It is as one of a bpftrace that did not see the window through: the books, which only its end
+    can balance, are not kept. Waits and holds are joined for the SO_FAR longest.
+    """
+    got = collect([*seen, Trailer("interrupt", duration_ns)], {}, copied(making.got))
+    still = [row for row in spans.latest(got) if row["ended"] == "no"]
+    return SoFar(_result(head, making.beside(got, SO_FAR), ()), still)
 
 
 def _result(head: Head, making: Making, stream: Iterable[Record]) -> Result:

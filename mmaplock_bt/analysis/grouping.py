@@ -252,5 +252,6 @@ def add_shares(rows: Sequence[Any], whole: Sequence[Any]) -> None:
         total = totals.get(json.dumps(row["key"]), {})
         for name in ("count", "sum"):
             all_of_it = int(total.get(name) or 0)
-            share = round(1000 * int(row[name]) / all_of_it) if all_of_it else None
+            own = row[name]
+            share = round(1000 * int(own) / all_of_it) if all_of_it and own is not None else None
             row[f"{name}_permille"] = share

@@ -1,5 +1,6 @@
 """Makes a window's outputs: what passes is tallied, the rest is made when the stream has ended."""
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -49,6 +50,7 @@ class Making:
     def __init__(self, declared: Outputs) -> None:
         self.got = Collected()  # what the stream says beside
         self._declared = declared
+        self._most = SPANS
         self._tallies: dict[str, Tally] = {}
         self._reads: dict[str, Reads] = {}
         self._made: dict[str, OutputData] = {}
@@ -65,6 +67,16 @@ class Making:
     def rarest(self) -> int:
         """Of how many locks one was followed at times, where the script weighed its counts."""
         return max((step.sample for step in self.got.steps), default=1)
+
+    def beside(self, got: Collected, most: int) -> "Making":
+        """Returns another that makes of what passed so far, and of `got` in place of its own.
+
+        What joins waits and holds takes the `most` longest. This one goes on as it was.
+        """
+        other = copy.copy(self)
+        other.got, other._most = got, most
+        other._tallies, other._reads, other._made = dict(self._tallies), {}, {}
+        return other
 
     def made(self, sample: int = 1) -> dict[str, OutputData]:
         """Returns the outputs in the declared order; what joins two comes when all are there.
@@ -164,7 +176,7 @@ class Making:
         tally, reads = self._tallies[name], self._reads[name]
         by_process = naming.by_process(reads, tally.names, self.got)
         reads = {**reads, "process": by_process["comm"]} if "comm" in reads else reads
-        return Rows(tally.kept.ranked(), reads)
+        return Rows(tally.kept.ranked()[: self._most], reads)
 
     def _add_open(self, span: Any, waits: Rows, holds: Rows) -> None:
         """A span that the window's end cut off counts as a wait or hold of its age."""
@@ -175,11 +187,14 @@ class Making:
         spans.rows.append({**span, "process": process, length: span["age_ns"]})
 
     def _lacking(self, names: Iterable[str]) -> str:
-        dropped = [n for n in names if n in self._tallies and not self._tallies[n].kept.is_whole]
-        told = (f"{SPANS:,} of {self._tallies[name].kept.total:,} {name}" for name in dropped)
+        dropped = [n for n in names if n in self._tallies and self._is_cut(self._tallies[n].kept)]
+        told = (f"{self._most:,} of {self._tallies[name].kept.total:,} {name}" for name in dropped)
         lost = [self._lost(one) for one in names]
         longest = [f"made of the longest: {', '.join(told)}"] if dropped else []
         return "; ".join([*filter(None, lost), *longest])
+
+    def _is_cut(self, spans: kept.Kept) -> bool:
+        return not spans.is_whole or spans.total > self._most
 
     def _lost(self, name: str) -> str:
         """What of an output was printed and did not come."""

@@ -12,15 +12,20 @@ from mmaplock_bt.stream.records import Span
 
 def rows_of(output: OpenSpans, got: Collected) -> list[Row]:
     """Returns a row for every span that a look saw; `ended` says whether a later look missed it."""
-    latest = {key: _row(seen, got) for key, seen in got.seen.items()}
+    wanted = [row for row in latest(got) if row["ended"] == "no" or not output.open.last_only]
+    return [rows.with_columns(row, output) for row in wanted]
+
+
+def latest(got: Collected) -> list[Row]:
+    """Returns every span as the last look that saw it did."""
+    found = {key: _row(seen, got) for key, seen in got.seen.items()}
     acquired = {_thread_and_space(key): text for key, text in got.acquired.items()}
-    for key, row in latest.items():
+    for key, row in found.items():
         is_open = got.seen[key].now_ns == got.looked_ns
         row["ended"] = "no" if is_open else "yes"
         if is_open and key[:2] in acquired:
             row["kernel_stack"] = stacks.frames(acquired[key[:2]])
-    wanted = [row for row in latest.values() if row["ended"] == "no" or not output.open.last_only]
-    return [rows.with_columns(row, output) for row in wanted]
+    return list(found.values())
 
 
 def _thread_and_space(key: str) -> tuple[int, str]:

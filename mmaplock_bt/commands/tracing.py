@@ -1,9 +1,13 @@
 """Traces a window and analyses it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mmaplock_bt.analysis.analyse import analyse
+from mmaplock_bt.analysis.making import Making
 from mmaplock_bt.commands import fault
+from mmaplock_bt.commands.live import Live, Watched
 from mmaplock_bt.machine.inventory import Machine
 from mmaplock_bt.result.model import Result
 from mmaplock_bt.spec.profile import Profile
@@ -24,7 +28,9 @@ class Traced:
     unwritten: str
 
 
-def trace(chosen: Profile, machine: Machine, options: Options) -> Traced:
+def trace(
+    chosen: Profile, machine: Machine, options: Options, watched: Watched | None = None
+) -> Traced:
     """Traces a whole window and analyses it.
 
     `result.window.failure` tells of a bpftrace that died. Raises what entering a Window raises, and
@@ -32,5 +38,23 @@ def trace(chosen: Profile, machine: Machine, options: Options) -> Traced:
     """
     window = Window(chosen, machine, options)
     with window, fault.keeping(lambda: {"raw.ndjson": window.salvaged()}):
-        result = analyse(window.head, window.records())
+        making = Making(window.head.outputs)
+        with _looked_at(window, making, watched):
+            result = analyse(window.head, window.records(), making)
     return Traced(result, window.interrupted, window.unwritten)
+
+
+@contextmanager
+def _looked_at(window: Window, making: Making, watched: Watched | None) -> Iterator[None]:
+    """While the window is open; what is shown is gone when its end is analysed."""
+    if watched is None:
+        yield
+        return
+    with watched.shown() as show:
+        live = Live(window.head, making, watched, show)
+        window.onlooker = live
+        try:
+            yield
+        finally:
+            window.onlooker = None
+            live.close()

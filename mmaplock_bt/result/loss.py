@@ -9,6 +9,19 @@ def missing(result: Result, *, stacks: bool = True) -> str:
     Empty where nothing is. Without `stacks`, missing stacks are passed over.
     """
     loss = result.loss
+    found = counted(result, stacks=stacks)
+    if result.books.residue:
+        found.append("the books do not balance")
+    untold = not (found or loss.complete or loss.stack_errors)
+    died = result.window.ended_by == "bpftrace_died" or not result.books.are_kept
+    if loss.unseen or died or untold:
+        found.append("bpftrace did not see the window through")
+    return ", ".join(found)
+
+
+def counted(result: Result, *, stacks: bool = True) -> list[str]:
+    """Returns what was counted as missing; while a window is open no more is known."""
+    loss = result.loss
     counts = {
         "missed events": loss.missed_events or 0,
         "map full": loss.map_full,
@@ -21,13 +34,7 @@ def missing(result: Result, *, stacks: bool = True) -> str:
         found.append("give the profile more map_keys")
     if loss.probes_attached != loss.probes_expected:
         found.append(f"probes attached {loss.probes_attached} of {loss.probes_expected}")
-    if result.books.residue:
-        found.append("the books do not balance")
-    untold = not (found or loss.complete or loss.stack_errors)
-    died = result.window.ended_by == "bpftrace_died" or not result.books.are_kept
-    if loss.unseen or died or untold:
-        found.append("bpftrace did not see the window through")
-    return ", ".join(found)
+    return found
 
 
 def _lost(result: Result) -> str:

@@ -1,8 +1,9 @@
 """Collects all that a window's stream says, before the analysis puts it in order."""
 
+import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mmaplock_bt.escaping import plain
@@ -145,6 +146,18 @@ class Collected:
             for what, count in found.items()
             if count
         ]
+
+
+def copied(got: Collected) -> Collected:
+    """Returns a copy that takes more records, and of which the first knows nothing.
+
+    Who is who is shared: only bpftrace's own lines tell that.
+    """
+    return replace(
+        got, maps=dict(got.maps), hists=dict(got.hists), stats=dict(got.stats),
+        arrived=got.arrived.copy(), said=got.said.copy(), seen=copy.copy(got.seen),
+        ticks=list(got.ticks), steps=list(got.steps), acquired=dict(got.acquired),
+    )  # fmt: skip
 
 
 def collect(

@@ -8,7 +8,7 @@ import ctypes
 import errno
 import os
 import struct
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,8 +24,8 @@ _BATCH = 4096  # entries that are asked for at once; more than any bucket of the
 class Map:
     """A map of integers: keys are tuples of uint64, values are uint64.
 
-    A value of a per-CPU map is the sum over all CPUs. An array, in which some releases keep what
-    has no key, has one of ().
+    A value of a per-CPU map is the sum over all CPUs, or what else is asked for. An array, in which
+    some releases keep what has no key, has one of ().
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -41,9 +41,10 @@ class Map:
         self._values = _possible_cpus() if is_per_cpu else 1
         self.name = fields[6].split(b"\0")[0].decode(errors="replace")
 
-    def items(self) -> dict[tuple[int, ...], int]:
+    def items(self, of_cpus: Callable[[Iterable[int]], int] = sum) -> dict[tuple[int, ...], int]:
         """Returns what is in the map now (BPF_MAP_LOOKUP_BATCH, Linux 5.6).
 
+        Of values of several words it is the first: from 0.21 on a maximum has a flag behind it.
         The kernel copies bucket by bucket: entries may change between. Raises BpftraceError.
         """
         found: dict[tuple[int, ...], int] = {}
@@ -60,11 +61,12 @@ class Map:
             with _not_preempted():
                 _, said, failed = bpf_call.bpf(bpf_call.LOOKUP_BATCH, attributes)
             count = struct.unpack_from("I", said, 32)[0]
-            words = self.key_bytes // 8
+            words, each = self.key_bytes // 8, self.value_bytes // 8
             for at in range(count):
                 key = struct.unpack_from(f"{words}Q", keys, at * self.key_bytes)
-                value = struct.unpack_from(f"{self._values}Q", values, at * self._values * 8)
-                found[key] = sum(value)
+                at_byte, number = at * self._values * self.value_bytes, self._values * each
+                value = struct.unpack_from(f"{number}Q", values, at_byte)
+                found[key] = of_cpus(value[::each])
             # ENOENT comes with the last batch, which may hold entries.
             if failed in (errno.ENOENT, 0) and (failed or not count):
                 return found
@@ -91,13 +93,18 @@ class Map:
 
 
 def of_process(
-    pid: int, kind: int = HASH, wanted: Set[str] | None = None, *, needed: Set[str] = frozenset()
+    pid: int,
+    kind: int = HASH,
+    wanted: Set[str] | None = None,
+    *,
+    needed: Set[str] = frozenset(),
+    largest: int = 8,
 ) -> dict[str, Map]:
     """Returns a running bpftrace's maps of a kind, by their names in the script.
 
-    `wanted` are those that are kept, None is all; those `needed` are there. Raises BpftraceError
-    where bpftrace is gone, or going (it closes one after the other), or the kernel does not let
-    them be read.
+    `wanted` are those that are kept, None is all; those `needed` are there; `largest` is how many
+    bytes a value may have. Raises BpftraceError where bpftrace is gone, or going (it closes one
+    after the other), or the kernel does not let them be read.
     """
     found: dict[str, Map] = {}
     try:
@@ -110,7 +117,9 @@ def of_process(
                 one = Map(bpf_call.duplicate(process, int(entry.name)))
                 # The kernel takes no @ in a map's name (bpf_obj_name_cpy): it is AT_ or left out.
                 name = one.name.removeprefix("AT_").removeprefix("@")
-                if (wanted is None or name in wanted) and one.value_bytes == 8:
+                if (wanted is None or name in wanted) and one.value_bytes in range(
+                    8, largest + 1, 8
+                ):
                     found[name] = one
                 else:
                     os.close(one.descriptor)

@@ -24,6 +24,7 @@ from mmaplock_bt.tracing.bpftrace import ASK_S, Tracer
 from mmaplock_bt.tracing.ending import Options, Stop, on_signals
 from mmaplock_bt.tracing.held_command import HeldCommand
 from mmaplock_bt.tracing.listeners import Listeners
+from mmaplock_bt.tracing.onlooker import Onlooker, Standing
 from mmaplock_bt.tracing.raw_file import RawFile
 from mmaplock_bt.units import how_ended
 
@@ -41,11 +42,13 @@ FLOOD = (
 class Window:
     """A context manager: entering it opens the window, leaving it leaves nothing behind.
 
-    `head` says how to read `records()`. Entering raises UsageError, TargetError, BpftraceError, and
-    Interrupted where a signal came before the probes were live.
+    `head` says how to read `records()`; meanwhile `onlooker` may look on. Entering raises
+    UsageError, TargetError, BpftraceError, and Interrupted where a signal came before the probes
+    were live.
     """
 
     def __init__(self, chosen: Profile, machine: Machine, options: Options) -> None:
+        self.onlooker: Onlooker | None = None
         self._chosen = chosen
         self._machine = machine
         self._options = options
@@ -192,14 +195,25 @@ class Window:
         """Yields what is recorded while nothing ends the window; returns what did."""
         stop, tracer = self._stop, self._tracer
         while (reason := stop.reason(tracer)) is None:
-            self._progress(terminal.remaining(stop.deadline_ns, opened_ns))
+            if self.onlooker is None:
+                self._progress(terminal.remaining(stop.deadline_ns, opened_ns))
             if stop.command is not None:
                 self._listeners.frames.remember(stop.command.pid)
             patience_s = min(stop.patience_s(), self._listeners.patience_s())
+            if self.onlooker is not None:
+                patience_s = min(patience_s, self.onlooker.patience_s())
             yield from self._told(self._new(tracer.read(patience_s, stop.descriptors())))
             self._tell_of_flood()
             yield from self._kept(self._listeners.look(tracer))
+            if self.onlooker is not None and tracer.alive:
+                self.onlooker.look(self._standing(opened_ns))
         return reason
+
+    def _standing(self, opened_ns: int) -> Standing:
+        now_ns, deadline_ns = time.monotonic_ns(), self._stop.deadline_ns
+        left_ns = None if deadline_ns is None else max(0, deadline_ns - now_ns)
+        dropped = self._tracer.thinning.dropped()
+        return Standing(self._tracer.pid, now_ns - opened_ns, left_ns, dropped)
 
     def _closed(self) -> Iterator[Record]:
         yield from self._kept(self._listeners.look(self._tracer, last=True))

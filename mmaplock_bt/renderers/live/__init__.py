@@ -1,0 +1,1 @@
+"""A window while it is open: as a line, as a screen."""
