@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from mmaplock_bt.tracing.head_start import HeadStart
 
-WRITERS = (["run"], ["report"], ["gate"], ["compare"], ["merge"])
+WRITERS = (["run"], ["top"], ["report"], ["gate"], ["compare"], ["merge"])
 
 # Python looks for cycles again and again among what is kept: a third of the time that a big stream
 # takes. There are few cycles here.

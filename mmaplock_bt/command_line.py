@@ -29,9 +29,16 @@ FILTERS = (
     (("--cgroup",), "PATH", "address spaces of this memory cgroup and those below it"),
     (("--actor-cgroup",), "PATH", "locks taken from this cgroup and those below it"),
 )
+KEYS = """keys:
+  space  freezes the screen, or lets it go on; collecting always does
+  s      sorts by the next column       /  shows what a text is found in
+  Enter  opens a holder                 w  writes the result so far
+  j k    and the arrows move            q  and Esc end it; the report follows"""
+TRACERS = ("run", "top")
 # name -> (module, function, help). Imported when called only: rich, jinja2 and pydantic are slow.
 COMMANDS = {
     "run": ("run", "main", "trace with a profile and report"),
+    "top": ("top", "main", "look on while it traces: who holds, who waits"),
     "list": ("listing", "main", "the profiles that can be named"),
     "show": ("profiles", "show_main", "what a profile asks, takes and yields"),
     "check": ("profiles", "check_main", "all faults of a profile, with line and column"),
@@ -95,54 +102,31 @@ def _parsers() -> tuple[usage.Parser, dict[str, usage.Parser]]:
         for name, (_, _, text) in COMMANDS.items()
     }
     made["run"].usage = "mmaplock-bt run [PROFILE] [options] [-- COMMAND...]"
-    for name in ("run", "show", "script"):
+    for name in (*TRACERS, "show", "script"):
+        has_default = name in TRACERS
         made[name].add_argument(
             "profile",
             metavar="PROFILE",
-            nargs="?" if name == "run" else None,
-            help="a name, or a path like ./x.yaml" + (" (overview)" if name == "run" else ""),
+            nargs="?" if has_default else None,
+            help="a name, or a path like ./x.yaml" + (" (overview)" if has_default else ""),
         )
-    for name in ("run", "script"):
+    for name in (*TRACERS, "script"):
         _add_selection(made[name])
-    for name in ("run", "gate", "compare", "report"):
+    for name in (*TRACERS, "gate", "compare", "report"):
         _add_rendering(made[name], "gates" if name == "gate" else "table", keeps_runs=name == "run")
     _add_merging(made["merge"])
-    for name in ("run", "gate", "compare", "report", "merge", "doctor"):
+    for name in (*TRACERS, "gate", "compare", "report", "merge", "doctor"):
         _add_color(made[name])
-    for name in ("run", "report"):
+    for name in (*TRACERS, "report"):
         more = "-v: tables, books and cost, too; -vv: histograms, too"
         made[name].add_argument("-v", "--verbose", action="count", default=0, help=more)
     for name in ("run", "gate"):
         _add_gates(made[name])
     _add_repeat(made["run"])
     _add_comparison(made["compare"])
-    length = "length of the window, like 10s or 500ms"
-    made["run"].add_argument("-d", "--duration", metavar="TIME", help=length)
-    made["run"].add_argument(
-        "--save-raw", metavar="FILE", help="keep bpftrace's stream; `report FILE` analyses it again"
-    )
-    made["run"].add_argument(
-        "--system-wide",
-        action="store_true",
-        help="with a COMMAND: trace every process, not its tree",
-    )
-    made["run"].add_argument(
-        "--ready-fd", type=_whole, metavar="FD", help="write a line there when the window is open"
-    )
-    made["run"].add_argument(
-        "--max-overhead", metavar="SHARE",
-        help="share of the machine's CPU time, like 2%%: looks for a second what tracing costs, "
-        "then traces, follows a sample, or refuses",
-    )  # fmt: skip
-    made["run"].add_argument(
-        "--sudo", action="store_true", help="only bpftrace becomes root, by sudo; all else is yours"
-    )
-    made["run"].add_argument(
-        "--user", metavar="NAME",
-        help="under root: whose the COMMAND and all files are (the user behind sudo; or root)",
-    )  # fmt: skip
+    _add_windows(made["run"], made["top"])
+    _add_of_a_run(made["run"])
     _add_trap(made["run"])
-    made["run"].add_argument("-q", "--quiet", action="store_true", help="no countdown")
     made["agent"].add_argument(
         "config", metavar="CONFIG", nargs="?", help="a YAML file (none: what it takes by default)"
     )
@@ -172,6 +156,45 @@ def _parsers() -> tuple[usage.Parser, dict[str, usage.Parser]]:
         "what", choices=("profile", "template", "budget", "result"), help="of which file"
     )
     return parser, made
+
+
+def _add_window(parser: argparse.ArgumentParser) -> None:
+    length = "length of the window, like 10s or 500ms"
+    parser.add_argument("-d", "--duration", metavar="TIME", help=length)
+    parser.add_argument(
+        "--max-overhead", metavar="SHARE",
+        help="share of the machine's CPU time, like 2%%: looks for a second what tracing costs, "
+        "then traces, follows a sample, or refuses",
+    )  # fmt: skip
+    parser.add_argument(
+        "--user", metavar="NAME",
+        help="under root: whose the COMMAND and all files are (the user behind sudo; or root)",
+    )  # fmt: skip
+
+
+def _add_windows(run: usage.Parser, top: usage.Parser) -> None:
+    _add_window(run)
+    _add_window(top)
+    top.description = f"{top.description}\n\n{KEYS}"
+    run.add_argument(
+        "--live", action="store_true",
+        help="meanwhile: findings so far, rates, open waits and holds, loss; lines off a terminal",
+    )  # fmt: skip
+    for parser, text in ((run, "with --live: how often (1s)"), (top, "how often it looks (1s)")):
+        parser.add_argument("--refresh", default="1s", metavar="TIME", help=text)
+
+
+def _add_of_a_run(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    kept = "keep bpftrace's stream; `report FILE` analyses it again"
+    add("--save-raw", metavar="FILE", help=kept)
+    every = "with a COMMAND: trace every process, not its tree"
+    add("--system-wide", action="store_true", help=every)
+    ready = "write a line there when the window is open"
+    add("--ready-fd", type=_whole, metavar="FD", help=ready)
+    sudo = "only bpftrace becomes root, by sudo; all else is yours"
+    add("--sudo", action="store_true", help=sudo)
+    add("-q", "--quiet", action="store_true", help="no countdown")
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:

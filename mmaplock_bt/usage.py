@@ -27,6 +27,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("exit code 1 when it is worse", "run hold-times --gate 'hold.p99 < 5ms' -- ./bench"),
         ("stay armed for a rare freeze", "run blame --trap 'hold > 50ms' --captures 3"),
     ),
+    "top": (
+        ("who holds the locks of this machine, and who waits", "top"),
+        ("of one process's address space, for a minute", "top -p 1234 -d 60s"),
+    ),
     "list": (("for programs", "list --json"),),
     "show": (("its parameters are what --set takes", "show long-holds"),),
     "check": (
@@ -69,7 +73,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "selftest": (("another bpftrace", "selftest --bpftrace /opt/bpftrace/bin/bpftrace"),),
 }
-AS_ROOT = ("run", "doctor", "selftest", "agent")
+AS_ROOT = ("run", "top", "doctor", "selftest", "agent")
 MAIN = (("run", 0), ("run", 1), ("run", 2), ("report", 0))
 
 

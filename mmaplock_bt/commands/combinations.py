@@ -9,7 +9,9 @@ from mmaplock_bt.errors import UsageError
 
 _OF_A_TRAP = ("capture", "captures", "max_disk", "keep", "trap_dir")
 # What a trap has no use for, beside what commands/trap refuses with a reason of its own.
-_NOT_OF_A_TRAP = ("format", "judge", "min_samples", "add", "force", "verbose", "color")
+_NOT_OF_A_TRAP = (
+    *("format", "judge", "min_samples", "add", "force", "verbose", "color", "live", "refresh"),
+)
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -52,13 +54,14 @@ def _of_run(arguments: argparse.Namespace) -> Iterator[str]:
     given, command = arguments.given, arguments.command
     if arguments.trap:
         for name in _NOT_OF_A_TRAP:
-            is_a_switch = name in ("add", "force", "verbose")
+            is_a_switch = name in ("add", "force", "verbose", "live")
             if name in given or (is_a_switch and getattr(arguments, name)):
                 yield f"--trap takes no {_option(name)}"
         return
     for name in _OF_A_TRAP:
         if name in given:
             yield f"{_option(name)} is about a trap: give --trap, like --trap 'hold > 50ms'"
+    yield from _of_live(arguments)
     if "judge" in given and arguments.repeat == 1:
         yield "--judge is about several runs: give --repeat N"
     if arguments.system_wide and not command:
@@ -70,6 +73,13 @@ def _of_run(arguments: argparse.Namespace) -> Iterator[str]:
         )
     if command and arguments.descendants and not (arguments.pid or arguments.actor_pid):
         yield "--descendants is about -p or --actor-pid: a COMMAND's are traced anyway"
+
+
+def _of_live(arguments: argparse.Namespace) -> Iterator[str]:
+    if arguments.live and arguments.quiet:
+        yield "--live shows what --quiet keeps still: give one of them"
+    if "refresh" in arguments.given and not arguments.live:
+        yield "--refresh is about --live: give that, too"
 
 
 def _option(name: str) -> str:

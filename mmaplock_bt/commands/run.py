@@ -4,8 +4,10 @@ Without --duration or a COMMAND it runs until Ctrl-C, then prints the result.
 """
 
 import argparse
+import functools
 import os
 import shutil
+import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +16,8 @@ import pydantic
 from pydantic import ValidationError
 
 from mmaplock_bt import files, person, standard_streams, usage
-from mmaplock_bt.commands import fault, gate, output
+from mmaplock_bt.commands import colors, fault, gate, live, output
+from mmaplock_bt.commands.live import Watched
 from mmaplock_bt.commands.output import Outputs
 from mmaplock_bt.commands.tracing import trace
 from mmaplock_bt.errors import COMMAND_FAILED, BpftraceError, Interrupted, UsageError
@@ -40,10 +43,8 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.sudo:
         _raise(arguments)
     outputs = output.wanted(arguments, keeps_runs=True)
-    arguments.profile = arguments.profile or DEFAULT
-    chosen = chosen_profile(arguments)
-    if arguments.max_overhead is not None:
-        chosen = replace(chosen, max_overhead_ppm=_max_overhead(arguments.max_overhead))
+    watched(arguments)  # its faults come before anything is traced
+    chosen = selected(arguments)
     if arguments.trap:
         from mmaplock_bt.commands import trap  # noqa: PLC0415  (a run waits for its imports)
 
@@ -57,7 +58,7 @@ def main(arguments: argparse.Namespace) -> int:
     machine = inventory.probe(arguments.bpftrace)
     with ending.on_signals():  # one that comes while a result is written waits until it is
         runs = _runs(arguments, chosen, machine, folder)
-        _give_up_root()
+        give_up_root()
         with fault.delivering(lambda: {} if folder else {"result.json": to_json(runs.made[-1])}):
             made = series.judged(runs.made, chosen.gates, arguments.judge, arguments.repeat)
             with output.judged(verdicts.exit_code(made.verdicts)):
@@ -66,6 +67,15 @@ def main(arguments: argparse.Namespace) -> int:
     if runs.unwritten and code == 0:
         raise UsageError(runs.unwritten)
     return code
+
+
+def selected(arguments: argparse.Namespace) -> Profile:
+    """Returns the profile that is to be traced with, or the default one. Raises UsageError."""
+    arguments.profile = arguments.profile or DEFAULT
+    chosen = chosen_profile(arguments)
+    if arguments.max_overhead is None:
+        return chosen
+    return replace(chosen, max_overhead_ppm=_max_overhead(arguments.max_overhead))
 
 
 def _raise(arguments: argparse.Namespace) -> None:
@@ -77,7 +87,7 @@ def _raise(arguments: argparse.Namespace) -> None:
     raising.use_sudo()
 
 
-def _give_up_root() -> None:
+def give_up_root() -> None:
     """Nothing of what follows needs root, and names out of the kernel are hostile.
 
     But modules are still to be loaded: where they are root's alone, as below /root, it stays root.
@@ -106,7 +116,7 @@ def _runs(
     traced = None
     try:
         while len(made) < arguments.repeat:
-            traced = trace(chosen, machine, options(arguments))
+            traced = trace(chosen, machine, options(arguments), watched(arguments))
             if made and traced.result.window.ended_by == "interrupt":
                 break  # shorter than its like: it would be no run of the series
             judged = series.with_verdicts(traced.result, chosen.gates)
@@ -197,6 +207,20 @@ def options(arguments: argparse.Namespace) -> Options:
         ready_fd=arguments.ready_fd,
         head_start=arguments.head_start,
     )
+
+
+def watched(arguments: argparse.Namespace) -> Watched | None:
+    """Returns how the window is shown while it is open. Raises UsageError.
+
+    A COMMAND that writes on the terminal would write over the screen: there are lines then.
+    """
+    if not arguments.live:
+        return None
+    is_shared = arguments.command and sys.stdout.isatty()
+    screen = sys.stderr.isatty() and not is_shared
+    color = colors.wanted(arguments.color, sys.stderr)
+    shown = functools.partial(live.shown, screen=screen, color=color)
+    return Watched(live.every_ns(arguments.refresh), shown)
 
 
 def _own(fd: int) -> None:

@@ -77,7 +77,8 @@ def test_the_head_start_is_there_before_anything_slow():
 
 
 @pytest.mark.parametrize(
-    "unused", ["concurrent.futures", "mmaplock_bt.commands.trap", "rich", "elftools", "cxxfilt"]
+    "unused",
+    ["concurrent.futures", "mmaplock_bt.commands.trap", "rich", "elftools", "cxxfilt", "textual"],
 )
 def test_a_run_does_not_import_what_it_may_not_need(unused):
     found = imported(code="import mmaplock_bt.commands.run")

@@ -1,0 +1,1 @@
+"""The screen of `top`, by textual."""
