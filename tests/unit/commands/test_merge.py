@@ -10,6 +10,7 @@ from mmaplock_bt.commands import merge
 from mmaplock_bt.renderers import hosts
 from mmaplock_bt.result.saved import to_json
 from tests.builders import CONTROLS, HOSTILE
+from tests.unit import test_hostile_results
 from tests.unit.fleet.fleets import FLEET, merged, saved, window
 from tests.unit.test_escaping import is_harmless
 
@@ -169,3 +170,22 @@ def test_what_is_left_out_is_counted(cli, tmp_path):
     text = cli("merge", runs).stdout
     assert text.count("… and 3 more (-v shows more, --json all)") == 2
     assert "… and" not in cli("merge", runs, "-v").stdout
+
+
+def test_hostile_results_are_told_or_merged(cli, tmp_path):
+    """Each of its own host, so that none is passed over as a copy; beside one that is good."""
+    runs = saved(tmp_path)
+    hostile = {**test_hostile_results.FILES, **test_hostile_results.CHANGED}
+    for number, text in enumerate(hostile.values()):
+        place = runs / f"host=h{number}"
+        place.mkdir()
+        (place / "r.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    done = cli("merge", str(runs), "--json", "-o", str(tmp_path / "f.parquet"))
+    told = json.loads(done.stdout)
+    assert done.returncode == 0 and is_harmless(done.stdout) and is_harmless(done.stderr)
+    assert len(told["hosts"]) + len(told["skipped"]) == len(FLEET) + len(hostile)
+    assert len(told["skipped"]) > len(hostile) / 2
+    assert {"web1", "web2", "db1"} <= {host["host"] for host in told["hosts"]}
+    assert duckdb.sql(f"SELECT count(DISTINCT host) FROM '{tmp_path}/f.parquet'").fetchall() == [
+        (len(told["hosts"]),)
+    ]
