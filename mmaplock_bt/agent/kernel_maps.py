@@ -6,7 +6,7 @@ Our duplicates of their descriptors outlive bpftrace: what it counted last is re
 import os
 import time
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,13 +20,13 @@ Counts = Counter[Hashable]  # by a map's name and its key: ("wait", 0, 4096)
 Entries = dict[tuple[int, ...], int]
 
 EVENTS = ("waits", "holds", "beats")  # of templates/_agent.bt.j2
-BOOKS = ("starts", "acquires", "failed")
+BOOKS = tuple(BOOK + name for name in ("starts", "acquires", "failed"))
 BLOCKED, READY, FLOOR = "blocked", "ready", "floor"
 _SPANS = (WAITING, HOLDING, BLOCKED, READY)
 # Each histogram before its sum: what is counted meanwhile is in the sum only.
 _COUNTED = (
     *("wait", "wait_sum", "hold", "hold_sum"),
-    *(BOOK + name for name in BOOKS),
+    *BOOKS,
     *(PRINTED + name for name in EVENTS),
 )
 _NAME = 12  # letters of a map's name that the kernel keeps behind bpftrace's AT_ (BPF_OBJ_NAME_LEN)
@@ -67,10 +67,12 @@ class KernelMaps:
             self.close()
             raise
 
-    def counted(self) -> Counts:
-        """Returns all that was counted so far."""
+    def counted(self, names: Collection[str] = _COUNTED) -> Counts:
+        """Returns all that was counted so far, or what these maps have."""
         found: Counts = Counter()
         for name, one in self._counted.items():
+            if name not in names:
+                continue
             for key, count in one.items().items():
                 # A map without a key has one of 0, or (): by release.
                 where = key if name in ("wait", "hold", "wait_sum", "hold_sum") else ()

@@ -105,7 +105,12 @@ class _Handler(BaseHTTPRequestHandler):
             known = " ".join(self.server.pages)
             self._send(Answer(f"there is {known}\n".encode(), status=HTTPStatus.NOT_FOUND))
             return
-        self._send(page(", ".join(self.headers.get_all("Accept", []))))
+        try:
+            answer = page(", ".join(self.headers.get_all("Accept", [])))
+        except Exception as error:  # a fault of ours: whoever asks is told, and asks again
+            said = f"a fault of mmaplock-bt itself ({type(error).__name__})\n"
+            answer = Answer(said.encode(), status=HTTPStatus.INTERNAL_SERVER_ERROR)
+        self._send(answer)
 
     def _send(self, answer: Answer) -> None:
         self.send_response(answer.status)

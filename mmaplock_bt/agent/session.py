@@ -15,12 +15,12 @@ from mmaplock_bt.script.render import Script, render
 from mmaplock_bt.spec import declaration
 from mmaplock_bt.spec.profile import Profile
 from mmaplock_bt.stream import bpftrace_json
-from mmaplock_bt.stream.records import BOOK, PRINTED, Decoder, Events, Record, hexadecimal
+from mmaplock_bt.stream.records import PRINTED, Decoder, Events, Record, hexadecimal
 from mmaplock_bt.tracing import ending
 from mmaplock_bt.tracing.bpftrace import Tracer
 
 BEATS = "beats"
-SILENT_NS = 5 * 10**9  # a second is what lies between two
+SILENT_NS = 10 * 10**9  # a second is what lies between two
 NO_CONTENTION = "what tells contended locks is not there (lock:contention_begin, a readable rwsem)"
 
 
@@ -138,9 +138,9 @@ class Session:
 
         The residue is that of the latest reading during which nothing was counted; None before.
         """
-        before, waiting, counts = self.maps.counted(), self.maps.waiting(), self.maps.counted()
-        if _books(before) == _books(counts):
-            starts, acquires, failed = _books(counts)
+        before, waiting, counts = self.maps.counted(BOOKS), self.maps.waiting(), self.maps.counted()
+        starts, acquires, failed = books = [counts[name,] for name in BOOKS]
+        if books == [before[name,] for name in BOOKS]:
             self._residue = abs(starts - acquires - failed - waiting)
         return counts, self._residue
 
@@ -202,7 +202,3 @@ class Session:
         """What had been printed a while ago must be here by now."""
         missing = (printed[PRINTED + name,] - self.arrived[name] for name in EVENTS)
         self._missing = max(self._missing, sum(max(0, count) for count in missing))
-
-
-def _books(counts: Counts) -> list[int]:
-    return [counts[BOOK + name,] for name in BOOKS]

@@ -127,6 +127,17 @@ def test_over_budget_it_detaches_and_says_so(kernel, tmp_path):
         agent.await_value("mmaplock_restarts_total", 1)
 
 
+def test_where_too_much_is_recorded_only_longer_ones_are(kernel, tmp_path):
+    with running(_named(tmp_path, "limits:", "  events: 1")) as agent:
+        for _ in range(20):
+            if agent.value("mmaplock_floor_seconds") > 0.001:
+                break
+            _stalled()
+        assert agent.value("mmaplock_floor_seconds") in (0.004, 0.016, 0.064)
+        assert agent.value("mmaplock_up") == 1
+    assert any("and more are recorded" in line for line in agent.said)
+
+
 def test_a_port_that_is_taken(kernel, cli):
     with running() as agent:
         done = cli("agent", "--listen", agent.url.removeprefix("http://"))

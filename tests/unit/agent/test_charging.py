@@ -89,6 +89,21 @@ def test_more_than_can_be_kept_is_charged_at_once(books, monkeypatch):
     assert sum(books.blamed_ns.values()) == 1000
 
 
+def test_a_month_of_churn_leaves_nothing(books):
+    """In every ten minutes other processes, other address spaces, other stacks."""
+    for minute in range(0, 30 * 24 * 60, 10):
+        end = (minute + 1) * 60 * S
+        stack = Stack([f"function_{minute}+1"])
+        books.take(waits((end, 20 * MS, "write", hex(minute), minute, 0)))
+        books.take(holds((end, 10 * MS, "read", hex(minute), minute + 1, f"p{minute}", stack)))
+        books.settle(end, {hex(minute): end - 20 * MS})
+        assert books.count <= 4
+    books.settle(2**63, {})
+    assert books.count == len(books._spaces) == 0
+    assert len(books.blamed_ns) <= 2 * (1 + 1 + 2)
+    assert sum(books.blamed_ns.values()) > 30 * 24 * 6 * 10 * MS
+
+
 def test_a_convoy_counts_once(books):
     books.take(holds((2000 * MS, 100 * MS, "read", "0x1", 8, "reader", SMAPS)))
     books.take(waits((2001 * MS, 90 * MS, "write", "0x1", 7, 0)))

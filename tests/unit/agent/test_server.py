@@ -43,6 +43,12 @@ def test_a_page_and_what_it_was_asked_for(port):
     assert asked(port, "/metrics?x=1", Accept="text/plain") == (200, b"asked for text/plain")
 
 
+def test_a_fault_of_a_page_is_told():
+    with Server("127.0.0.1", 0, {"/": lambda _: 1 / 0}) as running:
+        said = b"a fault of mmaplock-bt itself (ZeroDivisionError)\n"
+        assert asked(int(running.url.rpartition(":")[2]), "/") == (500, said)
+
+
 def test_another_path(port):
     assert asked(port, "/") == (404, b"there is /metrics\n")
 
