@@ -146,7 +146,7 @@ browser-tools: $(VENV)/.dev
 	@$(BIN)/python -c 'import playwright' 2>/dev/null || \
 	  $(AS_OWNER) $(BIN)/python -m pip install --quiet playwright
 
-# What the agent tells, checked by Prometheus' own promtool.
+# The agent in a Prometheus, and what is deployed with it, read by promtool, systemd and kubernetes.
 test-fleet: system $(VENV)/.dev fleet-tools
 	$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider tests/fleet
 
@@ -156,6 +156,9 @@ fleet-tools:
 	@command -v promtool >/dev/null || test -x $(FLEET)/usr/bin/promtool || \
 	  { mkdir -p $(FLEET) && cd $(FLEET) && $(SUDO) apt-get update -qq && \
 	    apt-get download -qq prometheus && dpkg -x prometheus_*.deb . && rm prometheus_*.deb; }
+	@command -v systemd-analyze >/dev/null || $(SUDO) apt-get install -y -qq --no-install-recommends systemd
+	@$(BIN)/python -c 'import kubernetes_validate' 2>/dev/null || \
+	  $(AS_OWNER) $(BIN)/python -m pip install --quiet kubernetes-validate
 
 lint: $(VENV)/.dev
 	$(AS_OWNER) $(BIN)/ruff check .

@@ -12,12 +12,18 @@ from tests.kernel.conftest import kernel  # noqa: F401
 FLEET = resources.cache() / "fleet/usr/bin"
 
 
+def tool(name: str) -> str:
+    """Returns the path of a program, or skips the test."""
+    path = shutil.which(name, path=f"{FLEET}:/usr/sbin:/usr/bin:/sbin:/bin")
+    if path is None:
+        pytest.skip(f"{name} is not installed: make fleet-tools")
+    return path
+
+
 @pytest.fixture
 def promtool(tmp_path: Path):
     """Runs promtool with these words and this standard input; returns all that it says."""
-    path = shutil.which("promtool", path=f"{FLEET}:/usr/bin:/bin")
-    if path is None:
-        pytest.skip("promtool is not installed: make fleet-tools")
+    path = tool("promtool")
 
     def run(*words: str, text: str = "") -> str:
         done = subprocess.run([path, *words], input=text, capture_output=True, text=True,
