@@ -11,6 +11,7 @@ from mmaplock_bt.commands.live import Live, Watched
 from mmaplock_bt.machine.inventory import Machine
 from mmaplock_bt.result.model import Result
 from mmaplock_bt.spec.profile import Profile
+from mmaplock_bt.tracing import terminal
 from mmaplock_bt.tracing.ending import Options
 from mmaplock_bt.tracing.window import Window
 
@@ -50,6 +51,7 @@ def _looked_at(window: Window, making: Making, watched: Watched | None) -> Itera
     if watched is None:
         yield
         return
+    terminal.progress("", quiet=False)  # it would come back when the screen goes
     with watched.shown() as show:
         live = Live(window.head, making, watched, show)
         window.onlooker = live

@@ -121,6 +121,7 @@ def test_a_live_screen_survives_another_size_and_ctrl_c_ends_the_window(kernel):
         shown.keys("C-c")
         text = shown.until("done: 0")
     assert "each second" not in text and "ended by interrupt" in text
+    assert "compiling" not in text
 
 
 def test_a_hostile_name_is_text_on_a_terminal(kernel):
