@@ -79,6 +79,21 @@ class Pause(Strict):
     longest: Duration = Field(600 * S, description="none is longer")
 
 
+class Trap(Strict):
+    """When a profile is captured, and how much all captures may take."""
+
+    folder: str = Field(description="where each capture gets a folder")
+    wait: Duration | None = Field(S, description="a wait of this length springs it; null: none")
+    hold: Duration | None = Field(S, description="a hold that others wait for does; null: none")
+    profile: str = Field("blame", description="what is captured")
+    length: Duration = Field(10 * S, description="for so long")
+    captures: Annotated[int, _whole(1, 10_000)] = Field(
+        20, description="folders that may be there; then it captures no more"
+    )
+    disk: Size = Field(256 << 20, description="bytes that they may take; then likewise")
+    pause: Duration = Field(600 * S, description="between the beginnings of two captures")
+
+
 class Config(Strict):
     """The file's shape."""
 
@@ -88,6 +103,7 @@ class Config(Strict):
     culprits: Culprits = Field(Culprits(), description="names of processes as labels")
     limits: Limits = Field(Limits(), description="what tracing may take")
     pause: Pause = Field(Pause(), description="the rest after trouble")
+    trap: Trap | None = Field(None, description="captures what happens once a week (none)")
 
 
 def load(path: str) -> Config:

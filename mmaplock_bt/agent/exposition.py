@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
+    Exemplar,
     GaugeMetricFamily,
     HistogramMetricFamily,
     Metric,
@@ -97,7 +99,7 @@ def _costs(snapshot: Snapshot) -> Iterator[Metric]:
 
 def _traced(tracing: Tracing) -> Iterator[Metric]:
     for name, told in _SPANS.items():
-        yield _histogram(name, told, tracing.counts)
+        yield _histogram(name, told, tracing)
     blamed = CounterMetricFamily(
         "mmaplock_blamed_wait_seconds",
         "Waits of at least mmaplock_floor_seconds, by what the thread did that held the lock "
@@ -128,12 +130,22 @@ def _gauges(tracing: Tracing) -> dict[str, tuple[str, float]]:
     return found
 
 
-def _histogram(name: str, told: str, counts: Counts) -> Metric:
+def _histogram(name: str, told: str, tracing: Tracing) -> Metric:
     family = HistogramMetricFamily(f"mmaplock_{name}_seconds", told, labels=["mode"])
     for number, mode in enumerate(MODES):
-        sum_ns = counts[f"{name}_sum", number]
-        family.add_metric([mode], buckets(name, number, counts), sum_value=sum_ns / NS)
+        sum_ns = tracing.counts[f"{name}_sum", number]
+        found: list[Any] = list(buckets(name, number, tracing.counts))
+        example = tracing.example
+        if example is not None and (example.kind, example.mode) == (name, mode):
+            at = _bucket(example.ns)
+            exemplar = Exemplar({"capture": example.capture}, example.ns / NS, example.time_s)
+            found[at] = (*found[at], exemplar)
+        family.add_metric([mode], found, sum_value=sum_ns / NS)
     return family
+
+
+def _bucket(ns: int) -> int:
+    return min(max(ns.bit_length() - FIRST_BIT, 0), LAST_BIT + 1 - FIRST_BIT)
 
 
 def buckets(name: str, mode: int, counts: Counts) -> list[tuple[str, float]]:
@@ -141,7 +153,6 @@ def buckets(name: str, mode: int, counts: Counts) -> list[tuple[str, float]]:
     found = [0] * (LAST_BIT + 2 - FIRST_BIT)
     for key, count in counts.items():
         if isinstance(key, tuple) and key[:2] == (name, mode) and len(key) == 3:
-            bit = key[2].bit_length()
-            found[min(max(bit - FIRST_BIT, 0), len(found) - 1)] += count
+            found[_bucket(key[2])] += count
     ends = [repr(((1 << bit) - 1) / NS) for bit in range(FIRST_BIT, LAST_BIT + 1)] + ["+Inf"]
     return list(zip(ends, map(float, accumulate(found)), strict=True))

@@ -7,6 +7,7 @@ from collections import Counter
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 
+from mmaplock_bt.agent.captures import Longest
 from mmaplock_bt.agent.charging import Charging
 from mmaplock_bt.agent.kernel_maps import BOOKS, EVENTS, Counts, KernelMaps, Open
 from mmaplock_bt.errors import BpftraceError, Interrupted, RefusedError, TargetError
@@ -50,6 +51,7 @@ class Session:
         self._missing = 0
         self._printed: Counts = Counter()
         self._residue: int | None = None
+        self._longest: Longest = {}
         self._is_over = False
 
     def __enter__(self) -> "Session":
@@ -153,6 +155,11 @@ class Session:
         self._printed = counts
         return now
 
+    def longest(self, now: Open) -> Longest:
+        """Returns the longest that ended since it was asked last, and those that last."""
+        found, self._longest = self._longest, {}
+        return found | {("wait", None): now.wait_ns, ("hold", None): now.hold_ns}
+
     def end(self) -> Counts:
         """Takes the rest of a bpftrace that is gone, and returns what it had counted."""
         with suppress(BpftraceError):
@@ -195,8 +202,12 @@ class Session:
         self.arrived[events.output] += len(events.rows)
         if events.output == BEATS:
             self.beat_ns = time.monotonic_ns()
-        else:
-            self._charging.take(events)
+            return
+        self._charging.take(events)
+        kind = events.output.removesuffix("s")
+        for mode, ns in zip(events.column("mode"), events.column(f"{kind}_ns"), strict=True):
+            key = kind, mode
+            self._longest[key] = max(ns, self._longest.get(key, 0))
 
     def _miss(self, printed: Counts) -> None:
         """What had been printed a while ago must be here by now."""

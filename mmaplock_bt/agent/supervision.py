@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mmaplock_bt.agent.allowance import Allowance, Rest, Usage
+from mmaplock_bt.agent.captures import Captures, Example
 from mmaplock_bt.agent.charging import Blamed, Charging
 from mmaplock_bt.agent.config import Config
 from mmaplock_bt.agent.kernel_maps import Counts, Open
@@ -48,6 +49,7 @@ class Tracing:
     open: Open
     residue: int | None
     floor_ns: int
+    example: Example | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Supervision:
         self._reason = "starting"
         self._ended = _Ended()
         self._rest = Rest(config.pause)
+        self._captures = Captures(config.trap, machine.path, say) if config.trap else None
         self._floor_ns = config.threshold
         self._bpftrace_cpu_ns = self._starts = self._swept = 0
         self._sweep_ns = 0
@@ -98,6 +101,13 @@ class Supervision:
 
         Raises what entering a Session raises, where the first bpftrace does not even start.
         """
+        try:
+            self._run(live)
+        finally:
+            if self._captures is not None:
+                self._captures.close()
+
+    def _run(self, live: Callable[[], None]) -> None:
         while not ending.noted():
             began_ns = time.monotonic_ns()
             detail = self._trace(live)
@@ -190,7 +200,10 @@ class Supervision:
         if not session.is_alive:
             return
         counts, _ = session.counted()
-        session.tick(counts)
+        now = session.tick(counts)
+        longest = session.longest(now)
+        if self._captures is not None:
+            self._captures.look(longest)
         now_ns = time.monotonic_ns()
         if self._allowance.judge(now_ns, self._usage(session), session.events):
             self._follow(session, self._allowance.floor_ns)
@@ -229,6 +242,7 @@ class Supervision:
         return Tracing(
             self._ended.counts + counts, dict(self._charging.blamed_ns), self._charging.convoys,
             now, residue, self._floor_ns,
+            self._captures.last if self._captures else None,
         )  # fmt: skip
 
     def _told(self, session: Session | None, tracing: Tracing | None, reason: str) -> Snapshot:
@@ -242,6 +256,7 @@ class Supervision:
             max(0, self._starts - 1),
             self._swept,
             self._usage(session),
+            self._captures.count if self._captures else 0,
         )
 
     def _usage(self, session: Session | None) -> Usage:

@@ -8,7 +8,6 @@ import argparse
 import os
 import re
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +30,8 @@ from mmaplock_bt.spec.profile import Profile
 from mmaplock_bt.stream import bpftrace_json, records
 from mmaplock_bt.stream.recording import Head
 from mmaplock_bt.stream.records import Events, Look, Record, Trailer
+from mmaplock_bt.tracing import capture_run
+from mmaplock_bt.tracing.capture_run import used
 from mmaplock_bt.tracing.ending import Options
 from mmaplock_bt.tracing.window import Window
 from mmaplock_bt.units import format_ns, how_ended, parse_duration, parse_size
@@ -44,12 +45,6 @@ SELECTION = (
     *("locks", "sample", "max_overhead"),
 )
 _LIMIT = re.compile(r"\s*(hold|wait)\s*>=?\s*(\S.*?)\s*")
-# SIGTERM: it delivers what it has.
-_CAPTURE = (
-    "import signal; from mmaplock_bt.tracing import process; "
-    "process.end_with_parent({}, signal.SIGTERM); "
-    "from mmaplock_bt.cli import run_main; run_main()"
-)
 _ENDED = {"holds": ("hold", "hold_ns"), "waits": ("wait", "wait_ns")}  # of templates/_trap.bt.j2
 _KEPT = (
     bpftrace_json.Attached, records.Opened, records.Named, records.Whose, records.Thread,
@@ -262,15 +257,6 @@ def _one_by_one(stream: Iterable[Record]) -> Iterator[Record]:
             yield record
 
 
-def used(folder: Path) -> int:
-    """Returns the bytes of the files below a folder."""
-    total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):  # somebody has removed it meanwhile
-            total += path.lstat().st_size if path.is_file() else 0
-    return total
-
-
 def _limits(arguments: argparse.Namespace) -> Limits:
     """Raises UsageError for options that make no trap."""
     if arguments.command:
@@ -290,14 +276,8 @@ def _limits(arguments: argparse.Namespace) -> Limits:
 
 
 def _command(arguments: argparse.Namespace, folder: Path) -> list[str]:
-    """The run of a capture, selected as this one; it ends with this process.
-
-    -P: no module from the current folder.
-    """
-    words = [sys.executable, "-P", "-c", _CAPTURE.format(os.getpid())]
-    words += ["run", arguments.profile, "-q"]
-    words += ["-d", arguments.capture, "-o", str(folder / "result.json")]
-    words += ["-o", str(folder / "report.txt"), "--format", "none"]
+    """The run of a capture, selected as this one; it ends with this process."""
+    words = capture_run.words(arguments.profile, arguments.capture, folder)
     for name in SELECTION:
         value = getattr(arguments, name)
         for one in value if isinstance(value, list) else [value]:

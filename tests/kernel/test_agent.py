@@ -13,6 +13,7 @@ from mmaplock_bt import workload
 from mmaplock_bt.agent.charging import Charging
 from mmaplock_bt.agent.session import Session, profile
 from mmaplock_bt.agent.top_names import TopNames
+from mmaplock_bt.result.saved import from_json
 from tests.kernel.agents import running
 from tests.kernel.processes import bpftrace_of
 
@@ -136,6 +137,34 @@ def test_where_too_much_is_recorded_only_longer_ones_are(kernel, tmp_path):
         assert agent.value("mmaplock_floor_seconds") in (0.004, 0.016, 0.064)
         assert agent.value("mmaplock_up") == 1
     assert any("and more are recorded" in line for line in agent.said)
+
+
+def test_a_stall_is_captured_with_the_readers_stack(kernel, tmp_path):
+    folder = tmp_path / "captures"
+    trap = ("trap:", f"  folder: {folder}", "  wait: 5ms", "  length: 1s", "  pause: 24h")
+    with running(_named(tmp_path, *trap)) as agent:
+        stalling = subprocess.Popen(
+            workload.command("smaps", 10**6, 1024), stdout=subprocess.DEVNULL
+        )
+        try:
+            agent.await_value("mmaplock_captures_total", 1)
+        finally:
+            stalling.kill()
+        told = agent.get("/metrics", "application/openmetrics-text")
+    (capture,) = folder.iterdir()
+    assert f'# {{capture="{capture.name}"}}' in told
+    assert "lasted" in (capture / "reason.txt").read_text()
+    result = from_json((capture / "result.json").read_text())
+    stacks = {str(row["key"]["kernel_stack"]) for row in result.table("blame")}
+    assert any("show_smaps_rollup" in stack for stack in stacks)
+
+
+def test_a_folder_that_cannot_be_written_is_told_at_once(kernel, cli, tmp_path):
+    (tmp_path / "taken").write_text("")
+    config = _named(tmp_path, "trap:", f"  folder: {tmp_path}/taken")
+    done = cli("agent", config, "--listen", "127.0.0.1:0")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "cannot make the folder" in done.stderr
 
 
 def test_a_port_that_is_taken(kernel, cli):

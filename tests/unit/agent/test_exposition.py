@@ -1,12 +1,14 @@
 """What a scrape is told: readable by Prometheus' own parsers, and nothing that is not so now."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from mmaplock_bt.agent.allowance import Usage
+from mmaplock_bt.agent.captures import Example
 from mmaplock_bt.agent.exposition import buckets, rendered
 from mmaplock_bt.agent.kernel_maps import Open
 from mmaplock_bt.agent.supervision import REASONS, Snapshot, Tracing
@@ -53,6 +55,19 @@ def test_both_formats_tell_the_same(accept):
     assert found["mmaplock_books_residue", frozenset()] == 0
     assert found["mmaplock_cpu_seconds_total", frozenset({"bpftrace"})] == 2
     assert found["mmaplock_lost_events_total", frozenset()] == 1
+
+
+def test_a_capture_is_the_exemplar_of_its_bucket():
+    """In OpenMetrics only: the text format has none."""
+    example = Example("20261130T0910-ab", "wait", "write", 300 * MS, 1.5)
+    told = replace(TRACING, example=example)
+    text = rendered(snapshot(told), inventory.offline(), OPENMETRICS)[0].decode()
+    (line,) = [line for line in text.splitlines() if "# {" in line]
+    assert line.startswith('mmaplock_wait_seconds_bucket{le="0.536870911",mode="write"} ')
+    assert line.endswith('# {capture="20261130T0910-ab"} 0.3 1.5')
+    assert "capture=" not in rendered(snapshot(told), inventory.offline(), "")[0].decode()
+    open_one = replace(told, example=replace(example, mode=None))
+    assert "# {" not in rendered(snapshot(open_one), inventory.offline(), OPENMETRICS)[0].decode()
 
 
 def test_le_is_the_largest_value_of_its_bucket():

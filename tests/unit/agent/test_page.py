@@ -4,7 +4,7 @@ import re
 
 import yaml
 
-from mmaplock_bt.agent.config import Config
+from mmaplock_bt.agent.config import Config, Trap
 from mmaplock_bt.agent.exposition import families
 from mmaplock_bt.agent.supervision import REASONS
 from mmaplock_bt.machine import inventory
@@ -27,6 +27,12 @@ def test_the_page_names_every_metric_with_its_labels():
 def test_the_page_shows_the_defaults():
     shown = yaml.safe_load(PAGE.partition("```yaml\n")[2].partition("```")[0])
     assert Config.model_validate(shown) == Config()
+
+
+def test_so_it_does_of_the_trap():
+    """The folder alone has no default."""
+    shown = yaml.safe_load(PAGE.rpartition("```yaml\n")[2].partition("```")[0])["trap"]
+    assert Trap.model_validate(shown) == Trap(folder=shown["folder"])
 
 
 def test_the_page_names_every_reason():
