@@ -418,3 +418,54 @@ def sprung(park, *folders):
         park.pause(400 * MS)
     park.workers[0].finish()
     return all(folder.is_dir() and list(folder.glob("*/before.json")) for folder in folders)
+
+
+# Children one after the other, on one CPU: the memory of one's mm and task serves the next. What is
+# freed by RCU is free when membarrier(2) has waited for it a few times.
+FIGHTERS = """
+import ctypes, os, sys, threading
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+def fight():
+    for _ in range(6):
+        libc.munmap(libc.mmap(None, 1 << 22, 3, 0x8022, -1, 0), 1 << 22)
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+print("up", flush=True)
+for _ in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        other = threading.Thread(target=fight)
+        other.start()
+        fight()
+        other.join()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    for _ in range(3):
+        libc.syscall(324, 1, 0, 0)
+    print(pid, flush=True)
+"""
+TURNS = 53
+
+
+def test_a_verdict_does_not_outlive_the_process_that_it_is_about(kernel):
+    """A child of the family that is asked for, one of another, in turn; no teardown is seen."""
+    families = [child(FIGHTERS), child(FIGHTERS)]
+    assert [heard(family) for family in families] == ["up", "up"]
+    mine, others = families
+    words = ("--set", "threshold=0", "-p", str(mine.pid), "--descendants")
+    runs = opened("blame", *words, engines=["contended"])
+    pids = {family.pid: set() for family in families}
+    for _ in range(TURNS):
+        for family in families:
+            tell(family, "go")
+            pids[family.pid].add(int(heard(family)))
+    (result,) = ended(runs)
+    for family in families:
+        family.communicate("")
+    waits = result.outputs["waits"].rows
+    owners = {wait["owner_pid"] for wait in waits}
+    assert len(owners & pids[mine.pid]) > TURNS // 2, "most have waited"
+    assert len({wait["mm"] for wait in waits}) < TURNS // 2, "memory was used again"
+    assert not owners & pids[others.pid]
