@@ -1,6 +1,7 @@
 """A moment as a screen: findings first, then rates, open spans and loss."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -73,7 +74,8 @@ def _one_line(text: str) -> Text:
 def span(row: Row) -> str:
     """Writes an open span: '1.20 s  read wait by redis-server[812] on its own address space'."""
     age = format_ns(row.get("age_ns") or 0)
-    what = f"{age:>8}  {safe(row.get('mode'))} {safe(row['state'])} {parties(row, _PARTIES)}"
+    short: Any = {name: value for name, value in row.items() if name != "cgroup"}  # a line is short
+    what = f"{age:>8}  {safe(row.get('mode'))} {safe(row['state'])} {parties(short, _PARTIES)}"
     cause = row.get("cause") or UNKNOWN
     return what if cause.startswith(UNKNOWN) else f"{what}: {safe(cause)}"
 

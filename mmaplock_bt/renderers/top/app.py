@@ -9,7 +9,7 @@ from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.events import Resize
+from textual.events import Key, Resize
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Input, Static
 
@@ -23,6 +23,7 @@ from mmaplock_bt.renderers.top.holders import Wanted
 
 LOOKS_S = 0.1  # how often it looks for a new moment
 SENTENCES = 3
+MOVES = {"j", "k", "up", "down", "pageup", "pagedown", "home", "end"}
 ROOM = {"rates": 30, "open": 22, "findings": 14}  # lines of a terminal that shows it
 
 
@@ -87,6 +88,7 @@ class Top(App[None]):
     def action_sort(self) -> None:
         """By the next order; the selected holder stays selected."""
         self._wanted = self._wanted.next()
+        self._table.is_chosen = True
         self._fill()
 
     def action_filter(self) -> None:
@@ -153,7 +155,7 @@ class Top(App[None]):
             self.screen.draw(moment)
 
     def _fill(self) -> None:
-        """The table anew, with the cursor on whom it was on."""
+        """The table anew, with the cursor on whom it was on, once somebody has moved it."""
         table, moment = self._table, self._drawn
         if moment is None:
             return
@@ -163,7 +165,7 @@ class Top(App[None]):
         for one in self._rows:
             table.add_row(*holders.cells(one), key=str(one.pid))
         pids = [one.pid for one in self._rows]
-        if selected in pids:
+        if table.is_chosen and selected in pids:
             table.move_cursor(row=pids.index(selected))
 
     def _status(self, latest: Moment) -> Group:
@@ -184,13 +186,22 @@ class Top(App[None]):
 
 
 class Holders(DataTable[Text]):
-    """The table of holders."""
+    """The table of holders; `is_chosen` is its row where somebody has moved to it."""
 
+    is_chosen = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "select_cursor", "open"),
         Binding("j", "cursor_down", "down", show=False),
         Binding("k", "cursor_up", "up", show=False),
     ]
+
+    def on_key(self, event: Key) -> None:
+        """Notes that a row is chosen."""
+        self.is_chosen = self.is_chosen or event.key in MOVES
+
+    def on_click(self) -> None:
+        """Notes that a row is chosen."""
+        self.is_chosen = True
 
 
 class Full(ModalScreen[None]):

@@ -147,6 +147,19 @@ def test_a_new_moment_keeps_the_selected_row():
     on_top(test)
 
 
+def test_until_somebody_moves_it_the_cursor_stays_on_the_worst():
+    async def test(top):
+        worst = top.selected
+        moment = top.feed.latest
+        outputs = moment.result.outputs
+        charges = [row for row in outputs["charges"].rows if row["pid"] != 20]  # not for the agent
+        rest = outputs | {"charges": replace(outputs["charges"], rows=charges)}
+        await top.comes(replace(moment, result=replace(moment.result, outputs=rest)))
+        assert top.selected == top.names[0] != worst and worst in top.names
+
+    on_top(test)
+
+
 def test_a_filter_looks_into_names_causes_victims_and_stacks():
     async def test(top):
         all_of_them = top.names
