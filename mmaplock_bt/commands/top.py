@@ -76,9 +76,21 @@ def _in_lines(traces: Trace, every_ns: int) -> Traced:
 
 
 def _on_screen(traces: Trace, every_ns: int) -> Traced:
-    """Traces in a thread of its own: textual, as signals, is for the main one."""
     from mmaplock_bt.renderers.top.app import Top  # noqa: PLC0415  (textual is an extra)
-    from mmaplock_bt.renderers.top.feed import Feed  # noqa: PLC0415
+
+    with beside(traces, every_ns) as tracing:
+        if not tracing.feed.has_ended.is_set():
+            Top(tracing.feed).run()
+    return tracing.outcome()
+
+
+@contextmanager
+def beside(traces: Trace, every_ns: int) -> Iterator["Tracing"]:
+    """Traces in a thread of its own while the block runs: textual, as signals, is for the main one.
+
+    The block begins when there is a moment to draw, or none will be.
+    """
+    from mmaplock_bt.renderers.top.feed import Feed  # noqa: PLC0415  (as the extra's screen)
 
     feed = Feed()
     shown = functools.partial(_fed, feed)
@@ -86,15 +98,13 @@ def _on_screen(traces: Trace, every_ns: int) -> Traced:
     tracing.start()
     feed.has_begun.wait()
     try:
-        if not feed.has_ended.is_set():
-            Top(feed).run()
+        yield tracing
     finally:
         if not feed.has_ended.is_set():
             ending.end()
         tracing.join()
         for note in feed.notes:
             standard_streams.tell(note)
-    return tracing.outcome()
 
 
 @contextmanager
@@ -130,7 +140,8 @@ class Tracing(threading.Thread):
 
     def __init__(self, traces: Trace, watched: Watched, feed: "Feed") -> None:
         super().__init__(name="tracing")
-        self._traces, self._watched, self._feed = traces, watched, feed
+        self.feed = feed
+        self._traces, self._watched = traces, watched
         self._traced: Traced | None = None
         self._failure: BaseException | None = None
 
@@ -141,8 +152,8 @@ class Tracing(threading.Thread):
         except BaseException as failure:
             self._failure = failure
         finally:
-            self._feed.has_ended.set()
-            self._feed.has_begun.set()
+            self.feed.has_ended.set()
+            self.feed.has_begun.set()
 
     def outcome(self) -> Traced:
         """Returns what was traced, or raises why it was not."""
