@@ -164,7 +164,9 @@ class Session:
         """Takes the rest of a bpftrace that is gone, and returns what it had counted."""
         with suppress(BpftraceError):
             self._hear(list(self._tracer.close_window()))
-        counts = self.maps.counted()
+        counts = self._printed
+        with suppress(BpftraceError, OSError):
+            counts = self.maps.counted()
         self._miss(counts)
         self._charging.settle(2**63, {})
         return counts

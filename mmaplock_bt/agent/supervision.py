@@ -96,21 +96,24 @@ class Supervision:
         self._bpftrace_cpu_ns = self._starts = self._swept = 0
         self._sweep_ns = 0
 
-    def run(self, live: Callable[[], None]) -> None:
+    def run(self, live: Callable[[], None], alive: Callable[[], None]) -> None:
         """Returns once a signal asked for the end; `live` is called when tracing has begun.
+
+        `alive` is called after every tick that was parsed, and while tracing rests.
 
         Raises what entering a Session raises, where the first bpftrace does not even start.
         """
+        self._live, self._alive = live, alive
         try:
-            self._run(live)
+            self._run()
         finally:
             if self._captures is not None:
                 self._captures.close()
 
-    def _run(self, live: Callable[[], None]) -> None:
+    def _run(self) -> None:
         while not ending.noted():
             began_ns = time.monotonic_ns()
-            detail = self._trace(live)
+            detail = self._trace()
             if ending.noted():
                 break
             pause_ns = self._rest.after(time.monotonic_ns() - began_ns)
@@ -151,7 +154,7 @@ class Supervision:
             found = self._reason if self._session is None else _fault(self._session)
             return REASONS[found] if found else ""
 
-    def _trace(self, live: Callable[[], None]) -> str:
+    def _trace(self) -> str:
         """Runs one bpftrace to its end; returns what else is known of why it ended."""
         self._reason = "starting"
         lengths = {"threshold": self.config.threshold, "behind": self.config.behind}
@@ -159,7 +162,7 @@ class Supervision:
         try:
             with session:
                 self._begin(session)
-                live()
+                self._live()
                 reason = self._watch(session)
                 return self._end(session, reason)
         except Interrupted:
@@ -182,12 +185,15 @@ class Supervision:
     def _watch(self, session: Session) -> str:
         """Returns why it has to end."""
         while not ending.noted():
-            records = session.read(READ_S)
-            with self._lock:
-                session.hear(records)
-                if time.monotonic_ns() >= self._tick_ns:
-                    self._tick_ns = time.monotonic_ns() + TICK_NS
+            records, before_ns = session.read(READ_S), session.beat_ns
+            try:
+                with self._lock:
+                    session.hear(records)
                     self._tick(session)
+            except (BpftraceError, OSError):
+                return "unreadable"
+            if session.beat_ns != before_ns:
+                self._alive()
             if not session.keeps_alive():
                 return "died"
             if session.silent_ns > STUCK_NS:
@@ -197,8 +203,10 @@ class Supervision:
         return "ending"
 
     def _tick(self, session: Session) -> None:
-        if not session.is_alive:
+        """Once in TICK_NS, while bpftrace runs."""
+        if time.monotonic_ns() < self._tick_ns or not session.is_alive:
             return
+        self._tick_ns = time.monotonic_ns() + TICK_NS
         counts, _ = session.counted()
         now = session.tick(counts)
         longest = session.longest(now)
@@ -235,6 +243,7 @@ class Supervision:
         until_ns = time.monotonic_ns() + pause_ns
         while not ending.noted() and (left_ns := until_ns - time.monotonic_ns()) > 0:
             select.select([], [], [], min(READ_S, left_ns / 1e9))
+            self._alive()
 
     def _tracing(self, session: Session) -> Tracing:
         counts, residue = session.counted()

@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from mmaplock_bt import standard_streams
 from mmaplock_bt.agent import config as configuration
-from mmaplock_bt.agent import exposition
+from mmaplock_bt.agent import exposition, service_manager
 from mmaplock_bt.agent.config import Config
 from mmaplock_bt.agent.server import Answer, Pages, Server
 from mmaplock_bt.agent.session import SILENT_NS
@@ -25,10 +25,26 @@ def main(arguments: argparse.Namespace) -> int:
     host, port = configuration.address(arguments.listen or chosen.listen)
     machine = inventory.probe(arguments.bpftrace)
     with ending.on_signals():
-        supervision = Supervision(chosen, machine, standard_streams.tell)
+        supervision = Supervision(chosen, machine, _say)
         with Server(host, port, _pages(supervision)) as server:
-            supervision.run(lambda: standard_streams.tell(f"tracing; {server.url}/metrics"))
+            told = f"tracing; {server.url}/metrics"
+            supervision.run(lambda: _live(told), _alive)
+            service_manager.tell(service_manager.ENDING)
     return 0
+
+
+def _live(sentence: str) -> None:
+    standard_streams.tell(sentence)
+    service_manager.tell(service_manager.READY, service_manager.status(sentence))
+
+
+def _alive() -> None:
+    service_manager.tell(service_manager.ALIVE)
+
+
+def _say(sentence: str) -> None:
+    standard_streams.tell(sentence)
+    service_manager.tell(service_manager.status(sentence))
 
 
 def _pages(supervision: Supervision) -> Pages:

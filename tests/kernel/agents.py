@@ -6,8 +6,8 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -49,14 +49,16 @@ class Agent:
         raise AssertionError(f"{name} {labels} stays below {least}: {self.said}")
 
 
-@contextmanager
-def running(*words: str) -> Iterator[Agent]:
+def running(*words: str) -> AbstractContextManager[Agent]:
     """An agent that traces, on a port of its own; it ends well."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mmaplock_bt", "agent", *words, "--listen", "127.0.0.1:0"],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return begun([sys.executable, "-m", "mmaplock_bt", "agent", *words])
+
+
+@contextmanager
+def begun(words: list[str], variables: Mapping[str, str] | None = None) -> Iterator[Agent]:
+    """The same by a command line of its own."""
+    listen = ["--listen", "127.0.0.1:0"]
+    process = subprocess.Popen([*words, *listen], stderr=subprocess.PIPE, text=True, env=variables)
     assert process.stderr is not None
     try:
         first = process.stderr.readline()
