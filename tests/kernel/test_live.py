@@ -6,13 +6,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from mmaplock_bt import workload
+from mmaplock_bt.commands.live import LEAST_NS, Watched
+from mmaplock_bt.commands.tracing import trace
 from mmaplock_bt.result.saved import from_json
+from mmaplock_bt.spec import profile
+from mmaplock_bt.tracing.ending import Options
 from tests.kernel.processes import begun
 from tests.kernel.tmux import terminal
 
@@ -20,7 +26,6 @@ pytestmark = pytest.mark.kernel
 TOOL = [sys.executable, "-m", "mmaplock_bt"]
 LOOP = "from mmaplock_bt import workload\nwhile True: workload.smaps(7, 512)"
 FINDING = "for agent["
-SLACK = 60  # locks that an interpreter takes beside what it is told to take
 
 
 @contextmanager
@@ -55,17 +60,32 @@ def test_lines_tell_the_finding_while_it_traces_and_the_report_follows(kernel):
     assert FINDING in " ".join(out.split()) and "Complete" in out
 
 
-def test_what_is_so_far_becomes_what_is_in_the_end(kernel, tmp_path):
-    """Counts never shrink, and looks take nothing from the stream."""
-    saved = tmp_path / "r.json"
-    words = ["run", "hold-times", "--live", "--refresh", "100ms", "-o", str(saved)]
-    done = subprocess.run([*TOOL, *words, "--", sys.executable, "-c",
-                           "from mmaplock_bt import workload; workload.munmaps(1009)"],
-                          capture_output=True, text=True, timeout=120, check=True)  # fmt: skip
-    result = from_json(saved.read_text())
-    assert result.loss.complete and result.books.residue == 0, done.stderr
-    assert 0 <= result.books.downgrades - 1009 < SLACK
-    assert "Hold time: read" in done.stderr
+@pytest.mark.parametrize("name", ["hold-times", "wait-times"])
+def test_what_is_so_far_grows_into_what_is_in_the_end(kernel, name):
+    """Counts, sums, maxima and buckets never shrink, and looks take nothing from the stream."""
+    moments = []
+    work = [sys.executable, "-c", "from mmaplock_bt import workload; workload.munmaps(10_007)"]
+    watched = Watched(LEAST_NS, lambda: nullcontext(moments.append))
+    chosen = replace(profile.load(name), locks="all")
+    result = trace(chosen, kernel, Options(work, quiet=True), watched).result
+    assert result.loss.complete and result.books.residue == 0
+    histogram = name.partition("-")[0]
+    told = [_figures(moment.result, histogram) for moment in moments]
+    told.append(_figures(result, histogram))
+    for before, after in pairwise(told):
+        assert all(after[key] >= figure for key, figure in before.items())
+    assert len({figures.get(("write", "count"), 0) for figures in told}) > 2
+    assert told[-1]["write", "count"] >= 10_007
+
+
+def _figures(result, name):
+    """All that a histogram tells, by mode."""
+    found = {}
+    for row in result.histogram(name):
+        mode = row["key"]["mode"]
+        found |= {(mode, figure): row[figure] for figure in ("count", "sum", "max")}
+        found |= {(mode, low): n for low, _, n in row["buckets"]}
+    return found
 
 
 def test_top_shows_the_finding_and_hears_every_key(kernel, tmp_path, monkeypatch):
