@@ -5,12 +5,15 @@ The window goes on while the screen is frozen. The ordinary report follows its e
 
 import argparse
 import functools
+import os
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from mmaplock_bt import files, person, standard_streams
@@ -80,8 +83,33 @@ def _on_screen(traces: Trace, every_ns: int) -> Traced:
 
     with beside(traces, every_ns) as tracing:
         if not tracing.feed.has_ended.is_set():
-            Top(tracing.feed).run()
+            with _terminal_may_go():
+                Top(tracing.feed).run()
     return tracing.outcome()
+
+
+@contextmanager
+def _terminal_may_go() -> Iterator[None]:
+    """What is drawn on a terminal that is gone goes nowhere.
+
+    textual would wait for ever for its writer, which has died of the first error.
+    """
+    drawn = [descriptor for descriptor in (0, 1, 2) if os.isatty(descriptor)]
+    before = signal.getsignal(signal.SIGHUP)
+
+    def gone(number: int, frame: FrameType | None) -> None:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for descriptor in drawn:
+            os.dup2(nowhere, descriptor)
+        if callable(before):
+            before(number, frame)
+
+    if callable(before):  # else nohup's
+        signal.signal(signal.SIGHUP, gone)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @contextmanager

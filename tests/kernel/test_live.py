@@ -1,10 +1,12 @@
 """An open window on the known workload: lines off a terminal, screens on a real one."""
 
+import fcntl
 import os
 import re
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -24,7 +26,7 @@ from tests.kernel.tmux import terminal
 
 pytestmark = pytest.mark.kernel
 TOOL = [sys.executable, "-m", "mmaplock_bt"]
-LOOP = "from mmaplock_bt import workload\nwhile True: workload.smaps(7, 512)"
+LOOP = "from mmaplock_bt import workload\nworkload.smaps(10**6, 512)"
 FINDING = "for agent["
 
 
@@ -142,6 +144,21 @@ def test_a_live_screen_survives_another_size_and_ctrl_c_ends_the_window(kernel):
         text = shown.until("done: 0")
     assert "each second" not in text and "ended by interrupt" in text
     assert "compiling" not in text
+
+
+def test_top_ends_with_its_terminal(kernel):
+    """It is hung up, and continued: textual would draw on, and wait for who reads it."""
+    leader, follower = os.openpty()
+    run = subprocess.Popen(
+        [*TOOL, "top"], stdin=follower, stdout=follower, stderr=follower,
+        preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)),
+    )  # fmt: skip
+    os.close(follower)
+    seen = b""
+    while b"freeze" not in seen:
+        seen += os.read(leader, 1 << 16)
+    os.close(leader)
+    assert run.wait(timeout=60) == 0
 
 
 def test_a_hostile_name_is_text_on_a_terminal(kernel):
