@@ -94,6 +94,34 @@ class Trap(Strict):
     pause: Duration = Field(600 * S, description="between the beginnings of two captures")
 
 
+class Textfile(Strict):
+    """A file that node_exporter's textfile collector reads."""
+
+    path: str = Field(description="in the collector's folder, ending in .prom")
+    every: Duration = Field(15 * S, description="how often it is written")
+
+    @field_validator("path")
+    @classmethod
+    def _read_by_it(cls, path: str) -> str:
+        if not path.endswith(".prom") or not path.startswith("/"):
+            raise ValueError("expected a whole path that ends in .prom")
+        return path
+
+
+class Otlp(Strict):
+    """An OTLP receiver, by HTTP with protobuf."""
+
+    url: str = Field(description="whole, like http://127.0.0.1:4318/v1/metrics")
+    every: Duration = Field(15 * S, description="how often it is sent to")
+
+    @field_validator("url")
+    @classmethod
+    def _by_http(cls, url: str) -> str:
+        if not url.startswith(("http://", "https://")) or not url.isprintable() or " " in url:
+            raise ValueError("expected a URL that begins with http:// or https://")
+        return url
+
+
 class Config(Strict):
     """The file's shape."""
 
@@ -104,6 +132,8 @@ class Config(Strict):
     limits: Limits = Field(Limits(), description="what tracing may take")
     pause: Pause = Field(Pause(), description="the rest after trouble")
     trap: Trap | None = Field(None, description="captures what happens once a week (none)")
+    textfile: Textfile | None = Field(None, description="a file with the metrics (none)")
+    otlp: Otlp | None = Field(None, description="a receiver that they are sent to (none)")
 
 
 def load(path: str) -> Config:

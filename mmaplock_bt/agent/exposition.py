@@ -48,11 +48,11 @@ class _Families(Collector):
         return self._found
 
 
-def rendered(snapshot: Snapshot, machine: Machine, accept: str) -> tuple[bytes, str]:
+def rendered(found: Iterable[Metric], accept: str) -> tuple[bytes, str]:
     """Returns the text and its content type, of the kinds that the header Accept names."""
     encode, kind = choose_encoder(accept)
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Families(families(snapshot, machine)))
+    registry.register(_Families(found))
     text: bytes = encode(registry)
     return text, kind
 
@@ -63,6 +63,15 @@ def families(snapshot: Snapshot, machine: Machine) -> Iterator[Metric]:
     yield from _costs(snapshot)
     if snapshot.tracing is not None:
         yield from _traced(snapshot.tracing)
+
+
+def pushed(sent: int, dropped: int) -> Iterator[Metric]:
+    """Yields what became of requests to an OTLP receiver."""
+    told = "Requests to the OTLP receiver: taken, or dropped because it took none."
+    family = CounterMetricFamily("mmaplock_otlp_requests", told, labels=["outcome"])
+    family.add_metric(["sent"], sent)
+    family.add_metric(["dropped"], dropped)
+    yield family
 
 
 def _state(snapshot: Snapshot, machine: Machine) -> Iterator[Metric]:

@@ -159,6 +159,18 @@ def test_a_stall_is_captured_with_the_readers_stack(kernel, tmp_path):
     assert any("show_smaps_rollup" in stack for stack in stacks)
 
 
+def test_the_textfile_says_at_the_end_that_nothing_is_traced(kernel, tmp_path):
+    place = tmp_path / "mmaplock.prom"
+    with running(_named(tmp_path, "textfile:", f"  path: {place}", "  every: 100ms")) as agent:
+        agent.await_value("mmaplock_up", 1)
+        while "mmaplock_wait_seconds_count" not in (text := place.read_text()):
+            agent.get("/healthz")
+        assert "mmaplock_up 1.0\n" in text
+    text = place.read_text()
+    assert "mmaplock_up 0.0\n" in text and "mmaplock_wait_seconds_count" not in text
+    assert 'mmaplock_down{reason="ending"} 1.0\n' in text
+
+
 def test_a_folder_that_cannot_be_written_is_told_at_once(kernel, cli, tmp_path):
     (tmp_path / "taken").write_text("")
     config = _named(tmp_path, "trap:", f"  folder: {tmp_path}/taken")

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mmaplock_bt.agent.allowance import Usage
 from mmaplock_bt.agent.captures import Example
-from mmaplock_bt.agent.exposition import buckets, rendered
+from mmaplock_bt.agent.exposition import buckets, families, rendered
 from mmaplock_bt.agent.kernel_maps import Open
 from mmaplock_bt.agent.supervision import REASONS, Snapshot, Tracing
 from mmaplock_bt.machine import inventory
@@ -31,14 +31,18 @@ def snapshot(tracing, reason=""):
     return Snapshot(tracing, reason, 1, 2, 3, 4, 5, Usage(10**9, 2 * 10**9, 6, 7))
 
 
+def lines(tracing, accept):
+    return rendered(families(snapshot(tracing), inventory.offline()), accept)[0].decode()
+
+
 def samples(tracing, reason="", accept=""):
-    text, kind = rendered(snapshot(tracing, reason), inventory.offline(), accept)
+    text, kind = rendered(families(snapshot(tracing, reason), inventory.offline()), accept)
     parse = text_string_to_metric_families
     if accept:
         parse = openmetrics.text_string_to_metric_families
         assert kind.startswith("application/openmetrics-text")
-    families = list(parse(text.decode()))
-    return {(s.name, frozenset(s.labels.values())): s.value for f in families for s in f.samples}
+    told = list(parse(text.decode()))
+    return {(s.name, frozenset(s.labels.values())): s.value for f in told for s in f.samples}
 
 
 @pytest.mark.parametrize("accept", ["", OPENMETRICS])
@@ -61,13 +65,13 @@ def test_a_capture_is_the_exemplar_of_its_bucket():
     """In OpenMetrics only: the text format has none."""
     example = Example("20261130T0910-ab", "wait", "write", 300 * MS, 1.5)
     told = replace(TRACING, example=example)
-    text = rendered(snapshot(told), inventory.offline(), OPENMETRICS)[0].decode()
+    text = lines(told, OPENMETRICS)
     (line,) = [line for line in text.splitlines() if "# {" in line]
     assert line.startswith('mmaplock_wait_seconds_bucket{le="0.536870911",mode="write"} ')
     assert line.endswith('# {capture="20261130T0910-ab"} 0.3 1.5')
-    assert "capture=" not in rendered(snapshot(told), inventory.offline(), "")[0].decode()
+    assert "capture=" not in lines(told, "")
     open_one = replace(told, example=replace(example, mode=None))
-    assert "# {" not in rendered(snapshot(open_one), inventory.offline(), OPENMETRICS)[0].decode()
+    assert "# {" not in lines(open_one, OPENMETRICS)
 
 
 def test_le_is_the_largest_value_of_its_bucket():

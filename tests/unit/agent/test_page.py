@@ -4,8 +4,8 @@ import re
 
 import yaml
 
-from mmaplock_bt.agent.config import Config, Trap
-from mmaplock_bt.agent.exposition import families
+from mmaplock_bt.agent.config import Config, Otlp, Textfile, Trap
+from mmaplock_bt.agent.exposition import families, pushed
 from mmaplock_bt.agent.supervision import REASONS
 from mmaplock_bt.machine import inventory
 from tests.shell import ROOT
@@ -17,7 +17,7 @@ PAGE = (ROOT / "docs/agent.md").read_text()
 def test_the_page_names_every_metric_with_its_labels():
     told = dict(re.findall(r"^\| `(mmaplock_\w+)` \| *(.*?) *\|", PAGE, re.MULTILINE))
     found = {}
-    for one in families(snapshot(TRACING), inventory.offline()):
+    for one in (*families(snapshot(TRACING), inventory.offline()), *pushed(0, 0)):
         name = one.name + "_total" * (one.type == "counter")
         labels = dict.fromkeys(label for s in one.samples for label in s.labels if label != "le")
         found[name] = ", ".join(f"`{label}`" for label in labels)
@@ -31,8 +31,20 @@ def test_the_page_shows_the_defaults():
 
 def test_so_it_does_of_the_trap():
     """The folder alone has no default."""
-    shown = yaml.safe_load(PAGE.rpartition("```yaml\n")[2].partition("```")[0])["trap"]
+    shown = _shown("trap")
     assert Trap.model_validate(shown) == Trap(folder=shown["folder"])
+
+
+def test_so_it_does_of_the_other_ways_out():
+    file, otlp = _shown("textfile"), _shown("otlp")
+    assert Textfile.model_validate(file) == Textfile(path=file["path"])
+    assert Otlp.model_validate(otlp) == Otlp(url=otlp["url"])
+
+
+def _shown(key):
+    blocks = [block.partition("```")[0] for block in PAGE.split("```yaml\n")[1:]]
+    (found,) = (block for block in map(yaml.safe_load, blocks) if key in block)
+    return found[key]
 
 
 def test_the_page_names_every_reason():
