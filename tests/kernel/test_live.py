@@ -1,12 +1,10 @@
 """An open window on the known workload: lines off a terminal, screens on a real one."""
 
-import fcntl
 import os
 import re
 import signal
 import subprocess
 import sys
-import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -149,10 +147,8 @@ def test_a_live_screen_survives_another_size_and_ctrl_c_ends_the_window(kernel):
 def test_top_ends_with_its_terminal(kernel):
     """It is hung up, and continued: textual would draw on, and wait for who reads it."""
     leader, follower = os.openpty()
-    run = subprocess.Popen(
-        [*TOOL, "top"], stdin=follower, stdout=follower, stderr=follower,
-        preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)),
-    )  # fmt: skip
+    argv = ["setsid", "--ctty", *TOOL, "top"]
+    run = subprocess.Popen(argv, stdin=follower, stdout=follower, stderr=follower)
     os.close(follower)
     seen = b""
     while b"freeze" not in seen:

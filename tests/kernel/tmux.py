@@ -35,7 +35,7 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        return self.says("capture-pane", "-p")
+        return self.says("capture-pane", "-p", "-S", "-")  # with what has scrolled away
 
     def until(self, *wanted: str | Callable[[str], bool]) -> str:
         """What is shown once all of this is, or the failure with what was."""
