@@ -1,6 +1,7 @@
 """The screen of `top`: findings, holders, open spans; keys as other such programs have them."""
 
 from dataclasses import replace
+from operator import is_
 from typing import ClassVar
 
 from rich.console import Group
@@ -54,6 +55,7 @@ class Top(App[None]):
         super().__init__()
         self._feed = feed
         self._drawn: Moment | None = None
+        self._told: tuple[object, ...] = (None,) * 4
         self._is_frozen = False
         self._wanted = Wanted()
         self._rows: list[Holder] = []
@@ -144,7 +146,10 @@ class Top(App[None]):
         if latest is not self._drawn and not (self._is_frozen and self._drawn):
             self._drawn = latest
             self._draw(latest)
-        self._put("status", self._status(latest))
+        told = latest, self._is_frozen, self._wanted, self._feed.last
+        if not all(map(is_, told, self._told)):  # ten times a second the same costs
+            self._told = told
+            self._put("status", self._status(latest))
 
     def _draw(self, moment: Moment) -> None:
         self._put("findings", _findings(moment))
