@@ -150,12 +150,8 @@ browser-tools: $(VENV)/.dev
 test-fleet: system $(VENV)/.dev fleet-tools
 	$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider tests/fleet
 
-# Unpacked, not installed: the package would start a server.
-FLEET := $(HOME)/.cache/mmaplock-bt/fleet
-fleet-tools:
-	@command -v promtool >/dev/null || test -x $(FLEET)/usr/bin/promtool || \
-	  { mkdir -p $(FLEET) && cd $(FLEET) && $(SUDO) apt-get update -qq && \
-	    apt-get download -qq prometheus && dpkg -x prometheus_*.deb . && rm prometheus_*.deb; }
+fleet-tools: $(VENV)/.dev
+	$(AS_OWNER) $(BIN)/python tools/fleet.py
 	@command -v systemd-analyze >/dev/null || $(SUDO) apt-get install -y -qq --no-install-recommends systemd
 	@$(BIN)/python -c 'import kubernetes_validate' 2>/dev/null || \
 	  $(AS_OWNER) $(BIN)/python -m pip install --quiet kubernetes-validate

@@ -38,12 +38,15 @@ class Usage:
 
 
 class Allowance:
-    """Judges at intervals; `floor_ns` is what it chose, `reason` why tracing has to stop, or ''."""
+    """Judges at intervals; `floor_ns` is what it chose, and `why` in words.
+
+    `reason` is what tracing has to stop for, or ''.
+    """
 
     def __init__(self, limits: Limits, lowest_ns: int) -> None:
         self._limits = limits
         self._lowest_ns = self.floor_ns = lowest_ns
-        self.reason = ""
+        self.reason = self.why = ""
         self._before: tuple[int, int, int] | None = None
         self._dear = self._calm = 0
 
@@ -68,6 +71,7 @@ class Allowance:
     def _choose(self, what: str, share: float) -> bool:
         """By the larger share of what is allowed."""
         is_dear, is_calm = share > 1, share < 1 / 2
+        self.why = f"{what}, {share:.0%} of what `limits` allows"
         self._dear = self._dear + 1 if is_dear else 0
         self._calm = self._calm + 1 if is_calm else 0
         before = self.floor_ns

@@ -1,6 +1,8 @@
 """A snapshot as metric families, written as Prometheus or OpenMetrics asks for them."""
 
-from collections.abc import Iterable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from typing import Any
 
@@ -22,6 +24,7 @@ from mmaplock_bt.machine.inventory import Machine
 from mmaplock_bt.spec.columns import MODES
 
 NS = 10**9
+FRESH_NS = 200 * 10**6
 FIRST_BIT, LAST_BIT = 10, 37  # buckets up to 1.02 us, 2.05 us, ... and 137 s
 _SPANS = {
     "wait": "Time that threads waited for mmap_lock in its queue, all of them.",
@@ -46,6 +49,28 @@ class _Families(Collector):
 
     def collect(self) -> Iterable[Metric]:
         return self._found
+
+
+class Page:
+    """What is answered, made anew unless it is younger than FRESH_NS: whoever asks costs little.
+
+    `told` returns the metrics.
+    """
+
+    def __init__(self, told: Callable[[], Iterable[Metric]]) -> None:
+        self._told = told
+        self._lock = threading.Lock()
+        self._made: dict[str, tuple[int, bytes]] = {}  # when, and the text, by its kind
+
+    def rendered(self, accept: str) -> tuple[bytes, str]:
+        """Returns the text and its content type, of the kinds that the header Accept names."""
+        kind = choose_encoder(accept)[1]
+        with self._lock:
+            made_ns, text = self._made.get(kind, (0, b""))
+            if not text or time.monotonic_ns() - made_ns > FRESH_NS:
+                text, _ = rendered(self._told(), accept)
+                self._made = {kind: (time.monotonic_ns(), text)}
+        return text, kind
 
 
 def rendered(found: Iterable[Metric], accept: str) -> tuple[bytes, str]:

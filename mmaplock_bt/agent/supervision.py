@@ -222,7 +222,8 @@ class Supervision:
     def _follow(self, session: Session, floor_ns: int) -> None:
         self._floor_ns = floor_ns
         session.maps.set_floor(floor_ns)
-        self._say(f"from now on waits and holds of {format_ns(floor_ns)} and more are recorded")
+        told = f"from now on waits and holds of {format_ns(floor_ns)} and more are recorded"
+        self._say(f"{told} ({self._allowance.why})")
 
     def _end(self, session: Session, reason: str) -> str:
         """Takes all that it had counted, so that counters go on from there."""

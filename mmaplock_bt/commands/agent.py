@@ -88,8 +88,9 @@ def _say(sentence: str) -> None:
 
 
 def _pages(supervision: Supervision, told: Told) -> Pages:
+    page = exposition.Page(told)
     return {
-        "/metrics": lambda accept: Answer(*exposition.rendered(told(), accept)),
+        "/metrics": lambda accept: Answer(*page.rendered(accept)),
         "/healthz": lambda _: _health(supervision),
         "/readyz": lambda _: _readiness(supervision),
     }

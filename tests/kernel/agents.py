@@ -4,10 +4,11 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -49,9 +50,20 @@ class Agent:
         raise AssertionError(f"{name} {labels} stays below {least}: {self.said}")
 
 
-def running(*words: str) -> AbstractContextManager[Agent]:
-    """An agent that traces, on a port of its own; it ends well."""
-    return begun([sys.executable, "-m", "mmaplock_bt", "agent", *words])
+# Whatever else this machine does.
+NAMED = "culprits: {names: [smaps-reader]}"
+ROOMY = f"{NAMED}\nlimits: {{memory: 1GiB, cpu: 100%, events: 1000000}}"
+
+
+@contextmanager
+def running(config: str = "") -> Iterator[Agent]:
+    """An agent that traces, on a port of its own; without a file it may take what it likes."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as roomy:
+        roomy.write(ROOMY)
+        roomy.flush()
+        words = [sys.executable, "-m", "mmaplock_bt", "agent", config or roomy.name]
+        with begun(words) as agent:
+            yield agent
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from mmaplock_bt.agent.charging import Charging
 from mmaplock_bt.agent.session import Session, profile
 from mmaplock_bt.agent.top_names import TopNames
 from mmaplock_bt.result.saved import from_json
-from tests.kernel.agents import running
+from tests.kernel.agents import NAMED, ROOMY, running
 from tests.kernel.processes import bpftrace_of
 
 pytestmark = pytest.mark.kernel
@@ -34,7 +34,7 @@ def _stalled() -> float:
 
 def _named(tmp_path, *lines: str) -> str:
     config = tmp_path / "agent.yaml"
-    text = "\n".join(["culprits:", "  names: [smaps-reader]", *lines, ""])
+    text = "\n".join([NAMED if "limits:" in lines else ROOMY, *lines, ""])
     config.write_text(text)
     config.chmod(0o600)
     return str(config)

@@ -7,6 +7,7 @@ import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from mmaplock_bt.agent import exposition
 from mmaplock_bt.agent.allowance import Usage
 from mmaplock_bt.agent.captures import Example
 from mmaplock_bt.agent.exposition import buckets, families, rendered
@@ -72,6 +73,25 @@ def test_a_capture_is_the_exemplar_of_its_bucket():
     assert "capture=" not in lines(told, "")
     open_one = replace(told, example=replace(example, mode=None))
     assert "# {" not in lines(open_one, OPENMETRICS)
+
+
+def test_who_asks_often_costs_little_and_gets_each_kind(monkeypatch):
+    made, now = [], [10**12]
+    monkeypatch.setattr(exposition.time, "monotonic_ns", lambda: now[0])
+
+    def told():
+        made.append(1)
+        return families(snapshot(TRACING), inventory.offline())
+
+    page = exposition.Page(told)
+    texts = {page.rendered("") for _ in range(100)}
+    assert len(texts) == len(made) == 1
+    text, kind = page.rendered(OPENMETRICS)
+    assert kind.startswith("application/openmetrics-text") and text.endswith(b"# EOF\n")
+    before = len(made)
+    now[0] += exposition.FRESH_NS + 1
+    page.rendered(OPENMETRICS)
+    assert len(made) == before + 1
 
 
 def test_le_is_the_largest_value_of_its_bucket():
