@@ -49,7 +49,8 @@ class Session:
         self.map_full = self.stack_errors = self.unparsed = 0
         self._said_lost = 0
         self._missing = 0
-        self._printed: Counts = Counter()
+        self._printed: Counts | None = None  # as it was a while ago
+        self._has_all = False  # all that was printed then is here
         self._residue: int | None = None
         self._longest: Longest = {}
         self._is_over = False
@@ -108,7 +109,12 @@ class Session:
 
     def read(self, timeout_s: float) -> list[Record]:
         """Returns what came, after at most this time."""
-        return list(self._decoder.decode(self._tracer.read(timeout_s)))
+        is_at_rest = self._printed is not None and self._tracer.is_at_rest()
+        lines = self._tracer.read(timeout_s)
+        while is_at_rest and (more := self._tracer.read(0)):
+            lines += more
+        self._has_all = is_at_rest
+        return list(self._decoder.decode(lines))
 
     def hear(self, records: list[Record]) -> None:
         """Takes what was read."""
@@ -126,6 +132,9 @@ class Session:
                     self.stack_errors += kind == "stack"
                 case bpftrace_json.Unparsed():
                     self.unparsed += 1
+        if self._has_all and self._printed is not None:
+            self._miss(self._printed)
+            self._printed = None
 
     def keeps_alive(self) -> bool:
         """Whether bpftrace runs; lets one go on that was stopped. For the thread that reads."""
@@ -147,12 +156,12 @@ class Session:
         return counts, self._residue
 
     def tick(self, counts: Counts) -> Open:
-        """Charges what can be; learns what was printed and did not come."""
+        """Charges what can be; remembers how much was printed, for when all of it must be here."""
         now = self.maps.open()
         since = {hexadecimal(mm): began_ns for mm, began_ns in now.since_by_mm.items()}
         self._charging.settle(now.now_ns, since)
-        self._miss(self._printed)
-        self._printed = counts
+        if self._printed is None:
+            self._printed = counts
         return now
 
     def longest(self, now: Open) -> Longest:
@@ -164,7 +173,7 @@ class Session:
         """Takes the rest of a bpftrace that is gone, and returns what it had counted."""
         with suppress(BpftraceError):
             self._hear(list(self._tracer.close_window()))
-        counts = self._printed
+        counts = self._printed or Counter()
         with suppress(BpftraceError, OSError):
             counts = self.maps.counted()
         self._miss(counts)
@@ -212,6 +221,6 @@ class Session:
             self._longest[key] = max(ns, self._longest.get(key, 0))
 
     def _miss(self, printed: Counts) -> None:
-        """What had been printed a while ago must be here by now."""
+        """Of what had been printed before bpftrace came to rest nothing is on its way."""
         missing = (printed[PRINTED + name,] - self.arrived[name] for name in EVENTS)
         self._missing = max(self._missing, sum(max(0, count) for count in missing))

@@ -164,6 +164,16 @@ class Tracer:
         self._wait(timeout_s, also)
         return self._lines(self._draining.take())
 
+    def is_at_rest(self) -> bool:
+        """Whether bpftrace has passed on all that it had: what has not been read is here.
+
+        It sleeps, and slept while this looked. A busy one never is.
+        """
+        process = self._started.process
+        before, is_empty = process.asleep(), self._draining.is_empty
+        self._look_after(REST_S)
+        return is_empty and before is not None and before == process.asleep()
+
     def close_window(self) -> Iterator[str]:
         """Closes the window, lets bpftrace print its maps and end; yields the last lines.
 
