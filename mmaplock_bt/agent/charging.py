@@ -38,12 +38,14 @@ class _Space:
 
 
 class Charging:
-    """Keeps the books of who waited for what; `blamed_ns` and `convoys` only grow."""
+    """Keeps the books of who waited for what; `blamed_ns`, `convoys` and
+    `stackless` only grow."""
 
     def __init__(self, names: TopNames) -> None:
         self._names = names
         self.blamed_ns: Counter[Blamed] = Counter()
         self.convoys = 0
+        self.stackless = 0  # holds without a stack
         self._spaces: dict[str, _Space] = {}
         self._count = 0
         self._causes = Memo[Stack, str](lambda stack: label(causes.classify(stack)))
@@ -63,6 +65,7 @@ class Charging:
                 space.waits.append(told)
             else:
                 told["cause"] = self._causes[told["kernel_stack"]]
+                self.stackless += not told["kernel_stack"]
                 space.holds.append(told)
             self._count += 1
         if self._count > MOST:

@@ -36,6 +36,7 @@ _SPANS = {
 _COUNTED = {
     "lost_events": "Waits and holds that were recorded and did not come.",
     "map_full": "How often a map in the kernel had no room.",
+    "missing_stacks": "Holds whose kernel stack did not come: their cause is unknown.",
     "unparsed_lines": "Lines of bpftrace that were not understood.",
     "restarts": "How often another bpftrace was started.",
     "swept_entries": "Entries that a missed event had left behind in the kernel's maps.",

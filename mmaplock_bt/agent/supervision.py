@@ -24,6 +24,7 @@ from mmaplock_bt.units import format_ns
 
 TICK_NS, SWEEP_NS = 10**9, 10 * 10**9
 READ_S = 0.5
+START_NS = 120 * 10**9  # so long a bpftrace may take to start
 STUCK_NS = 30 * 10**9  # a bpftrace that is silent for so long is ended
 # Why nothing is traced, by the names that a metric tells.
 REASONS = {
@@ -60,6 +61,7 @@ class Snapshot:
     reason: str
     lost_events: int
     map_full: int
+    missing_stacks: int
     unparsed_lines: int
     restarts: int
     swept_entries: int
@@ -94,6 +96,7 @@ class Supervision:
         self._captures = Captures(config.trap, machine.path, say) if config.trap else None
         self._floor_ns = config.threshold
         self._bpftrace_cpu_ns = self._starts = self._swept = 0
+        self._due_ns = time.monotonic_ns() + START_NS
         self._sweep_ns = 0
 
     def run(self, live: Callable[[], None], alive: Callable[[], None]) -> None:
@@ -117,6 +120,7 @@ class Supervision:
             if ending.noted():
                 break
             pause_ns = self._rest.after(time.monotonic_ns() - began_ns)
+            self._due_ns = time.monotonic_ns() + pause_ns + START_NS
             what = f"{REASONS[self._reason]}{f' ({detail})' if detail else ''}"
             self._say(f"{what}: nothing is traced for {format_ns(pause_ns)}, then again")
             self._pause(pause_ns)
@@ -134,11 +138,14 @@ class Supervision:
                     reason = "unreadable"
             return self._told(session, tracing, reason)
 
-    @property
-    def silent_ns(self) -> int | None:
-        """For how long no beat was parsed; None while nothing is traced."""
+    def health(self) -> tuple[bool, str]:
+        """Tells whether ticks are parsed, or tracing rests as it should; and which it is."""
         with self._lock:
-            return None if self._session is None else self._session.silent_ns
+            if self._session is None:
+                return time.monotonic_ns() < self._due_ns, f"nothing is traced: {self.reason}"
+            silent_ns = self._session.silent_ns
+            told = f"the latest tick was parsed {format_ns(silent_ns)} ago"
+            return silent_ns <= SILENT_NS, told
 
     @property
     def is_ready(self) -> bool:
@@ -262,6 +269,7 @@ class Supervision:
             reason,
             gone.lost + (now.lost if now else 0),
             gone.map_full + (now.full if now else 0),
+            self._charging.stackless,
             gone.unparsed + (now.unparsed if now else 0),
             max(0, self._starts - 1),
             self._swept,

@@ -15,12 +15,10 @@ from mmaplock_bt.agent import config as configuration
 from mmaplock_bt.agent import exposition, outlets, service_manager
 from mmaplock_bt.agent.config import Config
 from mmaplock_bt.agent.server import Answer, Pages, Server
-from mmaplock_bt.agent.session import SILENT_NS
 from mmaplock_bt.agent.supervision import Supervision
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.machine import inventory
 from mmaplock_bt.tracing import ending
-from mmaplock_bt.units import format_ns
 
 Told = Callable[[], list[Metric]]
 
@@ -97,12 +95,8 @@ def _pages(supervision: Supervision, told: Told) -> Pages:
 
 
 def _health(supervision: Supervision) -> Answer:
-    silent_ns = supervision.silent_ns
-    if silent_ns is None:
-        return _told(supervision.reason, HTTPStatus.SERVICE_UNAVAILABLE)
-    said = f"the latest tick was parsed {format_ns(silent_ns)} ago"
-    late = HTTPStatus.SERVICE_UNAVAILABLE if silent_ns > SILENT_NS else HTTPStatus.OK
-    return _told(said, late)
+    is_well, sentence = supervision.health()
+    return _told(sentence, HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def _readiness(supervision: Supervision) -> Answer:

@@ -125,6 +125,7 @@ def test_over_budget_it_detaches_and_says_so(kernel, tmp_path):
         with pytest.raises(urllib.error.HTTPError) as refused:
             agent.get("/readyz")
         assert refused.value.code == 503 and b"memory" in refused.value.read()
+        assert "nothing is traced" in agent.get("/healthz"), "a rest that ends is no illness"
         agent.await_value("mmaplock_restarts_total", 1)
 
 

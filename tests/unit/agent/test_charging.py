@@ -39,6 +39,14 @@ def test_a_wait_is_charged_to_the_hold_that_it_overlaps(books):
     assert books.count == 0
 
 
+def test_a_hold_without_a_stack_is_counted_and_its_cause_unknown(books):
+    books.take(waits((2000 * MS, 300 * MS, "write", "0x1", 7, 0)))
+    books.take(holds((2000 * MS, 300 * MS, "read", "0x1", 8, "reader", Stack())))
+    books.settle(4 * S, {})
+    assert books.blamed_ns == {("unknown", "write", "reader"): 300 * MS}
+    assert books.stackless == 1
+
+
 def test_nothing_is_charged_before_it_has_settled(books):
     books.take(waits((2000 * MS, 300 * MS, "read", "0x1", 7, 0)))
     books.settle(2000 * MS + SETTLE_NS - 1, {})

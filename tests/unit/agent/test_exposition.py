@@ -29,7 +29,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
 def snapshot(tracing, reason=""):
-    return Snapshot(tracing, reason, 1, 2, 3, 4, 5, Usage(10**9, 2 * 10**9, 6, 7))
+    return Snapshot(tracing, reason, 1, 2, 6, 3, 4, 5, Usage(10**9, 2 * 10**9, 6, 7))
 
 
 def lines(tracing, accept):
