@@ -31,8 +31,9 @@ def lines(data: bytes) -> None:
 def stream(data: bytes) -> None:
     """A raw stream: a good header, then whatever comes."""
     head = STREAM.read_text().split("\n", 1)[0]
+    raw = io.BytesIO(head.encode() + b"\n" + data)
     with suppress(Failure):
-        _shown(*series._read(io.StringIO(f"{head}\n{_text(data)}")))
+        _shown(*series._read(io.BufferedReader(raw)))
 
 
 def result(data: bytes) -> None:
