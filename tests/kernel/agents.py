@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -41,9 +42,18 @@ class Agent:
         wanted = set(labels.items())
         return sum(v for (n, has), v in self.samples().items() if n == name and wanted <= has)
 
-    def await_value(self, name: str, least: float, **labels: str) -> float:
+    def settled(self, name: str, **labels: str) -> float:
+        """Returns the sum once it has stayed the same for longer than charging takes."""
+        since, before = time.monotonic(), -1.0
+        while time.monotonic() - since < 3:
+            if (found := self.value(name, **labels)) != before:
+                since, before = time.monotonic(), found
+            threading.Event().wait(0.1)
+        return before
+
+    def await_value(self, name: str, least: float, turns: int = 600, **labels: str) -> float:
         """Returns the sum once it is as large as that: each scrape is a step, within a minute."""
-        for _ in range(600):
+        for _ in range(turns):
             if (found := self.value(name, **labels)) >= least:
                 return found
             threading.Event().wait(0.1)

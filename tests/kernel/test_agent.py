@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import urllib.error
+from contextlib import suppress
 
 import pytest
 
@@ -14,7 +15,7 @@ from mmaplock_bt.agent.charging import Charging
 from mmaplock_bt.agent.session import Session, profile
 from mmaplock_bt.agent.top_names import TopNames
 from mmaplock_bt.result.saved import from_json
-from tests.kernel.agents import NAMED, ROOMY, running
+from tests.kernel.agents import NAMED, ROOMY, Agent, Samples, running
 from tests.kernel.processes import bpftrace_of
 
 pytestmark = pytest.mark.kernel
@@ -32,6 +33,10 @@ def _stalled() -> float:
     return json.loads(done.stdout)["stalled_ns"] / 1e9
 
 
+def _of(samples: Samples, name: str, labels: dict[str, str]) -> float:
+    return sum(v for (n, has), v in samples.items() if n == name and labels.items() <= set(has))
+
+
 def _named(tmp_path, *lines: str) -> str:
     config = tmp_path / "agent.yaml"
     text = "\n".join([NAMED if "limits:" in lines else ROOMY, *lines, ""])
@@ -40,13 +45,29 @@ def _named(tmp_path, *lines: str) -> str:
     return str(config)
 
 
+def _blamed_stall(agent: Agent) -> float:
+    """A stall of which within 10 % is blamed on the reader; returns what was blamed.
+
+    A CPU that the machine below takes away is in the clock's figure and in no lock's: one of three
+    stalls must be undisturbed.
+    """
+    seen = []
+    for _ in range(3):
+        before = agent.value(BLAMED, **READER)
+        stalled = _stalled()
+        with suppress(AssertionError):
+            agent.await_value(BLAMED, before + stalled * 0.9, turns=150, mode="write", **READER)
+        seen.append((stalled, agent.settled(BLAMED, **READER) - before))
+        if stalled * 0.9 <= seen[-1][1] <= stalled * 1.1:
+            return seen[-1][1]
+    raise AssertionError(f"stalled and blamed, in s: {seen}; {agent.said}")
+
+
 def test_a_stall_is_blamed_on_the_reader(kernel, tmp_path):
     with running(_named(tmp_path)) as agent:
         assert agent.value(BLAMED, **READER) == 0
         waits = agent.value("mmaplock_wait_seconds_sum")
-        stalled = _stalled()
-        blamed = agent.await_value(BLAMED, stalled * 0.9, mode="write", **READER)
-        assert blamed <= stalled * 1.1
+        blamed = _blamed_stall(agent)
         assert agent.value("mmaplock_wait_seconds_sum") - waits >= blamed
         assert agent.value("mmaplock_lost_events_total") == 0
         assert agent.get("/readyz") == "all probes are attached\n"
@@ -55,8 +76,7 @@ def test_a_stall_is_blamed_on_the_reader(kernel, tmp_path):
 
 def test_counters_go_on_from_where_a_killed_bpftrace_was(kernel, tmp_path):
     with running(_named(tmp_path)) as agent:
-        stalled = _stalled()
-        agent.await_value(BLAMED, stalled * 0.9, **READER)
+        _blamed_stall(agent)
         before = agent.samples()
         os.kill(bpftrace_of(agent.process), signal.SIGKILL)
         # From here on it tells nothing of locks, or of a bpftrace that traces.
@@ -69,11 +89,10 @@ def test_counters_go_on_from_where_a_killed_bpftrace_was(kernel, tmp_path):
         for key, value in before.items():
             if key[0].endswith(COUNTERS):
                 assert after[key] >= value, key
-        blamed = sum(v for (n, has), v in after.items() if n == BLAMED and READER.items() <= has)
-        assert blamed <= stalled * 1.1, "what was counted before its death came twice"
-        more = _stalled()
-        whole = agent.await_value(BLAMED, blamed + more * 0.9, **READER)
-        assert whole <= blamed + more * 1.1
+        known = _of(before, BLAMED, READER)
+        # What came since is nothing of the reader's: else it was counted twice.
+        assert known <= _of(after, BLAMED, READER) <= known * 1.01
+        _blamed_stall(agent)
     assert any("bpftrace ended by itself" in line for line in agent.said)
 
 
