@@ -21,7 +21,7 @@ from mmaplock_bt.units import format_ns, how_ended
 
 REASON = "reason.txt"
 CAPTURED = "result.json"
-GRACE_S = 30.0  # for one that runs when the agent ends
+GRACE_S = 15.0  # for one that runs when the agent ends
 
 
 Longest = dict[tuple[str, str | None], int]  # ns by 'wait' or 'hold' and mode; None: it lasts

@@ -90,6 +90,7 @@ class Supervision:
         self._lock = threading.RLock()
         self._charging = Charging(TopNames(config.culprits.names, config.culprits.top))
         self._session: Session | None = None
+        self._leaving: Session | None = None  # what it has lost counts until it is added up
         self._reason = "starting"
         self._ended = _Ended()
         self._rest = Rest(config.pause)
@@ -102,9 +103,8 @@ class Supervision:
     def run(self, live: Callable[[], None], alive: Callable[[], None]) -> None:
         """Returns once a signal asked for the end; `live` is called when tracing has begun.
 
-        `alive` is called after every tick that was parsed, and while tracing rests.
-
-        Raises what entering a Session raises, where the first bpftrace does not even start.
+        `alive` is called after every tick that was parsed, and while tracing rests. Raises what
+        entering a Session raises, where the first bpftrace does not even start.
         """
         self._live, self._alive = live, alive
         try:
@@ -236,10 +236,11 @@ class Supervision:
         """Takes all that it had counted, so that counters go on from there."""
         with self._lock:
             self._bpftrace_cpu_ns = max(self._bpftrace_cpu_ns, self._usage(session).bpftrace_cpu_ns)
-            self._session, self._reason = None, reason
+            self._session, self._leaving, self._reason = None, session, reason
             self._ended.cpu_ns = self._bpftrace_cpu_ns
         counts = session.end()
         with self._lock:
+            self._leaving = None
             self._ended.counts += counts
             self._ended.lost += session.lost
             self._ended.map_full += session.full
@@ -263,7 +264,7 @@ class Supervision:
         )  # fmt: skip
 
     def _told(self, session: Session | None, tracing: Tracing | None, reason: str) -> Snapshot:
-        gone, now = self._ended, session
+        gone, now = self._ended, session or self._leaving
         return Snapshot(
             tracing,
             reason,
