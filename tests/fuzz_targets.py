@@ -16,7 +16,7 @@ from tests.builders import DIALECTS, FULL, LONG_HOLDS, STREAM, captured, made
 
 GATES = ("hold{mode=write}.p99 < 5ms", "warn: long_holds.max(hold_ns) >= 1s", "books.residue == 0",
          "hold.rate < 5/s", 'long_holds{comm="a b"}.count != 3')  # fmt: skip
-FORMATS = ("table", "github", "markdown", "json")
+FORMATS = ("table", "github", "markdown", "json", "html")
 
 
 def _text(data: bytes) -> str:

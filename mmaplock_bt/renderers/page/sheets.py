@@ -122,6 +122,8 @@ def _column_unit(unit: str) -> Any:
 def _chart(row: HistogramRow, unit: str) -> list[Bar]:
     """A bar for each power of two, as the terminal shows them."""
     counts = octaves(row["buckets"])
+    if not counts:  # as in the text: what was lost may have been all of them
+        return []
     first, last, most = min(counts), max(counts), max(1, *counts.values())
     width = 100 / (last - first + 1)
     return [

@@ -72,6 +72,8 @@ def _about(row: HistogramRow) -> str:
 
 def _bars(buckets: list[Bucket], unit: str, about: str) -> list[Text]:
     counts = octaves(buckets)
+    if not counts:  # of what was lost only the maximum may have come
+        return []
     most = max(counts.values()) or 1
     lines = []
     for power in range(min(counts), max(counts) + 1):
