@@ -297,7 +297,7 @@ def test_owners_survive_the_reuse_of_their_memory(kernel, group):
 
 
 def test_who_moves_while_others_end_does_not_end_the_run(kernel, group):
-    """bpftrace up to 0.17 aborts when clear() meets a key that a probe has just deleted (#2623)."""
+    """bpftrace up to 0.17 aborts where a key changes while clear() lists them (#2623)."""
     families = [child(FORKS, 499, EACH, group, group.parent) for _ in range(3)]
     assert [heard(family) for family in families] == ["up"] * 3
     runs = opened(("--cgroup", str(group)), ("--actor-cgroup", str(group)))
