@@ -7,6 +7,7 @@ import pytest
 
 from mmaplock_bt import cli as command_line
 from mmaplock_bt.renderers import findings
+from mmaplock_bt.tracing import ending
 
 
 @dataclass(frozen=True)
@@ -37,3 +38,9 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
 def plainly_invoked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Findings name the next command as on a machine where the program is on root's PATH."""
     monkeypatch.setattr(findings.invocation, "words", lambda **_: ["mmaplock-bt"])
+
+
+@pytest.fixture(autouse=True)
+def not_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another test was interrupted by outlasts it, as in a process that ends then."""
+    monkeypatch.setattr(ending._Signals, "noted", 0)
