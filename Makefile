@@ -14,12 +14,12 @@ AS_OWNER := $(if $(filter 0,$(shell id -u)),$(if $(SUDO_USER),sudo -Hu $(SUDO_US
 # Processes for the tests that need no kernel. Those that trace disturb each other: one at a time.
 JOBS ?= auto
 
-SUITES ?= bullseye bookworm trixie sid
-KERNELS ?= bullseye bookworm trixie sid
+SUITES ?= bullseye bookworm trixie sid tracefs
+KERNELS ?= bullseye bookworm trixie sid bookworm-arm64 trixie-arm64 bookworm-rt trixie-rt trixie-v2
 
-.PHONY: alarms attacks bench bench-check bench-tools browser-tools captures chaos clean demo docs fleet-tools \
-  fuzz kernels-tools lint matrix-tools readers-tools selftest soak startup system test test-browser test-fleet \
-  test-kernels test-matrix test-readers throughput unit
+.PHONY: alarms attacks bench bench-check bench-tools browser-tools captures chaos clean containers-tools demo docs \
+  fleet-tools fuzz kernels-tools lint matrix-tools package readers-tools selftest soak startup system test test-browser \
+  test-containers test-debian test-fleet test-kernels test-matrix test-package test-readers throughput unit
 
 demo: system $(VENV)/.installed
 	$(AS_ROOT) $(BIN)/mmaplock-bt run -- $(BIN)/python -m mmaplock_bt.workload smaps 7 1024
@@ -41,6 +41,8 @@ docs: $(VENV)/.dev
 	$(AS_OWNER) $(BIN)/python tools/cause_docs.py
 	$(AS_OWNER) $(BIN)/python tools/template_docs.py
 	$(AS_OWNER) $(BIN)/python tools/schema_files.py
+	$(AS_OWNER) $(BIN)/python tools/man_page.py
+	$(AS_OWNER) $(BIN)/python tools/completions.py
 
 # Long ones. The roots of the suites are kept in ~/.cache/mmaplock-bt.
 # MATRIX_FLAGS=--no-record leaves the README's table alone; --capture only records tests/data.
@@ -48,6 +50,13 @@ MATRIX_FLAGS ?=
 
 test-matrix: system $(VENV)/.dev matrix-tools
 	$(AS_ROOT) $(BIN)/python -u tools/matrix.py $(MATRIX_FLAGS) $(SUITES)
+
+# `make test` with the Python, the bpftrace and the tools of a suite, in a root of its own.
+# TESTS="-n 2 tests/unit" gives pytest's words instead.
+SUITE ?= trixie
+TESTS ?=
+test-debian: system $(VENV)/.dev matrix-tools
+	$(AS_ROOT) JOBS=$(JOBS) $(BIN)/python -u tools/userland.py $(SUITE) $(TESTS)
 
 test-kernels: $(VENV)/.dev kernels-tools
 	$(AS_ROOT) $(BIN)/python -u tools/kernels.py $(MATRIX_FLAGS) $(KERNELS)
@@ -60,11 +69,12 @@ matrix-tools:
 	@command -v mmdebstrap >/dev/null || \
 	  { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq mmdebstrap; }
 
+ARM = $(findstring arm64,$(KERNELS))
 kernels-tools: matrix-tools
-	@(for tool in qemu-system-x86_64 busybox cpio mke2fs modprobe zstd; do \
+	@(for tool in qemu-system-x86_64 $(if $(ARM),qemu-system-aarch64) busybox cpio mke2fs modprobe zstd; do \
 	  command -v $$tool >/dev/null || exit 1; done) || \
 	  { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends \
-	    qemu-system-x86 busybox-static cpio e2fsprogs kmod zstd; }
+	    qemu-system-x86 $(if $(ARM),qemu-system-arm) busybox-static cpio e2fsprogs kmod zstd; }
 
 # What tracing costs on this machine, beside C, BCC, perf and scripts by hand: bench/results and the
 # README's section. BENCH_FLAGS=--quick takes about two minutes.
@@ -97,11 +107,14 @@ startup: system $(VENV)/.dev
 alarms: system $(VENV)/.dev
 	$(AS_ROOT) $(BIN)/python tools/alarms.py
 
-# Kills at random moments, and what is left then; a round takes some seconds. SEED=N begins there.
+# Kills at random moments, and what is left then; a round takes some seconds. SEED=N begins there;
+# ENGINE=tracefs: by that one alone.
 ROUNDS ?= 300
 SEED ?=
+ENGINE ?=
 chaos: system $(VENV)/.dev
-	$(AS_ROOT) $(BIN)/python tools/chaos.py --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
+	$(AS_ROOT) $(BIN)/python tools/chaos.py --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(ENGINE),--engine $(ENGINE))
 
 # Whether a long run stays as it began: the overview and stuck-locks beside stress-ng.
 MINUTES ?= 20
@@ -155,6 +168,24 @@ fleet-tools: $(VENV)/.dev
 	@command -v systemd-analyze >/dev/null || $(SUDO) apt-get install -y -qq --no-install-recommends systemd
 	@$(BIN)/python -c 'import kubernetes_validate' 2>/dev/null || \
 	  $(AS_OWNER) $(BIN)/python -m pip install --quiet kubernetes-validate
+
+# The image, and containers of Podman's (it needs no daemon): a quarter of an hour the first time.
+test-containers: system $(VENV)/.dev containers-tools
+	$(AS_ROOT) $(BIN)/python tools/containers.py $(BIN)/python -m pytest -p no:cacheprovider tests/containers
+
+containers-tools: matrix-tools
+	@(for tool in podman buildah crun unshare; do command -v $$tool >/dev/null || exit 1; done) || \
+	  { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends \
+	    podman buildah crun; }
+
+# Debian's packages of what is committed, into dist/: built in a root of Debian 12 of their own.
+package: $(VENV)/.dev matrix-tools
+	$(AS_ROOT) $(BIN)/python -u tools/package.py
+
+# The same, installed by apt in a Debian 12 and a Debian 13 that have nothing else.
+PACKAGE_SUITES ?= bookworm trixie
+test-package: system package
+	$(AS_ROOT) MMAPLOCK_SUITES="$(PACKAGE_SUITES)" $(BIN)/python -m pytest -p no:cacheprovider tests/package
 
 lint: $(VENV)/.dev
 	$(AS_OWNER) $(BIN)/ruff check .

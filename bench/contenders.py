@@ -40,7 +40,8 @@ class Contender:
 def contenders(profiles: Iterable[str], bpftraces: Iterable[str]) -> list[Contender]:
     """Returns all of them; `bpftraces` are versions like '0.17', the machine's own first."""
     versions = list(bpftraces)
-    return [*_peers(), *_scripts(versions), *_others(), *_ours(list(profiles), versions)]
+    names = list(profiles)
+    return [*_peers(), *_scripts(versions), *_others(), *_ours(names, versions), *_by_tracefs()]
 
 
 def _peers() -> list[Contender]:
@@ -120,10 +121,24 @@ def _ours(profiles: list[str], versions: list[str]) -> Iterator[Contender]:
         yield Contender(f"{OURS}, armed trap", trap, version, ready="settled")
 
 
+# Without stacks, and with one for each lock: no stack waits until a hold is known to be long.
+_BY_TRACEFS = {"hold-times": True, "wait-times": False, "blame": True, "long-holds": False}
+
+
+def _by_tracefs() -> Iterator[Contender]:
+    engine = ("--engine", "tracefs")
+    for profile, is_quick in _BY_TRACEFS.items():
+        words = _tool(*engine, "--format", "none", profile, "--system-wide", "--", HOLDER)
+        yield Contender(" ".join([OURS, profile, *engine]), words, quick=is_quick)
+
+
 def _run(version: str, *words: str) -> tuple[str, ...]:
-    quiet = ("-q", "--bpftrace", f"{{bpftrace:{version}}}")
     output = () if "--trap" in words else ("--format", "none")
-    return ("{python}", "-P", "-m", "mmaplock_bt", "run", *quiet, *output, *words)
+    return _tool("--bpftrace", f"{{bpftrace:{version}}}", *output, *words)
+
+
+def _tool(*words: str) -> tuple[str, ...]:
+    return ("{python}", "-P", "-m", "mmaplock_bt", "run", "-q", *words)
 
 
 def _shown(option: str) -> str:

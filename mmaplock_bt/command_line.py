@@ -27,7 +27,11 @@ FILTERS = (
     (("--comm",), "NAME", "locks taken by threads of this name"),
     (("--owner-comm",), "NAME", "address spaces of processes of this name"),
     (("--cgroup",), "PATH", "address spaces of this memory cgroup and those below it"),
+    (("--container",), "ID|NAME", "address spaces of this container: its id's head, or its name"),
+    (("--unit",), "NAME", "address spaces of this unit of systemd, like nginx"),
     (("--actor-cgroup",), "PATH", "locks taken from this cgroup and those below it"),
+    (("--actor-container",), "ID|NAME", "locks taken from this container"),
+    (("--actor-unit",), "NAME", "locks taken from this unit of systemd"),
 )
 KEYS = """keys:
   space  freezes the screen, or lets it go on; collecting always does
@@ -66,7 +70,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """
     # argparse would take the command's own options for ours.
     own, command = _split(argv)
-    parser, verbs = _parsers()
+    parser, verbs = parsers()
     if hint := usage.instead(own, verbs):
         parser.refuse(hint)
     arguments, left = parser.parse_known_args(own)
@@ -86,7 +90,7 @@ def _split(argv: list[str]) -> tuple[list[str], list[str]]:
     return argv[:at], argv[at + 1 :]
 
 
-def _parsers() -> tuple[usage.Parser, dict[str, usage.Parser]]:
+def parsers() -> tuple[usage.Parser, dict[str, usage.Parser]]:
     """The parser of the whole line, and each sub-command's by its name."""
     parser = usage.Parser(
         prog="mmaplock-bt",
@@ -140,6 +144,10 @@ def _parsers() -> tuple[usage.Parser, dict[str, usage.Parser]]:
         )
     for name in ("selftest", "doctor", "list", "show", "check", "merge"):
         made[name].add_argument("--json", action="store_true", help="for programs")
+    by = "bpftrace, or tracefs alone: the profiles that it serves, and which it does not"
+    made["selftest"].add_argument(
+        "--engine", choices=("bpftrace", "tracefs"), default="bpftrace", help=by
+    )
     made["doctor"].add_argument("--fresh", action="store_true", help="try bpftrace again")
     made["check"].add_argument("file", metavar="FILE", help="a profile, by path or by name")
     _add_given(made["check"])
@@ -195,6 +203,8 @@ def _add_of_a_run(parser: argparse.ArgumentParser) -> None:
     sudo = "only bpftrace becomes root, by sudo; all else is yours"
     add("--sudo", action="store_true", help=sudo)
     add("-q", "--quiet", action="store_true", help="no countdown")
+    engine = "bpftrace, or tracefs alone: no BPF, fewer profiles (auto: what works)"
+    add("--engine", choices=("auto", "bpftrace", "tracefs"), default="auto", help=engine)
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:

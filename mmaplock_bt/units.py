@@ -19,7 +19,6 @@ NS = {
 BYTES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 SAMPLE_MAX = 1 << 20
 _SHARE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*%", re.ASCII)
-_CONTAINER = re.compile(r"(?<![0-9a-f])([0-9a-f]{12})[0-9a-f]{52}(?![0-9a-f])")
 # No more digits than a number of 64 bits has: what reads them takes the square of their number.
 _QUANTITY = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,19})?)\s{0,9}([A-Za-zµ]{0,3})")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
@@ -117,8 +116,3 @@ def how_ended(status: int | None) -> str:
 def _three(value: float) -> str:
     digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
     return f"{value:,.{digits}f}"
-
-
-def with_short_ids(path: str) -> str:
-    """Returns a cgroup's path with containers' ids cut to 12 digits, as `docker ps` has them."""
-    return _CONTAINER.sub(r"\1", path)

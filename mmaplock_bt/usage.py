@@ -19,6 +19,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "run": (
         ("who waited for whom, in the next ten seconds", "run -d 10s"),
         ("the same of one process's address space, or of two", "run -d 10s -p 1234 -p 5678"),
+        ("of a container, or of a unit of systemd", "run -d 10s --container 3f2a1b4c5d6e"),
         ("whose holds others waited behind, until Ctrl-C", "run blame"),
         (
             "a command's, with a parameter, kept",
@@ -71,10 +72,13 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("on 127.0.0.1:9435, by what it takes by default", "agent"),
         ("by a file, elsewhere", "agent agent.yaml --listen 127.0.0.1:9436"),
     ),
-    "selftest": (("another bpftrace", "selftest --bpftrace /opt/bpftrace/bin/bpftrace"),),
+    "selftest": (
+        ("another bpftrace", "selftest --bpftrace /opt/bpftrace/bin/bpftrace"),
+        ("without any", "selftest --engine tracefs"),
+    ),
 }
 AS_ROOT = ("run", "top", "doctor", "selftest", "agent")
-MAIN = (("run", 0), ("run", 1), ("run", 2), ("report", 0))
+MAIN = (("run", 0), ("run", 1), ("run", 3), ("report", 0))
 
 
 class Parser(argparse.ArgumentParser):

@@ -31,6 +31,7 @@ _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ct
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _libc.mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
 _libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+_libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 
 def touched(size: int) -> int:
@@ -273,6 +274,19 @@ def frozen(seconds: int = 3, size_mib: int = 1024, maps: int = 0) -> dict[str, i
     return {"reader": reader.pid, "seconds": seconds}
 
 
+def faults(mappings: int = 23, pages: int = 43) -> dict[str, int]:
+    """Touches `pages` small pages of each of `mappings` mappings, none like its neighbour."""
+    size = pages * PAGE
+    step = size + PAGE
+    start = _libc.mmap(None, mappings * step, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+    for address in range(start, start + mappings * step, step):
+        _libc.mprotect(address, size, 3)
+        _libc.madvise(address, size, MADV_NOHUGEPAGE)
+        for offset in range(0, size, PAGE):
+            ctypes.c_char.from_address(address + offset).value = b"x"
+    return {"mappings": mappings, "pages": pages}
+
+
 def mincores(count: int = 100_000) -> dict[str, int]:
     """Takes `count` uncontended read locks in a row and returns how long that took, in ns."""
     address = touched(PAGE)
@@ -291,6 +305,7 @@ WORKLOADS: dict[str, Callable[..., dict[str, int]]] = {
     "known": known,
     "hostile": hostile,
     "mincores": mincores,
+    "faults": faults,
     "convoy": convoy,
     "shares": shares,
     "stalled": stalled,

@@ -44,6 +44,14 @@ DATA = TESTS / "data"
 DIALECTS = DATA / "dialects"
 STREAM = DATA / "bpftrace-0.27.1_linux-7.2_munmaps.ndjson"
 STREAMS = sorted(DATA.glob("*.ndjson"))
+
+
+def schema_of(stream: Path) -> int:
+    """The schema that a raw stream's first line names."""
+    with stream.open(encoding="utf-8") as lines:
+        return int(json.loads(next(lines))["schema"])
+
+
 START = "2026-01-01T00:00:00+00:00"
 
 # What names may hold: a terminal's colours, rich's markup, what is special to a format.
@@ -129,7 +137,9 @@ KEY = {"mode": "read", "owner_pid": 1, "owner_comm": HOSTILE, "cgroup": HOSTILE 
 HIST = histogram_row(KEY, [Bucket(0, 0, 1), Bucket(2, 2, 1)], 3, 2)
 SPAN = ROW | {"age_ns": 5, "state": "hold begun before the window", "ended": "no",
               "cause": HOSTILE, "cgroup": HOSTILE * 9, "actor_kind": "kernel",
-              "current_stack": [HOSTILE], "kernel_stack": None}  # fmt: skip
+              "current_stack": [HOSTILE], "kernel_stack": None, "reason": HOSTILE,
+              "faulting_tid": 3, "faulting_comm": HOSTILE,
+              "faulting_stack": [HOSTILE]}  # fmt: skip
 WAIT = {"mode": "read", "tid": 1, "pid": 1, "comm": HOSTILE, "wait_ns": 3}
 CONVOY = ROW | {"writer_tid": 1, "writer_pid": 1, "writer_comm": HOSTILE, "writer_wait_ns": 4,
                 "readers": 2, "queued": [WAIT]}  # fmt: skip

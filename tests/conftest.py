@@ -1,6 +1,7 @@
 """What tests of both kinds use; the rest stands in unit/conftest.py and kernel/conftest.py."""
 
 import os
+import signal
 import tempfile
 import textwrap
 
@@ -17,6 +18,12 @@ settings.register_profile("any machine", deadline=None)  # how long a case takes
 settings.load_profile("any machine")
 for name in ("SUDO_UID", "SUDO_GID", "DOAS_USER"):  # `make test` by a user: not for whom tests work
     os.environ.pop(name, None)
+# Under nohup, or in a shell's background, all that the tests start would ignore them, too: no
+# reload and no end would come.
+for ignored in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(ignored) is signal.SIG_IGN:
+        normal = signal.default_int_handler if ignored is signal.SIGINT else signal.SIG_DFL
+        signal.signal(ignored, normal)
 pytest_plugins = ["pytester"]
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from mmaplock_bt.analysis import analyse
 from mmaplock_bt.result.model import ProfileInfo, TargetInfo, Tool
 from mmaplock_bt.spec import profile
-from mmaplock_bt.spec.columns import ACTOR_KINDS, MODES, OWNER_KINDS
+from mmaplock_bt.spec.columns import ACTOR_KINDS, FAULTS, MODES, OWNER_KINDS
 from mmaplock_bt.spec.outputs import OpenSpans
 from mmaplock_bt.stream import records
 from mmaplock_bt.stream.recording import Head
@@ -97,6 +97,7 @@ def span(what, actor, space, mode, *, end_ms, ns, stack=FAULT):
     is_foreign = space.owner_kind == "process" and space.owner_pid != actor.pid
     return {
         **vars(actor), **vars(space), f"{what}_ns": ns, "mode": mode, "kernel_stack": stack,
+        "fault": FAULTS[ns % 2],
         "time_ns": OPENED + int(end_ms * MS), "user_stack": ("0x7f0000001000", "0x7f0000002000"),
         "is_foreign": int(is_foreign), "stands_for": 1 if ns >= MS else 97,
         "overtakes": 3, "writers_before": 1, "write_hold_ns": 211,

@@ -19,9 +19,9 @@ Written by `python tools/cause_docs.py` from `mmaplock_bt/causes.yaml`; a test c
 
 A cause says what a thread did when it held mmap_lock. It is told from the thread's kernel stack:
 the innermost function that names a path into the kernel decides. For madvise the stack at a hold's
-end is mostly the same whatever the advice was; on x86-64 the registers with which the thread called
-tell it. A stack that nothing is known of is called `other(function < caller < its caller)`; an
-excerpt of it in an issue helps to name it.
+end is mostly the same whatever the advice was; on x86-64 and arm64 the registers with which the
+thread called tell it. A stack that nothing is known of is called
+`other(function < caller < its caller)`; an excerpt of it in an issue helps to name it.
 """
 STACKS = """\
 ## How far to trust a stack

@@ -1,11 +1,12 @@
 """Kills at random moments, and what is left over then: nothing, or a line that says what.
 
-    python tools/chaos.py [--rounds 300] [--seed N] [--jobs 2]
+    python tools/chaos.py [--rounds 300] [--seed N] [--jobs 2] [--engine tracefs]
 
-Each round has a seed of its own, which chooses a run, a moment, what is done to whom, and how long
-after. `--seed N --rounds 1` does round N again. Looked for are processes, BPF programs that nobody
-holds, files in the temporary folder, half a result, mounts, kernel.bpf_stats_enabled, a run that
-does not end, and a fault of the tool's own.
+Each round has a seed of its own, which chooses a run, its engine, a moment, what is done to whom,
+and how long after. `--seed N --rounds 1` does round N again. Looked for are processes, BPF programs
+that nobody holds, instances of tracefs (a round beside it may remove them: --jobs 1), files in the
+temporary folder, half a result, mounts, kernel.bpf_stats_enabled, a run that does not end, and a
+fault of the tool's own.
 """
 
 import argparse
@@ -31,7 +32,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmaplock_bt.machine import bpf_call
+from mmaplock_bt.machine import bpf_call, inventory
+from mmaplock_bt.tracefs import instance
+from mmaplock_bt.tracefs.tracer import NAME as TRACEFS_ENGINE
 from mmaplock_bt.tracing.descendants import descendants
 from mmaplock_bt.tracing.keeper import PR_SET_CHILD_SUBREAPER
 
@@ -68,7 +71,7 @@ RUNS: dict[str, list[str]] = {
 DEEDS = {
     "tool SIGKILL": 6, "tool SIGINT": 2, "tool SIGTERM": 2, "tool SIGHUP": 2,
     "tool SIGINT twice": 1,
-    "bpftrace SIGKILL": 3, "bpftrace SIGSTOP": 2, "bpftrace SIGTERM": 1,
+    "engine SIGKILL": 3, "engine SIGSTOP": 2, "engine SIGTERM": 1,
     "command SIGKILL": 2, "command SIGSTOP": 1, "command SIGTERM": 1,
     "terminal closed": 2, "stdout closed": 1, "stderr closed": 1, "parent SIGKILL": 1,
     "renderer breaks": 2,
@@ -80,6 +83,7 @@ def broken(*_, **__):
     raise KeyError("a fault that was put there")
 renderers.rendered = broken
 """
+ENGINES = {"bpftrace": 3, "tracefs": 1}  # weighed, too
 MOMENTS = ("starting", "compiling", "tracing", "ending")
 _NEXT_ID = 11  # BPF_PROG_GET_NEXT_ID, include/uapi/linux/bpf.h
 _STATISTICS = Path("/proc/sys/kernel/bpf_stats_enabled")
@@ -97,6 +101,7 @@ class Round:
 
     seed: int
     folder: Path
+    engine: str | None = None  # None: by the seed
     chance: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
@@ -105,6 +110,8 @@ class Round:
         self.moment = self.chance.choice(MOMENTS)
         self.deed = self.chance.choices(list(DEEDS), list(DEEDS.values()))[0]
         self.delay_s = self.chance.random() ** 2 * 0.6
+        chosen = self.chance.choices(list(ENGINES), list(ENGINES.values()))[0]
+        self.engine = "bpftrace" if self.run == "trap" else self.engine or chosen
         self.is_broken = self.deed == "renderer breaks"
         if self.is_broken and self.moment == "starting":  # what breaks it is imported then
             self.moment = "compiling"
@@ -113,14 +120,16 @@ class Round:
             made.mkdir()
 
     def __str__(self) -> str:
-        return f"{self.seed}: {self.deed}, {self.moment} + {self.delay_s * 1e3:.0f} ms, {self.run}"
+        when = f"{self.moment} + {self.delay_s * 1e3:.0f} ms"
+        return f"{self.seed}: {self.deed}, {when}, {self.run}, {self.engine}"
 
     @property
     def words(self) -> list[str]:
         """The command line; a command's own words come last."""
         more = [word.format(began=self.began, out=self.out) for word in RUNS[self.run]]
         takes_file = self.run not in ("trap", "repeat")
-        return [*TOOL, *(["-o", f"{self.out}/result.json"] if takes_file else []), *more]
+        engine = ["--engine", "tracefs"] if self.engine == "tracefs" else []
+        return [*TOOL, *engine, *(["-o", f"{self.out}/result.json"] if takes_file else []), *more]
 
 
 class Chaos:
@@ -180,7 +189,7 @@ class Chaos:
         moment = self.one.moment
         if moment == "starting":
             return
-        self.until(lambda: bool(self.bpftrace()))
+        self.until(lambda: bool(self.engine()))
         if moment == "compiling":
             return
         self.until(self.is_tracing)
@@ -188,10 +197,12 @@ class Chaos:
             self.kill(self.tool, signal.SIGINT)
 
     def is_tracing(self) -> bool:
-        """Its command has begun; without one, bpftrace's programs are loaded."""
+        """Its command has begun; without one, bpftrace's programs are loaded, or all is made."""
         if "{began}" in RUNS[self.one.run]:
             return self.one.began.exists()
-        return any(held(pid) for pid in self.bpftrace())
+        if self.one.engine == "tracefs":
+            return any(int(name.split("-")[2]) in self.engine() for name in instances())
+        return any(held(pid) for pid in self.engine())
 
     def do(self) -> None:
         who, _, what = self.one.deed.partition(" ")
@@ -202,7 +213,7 @@ class Chaos:
             return
         victims = {
             "tool": lambda: [self.tool], "parent": lambda: [self.child.pid],
-            "bpftrace": self.bpftrace, "command": self.command,
+            "engine": self.engine, "command": self.command,
         }  # fmt: skip
         number = signal.Signals[what.split()[0]]
         for _ in range(2 if what.endswith("twice") else 1):
@@ -212,7 +223,7 @@ class Chaos:
     def await_end(self) -> None:
         """What has been asked to end, has to; the others are asked now."""
         if self.one.deed.startswith(
-            ("bpftrace", "command", "stdout", "stderr", "parent", "renderer")
+            ("engine", "command", "stdout", "stderr", "parent", "renderer")
         ):
             with suppress(OSError):
                 select.select([pidfd := os.pidfd_open(self.tool)], [], [], 0.5)
@@ -279,6 +290,9 @@ class Chaos:
         known, mounted, statistics = self.before
         if self.until(lambda: not ownerless(known), LEFT_S) is None:
             self.wrong.append(f"BPF programs that nobody holds: {ownerless(known)}")
+        if self.until(lambda: not unused(), LEFT_S) is None:
+            self.wrong.append(f"instances of tracefs: {unused()}")
+            instance.remove_left(inventory.tracefs())
         if lacking := mounts() - mounted:
             self.wrong.append(f"mounted: {lacking}")
         if _STATISTICS.read_text() != statistics:
@@ -295,8 +309,9 @@ class Chaos:
             time.sleep(0.003)
         return None
 
-    def bpftrace(self) -> list[int]:
-        return [pid for pid in descendants(self.tool) if comm(pid).startswith("bpftrace")]
+    def engine(self) -> list[int]:
+        names = ("bpftrace", TRACEFS_ENGINE)
+        return [pid for pid in descendants(self.tool) if comm(pid).startswith(names)]
 
     def command(self) -> list[int]:
         keepers = [pid for pid in descendants(self.tool) if comm(pid) == "command-keeper"]
@@ -390,15 +405,25 @@ def ownerless(known: set[int]) -> set[int]:
     return new & set(programs())
 
 
-def worker(seeds: list[int]) -> None:
+def instances() -> list[str]:
+    """The names of all instances of tracefs that are the tool's."""
+    return [path.name for path in inventory.tracefs().glob("instances/mmaplock-bt-*")]
+
+
+def unused() -> list[str]:
+    """Those whose process is gone: others trace on this machine, too."""
+    return [name for name in instances() if not instance.is_used(name)]
+
+
+def worker(seeds: list[int], engine: str | None) -> None:
     """Plays rounds one after another, and prints a line of JSON for each."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     for seed in seeds:
         folder = Path(tempfile.mkdtemp(prefix="mmaplock-chaos-"))
         try:
-            one = Round(seed, folder)
+            one = Round(seed, folder, engine)
             wrong = Chaos(one).play()
-            print(json.dumps([str(one), one.moment, one.deed, wrong]), flush=True)
+            print(json.dumps([str(one), [one.moment, one.deed, one.engine], wrong]), flush=True)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -409,7 +434,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     arguments = _arguments()
     if arguments.worker:
-        worker(arguments.worker)
+        worker(arguments.worker, arguments.engine)
         return 0
     print(f"seeds {arguments.seed} to {arguments.seed + arguments.rounds - 1}", flush=True)
     done: Counter[str] = Counter()
@@ -418,13 +443,12 @@ def main() -> int:
     def played(turn: int) -> None:
         nonlocal wrong
         seeds = range(arguments.seed + turn, arguments.seed + arguments.rounds, arguments.jobs)
-        words = [sys.executable, __file__, "--worker", *map(str, seeds)]
+        chosen = ["--engine", arguments.engine] if arguments.engine else []
+        words = [sys.executable, __file__, *chosen, "--worker", *map(str, seeds)]
         with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
             for line in process.stdout or []:
-                shown, moment, deed, found = json.loads(line)
-                done[moment] += 1
-                done[deed] += 1
-                done["rounds"] += 1
+                shown, counted, found = json.loads(line)
+                done.update([*counted, "rounds"])
                 wrong += bool(found)
                 if done["rounds"] % 50 == 0:
                     print(f"{done['rounds']} rounds, {wrong} with something left", flush=True)
@@ -443,6 +467,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3)))
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--engine", choices=list(ENGINES), help="by which all trace (any)")
     parser.add_argument("--worker", type=int, nargs="+", help=argparse.SUPPRESS)
     return parser.parse_args()
 

@@ -1,20 +1,31 @@
-"""Every Debian suite's bpftrace on the running kernel: shipped profiles and known answers."""
+"""Every Debian suite's bpftrace on the running kernel: shipped profiles and known answers.
+
+A release between them (0.20) is wrapped: a newer program that refuses what that one refuses.
+`tracefs` is the engine without any, once for the kernel.
+"""
 
 import json
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import compatibility
 import roots
 
+sys.path.append(str(compatibility.REPOSITORY))
+from tests import between
+
 FAIL = "**fail**"
+TRACEFS = "tracefs"  # the last of the suites, and no Debian's
 KNOWN_ANSWERS = tuple(
     f"tests/kernel/test_{name}.py" for name in ("known_answers", "both_sides", "gates")
 )
-SUITES = ("bullseye", "bookworm", "trixie", "sid")
+SUITES = ("bullseye", "bookworm", "trixie", "sid", TRACEFS)
 TIMEOUT_S = 600
 # name -> profile, its settings, the workload: small, and each of another shape.
 SHORT = ("--set", "threshold=20us", "--set", "kernel_stack=8", "--set", "user_stack=4")
@@ -27,32 +38,79 @@ CAPTURES = {
 
 def suite(name: str, capture: bool) -> compatibility.Outcome:
     """Whether all is as it should be, a clear refusal included."""
-    os.environ["MMAPLOCK_BPFTRACE"] = str(roots.bpftrace(name))
+    if name == TRACEFS:
+        return _tracefs(capture)
+    release = between.RELEASES.get(name)
+    program = str(_wrapped(name) if release else roots.bpftrace(name))
+    os.environ["MMAPLOCK_BPFTRACE"] = program
     os.environ.pop("SUDO_UID", None)  # under sudo the tool does not hear the other one
-    told = json.loads(_tool("doctor", "--json").stdout)
+    told = json.loads(_tool("doctor", "--json", "--bpftrace", program).stdout)
     checks = {check["name"]: check for check in told["checks"]}
     number = checks["version"]["found"]
     kernel = platform.release().split("-")[0]
     print(f"== {name}: bpftrace {number} on Linux {kernel}", flush=True)
+    if release:
+        name = ", ".join(filter(None, [release.shipped, compatibility.WRAPPED]))
     if not told["can_trace"]:
-        done = _tool("run", "hold-times", "-d", "1s")
-        return compatibility.refusal(done.returncode, done.stderr, number, name, kernel)
+        done = _tool("run", "hold-times", "-d", "1s", "--engine", "bpftrace")
+        said, right = compatibility.refused(done.returncode, done.stderr)
+        row = compatibility.row_of(number, kernel, name, refusal=said)
+        return compatibility.Outcome(row, right)
     if capture:
-        return _capture(number, kernel)
-    return _judged(name, kernel, checks)
+        return compatibility.Outcome(None, True) if release else _capture(number, kernel)
+    return _judged((number, kernel, name), checks, wrapped=release is not None)
+
+
+def _tracefs(capture: bool) -> compatibility.Outcome:
+    """The engine that takes no bpftrace: once for a kernel."""
+    if capture:
+        return compatibility.Outcome(None, True)
+    done = _tool("selftest", "--json", "--engine", "tracefs")
+    passed = compatibility.passed(done.returncode, done.stdout, done.stderr)
+    kernel = platform.release().split("-")[0]
+    row = compatibility.row_of(compatibility.NONE, kernel, "tracefs alone", tracefs=passed)
+    return compatibility.Outcome(row, compatibility.is_right(passed))
+
+
+def _wrapped(release: str) -> Path:
+    """A program that stands for a release: see tests/between.py."""
+    path = roots.CACHE / "roots" / f"bpftrace-{release}"
+    program = roots.bpftrace(between.RELEASES[release].suite)
+    words = [sys.executable, "-I", between.__file__, release, str(program)]
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+    path.chmod(0o755)
+    return path
 
 
 def _judged(
-    name: str, kernel: str, checks: dict[str, compatibility.Check]
+    place: tuple[str, str, str], checks: dict[str, compatibility.Check], *, wrapped: bool
 ) -> compatibility.Outcome:
     selftest = _tool("selftest", "--json")
-    if selftest.returncode not in (0, 1):
-        raise compatibility.BrokenError(f"self-test: {selftest.stderr[-2000:]}")
-    summary = _known_answers()
-    faults = list(compatibility.doctor_faults(checks, kernel))
+    summary = _read_again(place[0]) if wrapped else _known_answers()
+    faults = list(compatibility.doctor_faults(checks, place[1]))
     print(*faults, f"known answers: {summary}", sep="\n")
-    row = compatibility.from_selftest(json.loads(selftest.stdout), name, kernel, summary)
-    return compatibility.Outcome(row, not (selftest.returncode or summary == FAIL or faults))
+    passed = compatibility.passed(selftest.returncode, selftest.stdout, selftest.stderr)
+    row = compatibility.row_of(*place, profiles=passed, known_answers=summary)
+    right = selftest.returncode == 0 and summary != FAIL and not faults
+    return compatibility.Outcome(row, right)
+
+
+def _read_again(version: str) -> str:
+    """Whether a real stream says the same in that release's own dialect."""
+    release = ".".join(version.split(".")[:2])
+    profile, settings, workload = CAPTURES["munmaps"]
+    with tempfile.TemporaryDirectory(prefix="mmaplock-bt-between-") as folder:
+        raw = Path(folder, "raw.ndjson")
+        argv = ["python3", "mmaplock_bt/workload.py", *workload]
+        _tool("run", profile, *settings, "--save-raw", str(raw), "--", *argv)
+        head, *lines = raw.read_text(errors="surrogateescape").splitlines()
+        first = _tool("report", str(raw), "--format", "json").stdout
+        changed = [head, *between.printed(release, lines)]
+        raw.write_text("\n".join(changed) + "\n", errors="surrogateescape")
+        second = _tool("report", str(raw), "--format", "json").stdout
+    found, again = (json.loads(text or "{}") for text in (first, second))
+    same = all(found.get(part) == again.get(part) for part in ("outputs", "books", "window"))
+    return "its dialect read" if found and same else FAIL
 
 
 def _known_answers() -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import compatibility
 import kernels
 import roots
+from guests import GUESTS
 
 from bench import workshop
 
@@ -55,10 +56,10 @@ def _checked(name: str) -> dict[str, Any]:
     """What bench.in_guest printed, with the kernel's release."""
     with tempfile.TemporaryDirectory(prefix="mmaplock-bt-module-") as folder:
         work = Path(folder)
-        pair = kernels.PAIRS[name]
-        job = kernels.job_of(pair, work, GUEST)
+        guest = GUESTS[name]
+        job = kernels.job_of(guest, work, GUEST)
         _filled(job / "job", name, work)
-        results = kernels.booted(kernels.prepared(name, pair, work, job), work)
+        results = kernels.booted(kernels.prepared(guest, work, job), work)
         printed = (results / "check.json").read_text()
         if not printed:
             raise compatibility.BrokenError((results / "check.err").read_text()[-2000:])

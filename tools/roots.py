@@ -1,5 +1,6 @@
 """Minimal Debian roots, made once and kept: one suite's bpftrace beside the machine's own."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -12,6 +13,8 @@ from mmaplock_bt import resources
 CACHE = resources.cache()
 TIMEOUT_S = 600
 SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
+# What a root consists of that apt would install unasked, as far as guests need it.
+BARE = "base-files,base-passwd,coreutils,dash,grep,libc-bin,mount,sed,tar,util-linux"
 # In a mount namespace of its own: nothing is left mounted however bpftrace ends, and exec keeps
 # the pid that the tool knows.
 WRAPPER = """\
@@ -20,6 +23,17 @@ exec unshare --mount --propagation private sh -c '
 for folder in proc sys dev tmp; do mount --rbind /$folder "$0/$folder" || exit 126; done
 exec chroot "$0" /usr/bin/bpftrace "$@"' {root} "$@"
 """
+# A root that is no mount point is in no list of mounts: what lies on it would not be trusted.
+INSIDE = """\
+mount --bind "$0" "$0" || exit 126
+for folder in proc sys dev; do mount --rbind /$folder "$0/$folder" || exit 126; done
+exec chroot "$0" "$@"
+"""
+# What a command in a root is given of the environment: nothing of this machine's.
+ENVIRONMENT = {
+    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8", "TERM": "dumb",
+    "DEBIAN_FRONTEND": "noninteractive",
+}  # fmt: skip
 
 
 def mirror() -> str:
@@ -36,9 +50,21 @@ def root(suite: str, packages: str = "bpftrace,python3") -> Path:
     return _made(CACHE / "roots" / suite, suite, "apt", packages)
 
 
-def kernel(suite: str) -> Path:
-    """A suite's kernel for virtual machines, unpacked and not configured."""
-    return _made(CACHE / "kernels" / suite, suite, "extract", "linux-image-cloud-amd64")
+def foreign_root(suite: str, architecture: str) -> Path:
+    """The same for a processor that this machine does not have: none of its programs is run."""
+    folder = CACHE / "roots" / f"{suite}-{architecture}"
+    return _made(folder, suite, "extract", f"bpftrace,python3,{BARE}", architecture)
+
+
+def kernel(suite: str, flavour: str = "cloud-amd64") -> Path:
+    """A suite's kernel, by default that for virtual machines, unpacked and not configured.
+
+    With one for another processor comes its busybox.
+    """
+    architecture = flavour.rpartition("-")[2]
+    name = suite if flavour == "cloud-amd64" else f"{suite}-{flavour}"
+    packages = f"linux-image-{flavour}{',busybox-static' if architecture != 'amd64' else ''}"
+    return _made(CACHE / "kernels" / name, suite, "extract", packages, architecture)
 
 
 def headers(suite: str) -> Path:
@@ -46,13 +72,27 @@ def headers(suite: str) -> Path:
     return _made(CACHE / "headers" / suite, suite, "apt", "make,linux-headers-cloud-amd64")
 
 
-def _made(folder: Path, suite: str, variant: str, packages: str) -> Path:
+def equipped(suite: str, packages: str) -> Path:
+    """A suite with these packages and what they need, for what no other root is for."""
+    digest = hashlib.sha256(packages.encode()).hexdigest()[:8]  # other packages, another root
+    return _made(CACHE / "equipped" / f"{suite}-{digest}", suite, "apt", packages)
+
+
+def inside(root: Path, *words: str) -> list[str]:
+    """Returns the command line that runs words in a root, with this machine's /proc, /sys, /dev.
+
+    In a mount namespace of its own: nothing is left mounted.
+    """
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", INSIDE, str(root), *words]
+
+
+def _made(folder: Path, suite: str, variant: str, packages: str, architecture: str = "") -> Path:
     if folder.exists():
         return folder
     part = folder.with_suffix(f".{os.getpid()}")  # another run may be making the same
     part.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _bootstrap(part, suite, variant, packages)
+        bootstrap(part, suite, variant, packages, architecture)
         if not folder.exists():
             part.rename(folder)
     finally:
@@ -60,10 +100,16 @@ def _made(folder: Path, suite: str, variant: str, packages: str) -> Path:
     return folder
 
 
-def _bootstrap(part: Path, suite: str, variant: str, packages: str) -> None:
+def bootstrap(part: Path, suite: str, variant: str, packages: str, architecture: str = "") -> None:
+    """Makes a root as a folder, or as an archive where the name ends in .tar.
+
+    By default of the machine's own architecture.
+    """
+    chosen = [f"--architectures={architecture}"] if architecture else []
     subprocess.run(
         [
             "mmdebstrap", "--quiet", f"--variant={variant}", f"--include={packages}", "--mode=root",
+            *chosen,
             '--aptopt=Acquire::Check-Valid-Until "false"',  # a mirror may lag behind
             suite, str(part), f"deb {mirror()} {suite} main",
         ],

@@ -20,6 +20,8 @@ BLOCKS = {
     "hold_began": "the same moment: the hold is noted now",
     "hold_ended": "it let go, or downgraded; `$mode` is the mode that ended",
     "beat": "once a second, whatever locks do",
+    "probes": "probes of the template's own, whole; `in_scope()` asks the filter about `$mm`",
+    "renamed": "the process that opens and closes the window renamed itself; on this CPU",
     "cleanup": "in `END`: `clear()` what is no output",
 }
 KINDS: dict[str, type[BaseModel]] = {

@@ -15,6 +15,7 @@ from pathlib import Path
 from mmaplock_bt import files
 from mmaplock_bt.agent.config import Trap
 from mmaplock_bt.errors import UsageError
+from mmaplock_bt.spec import profile
 from mmaplock_bt.tracing import capture_run
 from mmaplock_bt.tracing.capture_run import used
 from mmaplock_bt.units import format_ns, how_ended
@@ -44,32 +45,37 @@ class Example:
 class Captures:
     """Springs and looks after captures; `count` are those that were made.
 
-    Raises UsageError where nothing can be written into the folder. `say` prints a sentence.
+    Raises UsageError where nothing can be written into the folder. `say` prints a sentence. Without
+    a trap nothing springs.
     """
 
-    def __init__(self, trap: Trap, bpftrace: str, say: Callable[[str], None]) -> None:
-        self._trap = trap
+    def __init__(self, trap: Trap | None, bpftrace: str, say: Callable[[str], None]) -> None:
         self._bpftrace = bpftrace
-        self._folder = Path(trap.folder)
         self._say = say
         self._running: subprocess.Popen[bytes] | None = None
-        self._place = self._folder
+        self._place = Path()
         self._rests_until_ns = 0
-        self._has_told = False
         self.count = 0
         self.last: Example | None = None
-        files.folder(self._folder)
-        files.check([str(self._folder / REASON)], force=True)
+        check(trap)
+        self.follow(trap)
+
+    def follow(self, trap: Trap | None) -> None:
+        """Is sprung by this one from now on; a capture that runs goes on."""
+        self._trap = trap
+        self._has_told = False
 
     def look(self, longest: Longest) -> None:
         """Springs where one of these is over its limit."""
         self._reap()
+        if (trap := self._trap) is None:
+            return
         for (kind, mode), ns in longest.items():
-            limit_ns = self._trap.wait if kind == "wait" else self._trap.hold
+            limit_ns = trap.wait if kind == "wait" else trap.hold
             if not limit_ns or ns < limit_ns:
                 continue
-            if self._is_free():
-                self._spring(kind, mode, ns)
+            if self._is_free(trap):
+                self._spring(trap, kind, mode, ns)
             elif self.last and (self.last.kind, self.last.mode) == (kind, None) and mode:
                 self.last = replace(self.last, mode=mode, ns=ns, time_s=time.time())  # it is over
 
@@ -82,36 +88,37 @@ class Captures:
             self._running.wait()
             self._reap()
 
-    def _is_free(self) -> bool:
+    def _is_free(self, trap: Trap) -> bool:
         """Whether another one may be made now; that there is no more room is said once."""
         if self._running is not None or time.monotonic_ns() < self._rests_until_ns:
             return False
-        kept = sum(one.is_dir() for one in self._folder.iterdir()) if self._folder.is_dir() else 0
-        is_full = kept >= self._trap.captures or used(self._folder) > self._trap.disk
+        folder = Path(trap.folder)
+        kept = sum(one.is_dir() for one in folder.iterdir()) if folder.is_dir() else 0
+        is_full = kept >= trap.captures or used(folder) > trap.disk
         if is_full and not self._has_told:
-            self._say(f"no more captures: {self._folder} holds as many, or as much, as it may")
+            self._say(f"no more captures: {folder} holds as many, or as much, as it may")
         self._has_told = is_full
         return not is_full
 
-    def _spring(self, kind: str, mode: str | None, ns: int) -> None:
-        self._rests_until_ns = time.monotonic_ns() + self._trap.pause
+    def _spring(self, trap: Trap, kind: str, mode: str | None, ns: int) -> None:
+        self._rests_until_ns = time.monotonic_ns() + trap.pause
         name = f"{time.strftime('%Y%m%dT%H%M%S')}-{os.urandom(2).hex()}"
-        self._place = self._folder / name
+        self._place = Path(trap.folder) / name
         why = f"a {kind} {'lasted' if mode else 'lasts for'} {format_ns(ns)}"
         try:
             files.folder(self._place)
             files.write(str(self._place / REASON), why + "\n", force=False)
-            self._running = self._begun()
+            self._running = self._begun(trap)
         except (OSError, UsageError) as error:
             self._say(f"{why}: cannot capture it: {error}")
             shutil.rmtree(self._place, ignore_errors=True)
             return
         self.last = Example(name, kind, mode, ns, time.time())
-        self._say(f"{why}: capturing {self._trap.profile} into {self._place}")
+        self._say(f"{why}: capturing {trap.profile} into {self._place}")
 
-    def _begun(self) -> "subprocess.Popen[bytes]":
-        length = f"{self._trap.length // 10**6}ms"
-        words = capture_run.words(self._trap.profile, length, self._place)
+    def _begun(self, trap: Trap) -> "subprocess.Popen[bytes]":
+        length = f"{trap.length // 10**6}ms"
+        words = capture_run.words(trap.profile, length, self._place)
         words += ["--bpftrace", self._bpftrace, "--user", "root"]
         return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
@@ -125,3 +132,11 @@ class Captures:
         self._say(f"the capture into {self._place} failed ({how_ended(status)})")
         with suppress(OSError):  # it holds nothing but why it was begun
             shutil.rmtree(self._place)
+
+
+def check(trap: Trap | None) -> None:
+    """Raises UsageError for a profile that there is not, or a folder that cannot be written."""
+    if trap is not None:
+        profile.load(trap.profile)
+        files.folder(Path(trap.folder))
+        files.check([str(Path(trap.folder) / REASON)], force=True)

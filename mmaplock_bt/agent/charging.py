@@ -5,10 +5,11 @@ they are joined as in any other result (analysis/blame, analysis/convoys) and fo
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
+from mmaplock_bt.agent.cgroup_labels import CgroupLabels
 from mmaplock_bt.agent.top_names import OTHER, TopNames
 from mmaplock_bt.analysis import blame, causes, convoys
 from mmaplock_bt.analysis.naming import Rows
@@ -22,7 +23,7 @@ SETTLE_NS = 10**9  # CPUs' records come in different order, but not later than t
 LATEST_NS = 5 * 10**9  # a lock that never comes to rest is charged in pieces
 MOST = 20_000  # waits and holds that are kept, of all locks
 UNKNOWN = "unknown"
-Blamed = tuple[str, str, str]  # cause, mode of the wait, the culprit's label
+Blamed = tuple[str, str, str, str]  # cause, mode of the wait, labels of culprit and cgroup
 
 
 class _Space:
@@ -41,8 +42,9 @@ class Charging:
     """Keeps the books of who waited for what; `blamed_ns`, `convoys` and
     `stackless` only grow."""
 
-    def __init__(self, names: TopNames) -> None:
-        self._names = names
+    def __init__(self, names: TopNames, cgroups: CgroupLabels | None = None) -> None:
+        self.names = names
+        self.cgroups = cgroups or CgroupLabels()
         self.blamed_ns: Counter[Blamed] = Counter()
         self.convoys = 0
         self.stackless = 0  # holds without a stack
@@ -55,6 +57,13 @@ class Charging:
         """How many waits and holds are kept."""
         return self._count
 
+    def follow(self, names: Iterable[str], top: int, cgroups: Iterable[str]) -> None:
+        """Has other names and cgroups as labels from now on; series of others are no more."""
+        self.names.follow(names, top)
+        self.cgroups.follow(cgroups)
+        for key in [key for key in self.blamed_ns if key[3] not in self.cgroups.labels | {""}]:
+            del self.blamed_ns[key]
+
     def take(self, events: Events) -> None:
         """Takes rows of the outputs waits and holds of templates/_agent.bt.j2."""
         for row in events.rows:
@@ -62,6 +71,7 @@ class Charging:
             told |= {"tid": told.pop("thread"), "pid": None, "comm": told.get("comm")}
             space = self._spaces.setdefault(told["mm"], _Space())
             if events.output == "waits":
+                told["cgroup"] = self.cgroups.label(told["cgroup"])
                 space.waits.append(told)
             else:
                 told["cause"] = self._causes[told["kernel_stack"]]
@@ -96,13 +106,15 @@ class Charging:
         space.holds = [hold for hold in space.holds if hold["time_ns"] > outstanding_ns]
 
     def _charge(self, waits: list[Any], holds: list[Any]) -> None:
+        cgroups = {(wait["tid"], wait["time_ns"]): wait["cgroup"] for wait in waits}
         for one in blame.charges(Rows(more=waits), Rows(more=holds)):
             row: Any = one
-            culprit = self._names.label(row.get("culprit") or "", row["charged_ns"])
+            cgroup = cgroups[row["victim_tid"], row["time_ns"]]
+            culprit = self.names.label(row.get("culprit") or "", row["charged_ns"])
             for mode in ("read", "write"):
                 if row[f"{mode}_ns"]:
-                    self.blamed_ns[row["cause"], mode, culprit] += row[f"{mode}_ns"]
-        for name in self._names.taken_off():
+                    self.blamed_ns[row["cause"], mode, culprit, cgroup] += row[f"{mode}_ns"]
+        for name in self.names.taken_off():
             for key in [key for key in self.blamed_ns if key[2] == name]:
                 del self.blamed_ns[key]
         self._count_convoys(waits, holds)

@@ -1,5 +1,6 @@
 """What the agent is told: a YAML file, every key of which has a default."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from mmaplock_bt.units import parse_duration, parse_share, parse_size
 
 LISTEN = "127.0.0.1:9435"
 MS, S = 10**6, 10**9
+MOST_PATH_BYTES = 512
 MOST_NAMES = 50  # each may come with every cause and both modes
 LONGEST_NS = 24 * 3600 * S
 
@@ -129,11 +131,25 @@ class Config(Strict):
     threshold: Short = Field(MS, description="shortest wait that is charged to holds")
     behind: Short = Field(100_000, description="shortest hold that a wait can be charged to")
     culprits: Culprits = Field(Culprits(), description="names of processes as labels")
+    cgroups: list[str] = Field([], description="of victims, as labels; all others are one")
     limits: Limits = Field(Limits(), description="what tracing may take")
     pause: Pause = Field(Pause(), description="the rest after trouble")
     trap: Trap | None = Field(None, description="captures what happens once a week (none)")
     textfile: Textfile | None = Field(None, description="a file with the metrics (none)")
     otlp: Otlp | None = Field(None, description="a receiver that they are sent to (none)")
+
+    @field_validator("cgroups")
+    @classmethod
+    def _paths(cls, paths: list[str]) -> list[str]:
+        for path in paths:
+            is_plain = path.isprintable() and len(path.encode()) <= MOST_PATH_BYTES
+            if not is_plain or path != os.path.normpath(path) or not path.strip("/"):
+                raise ValueError(f"{path!r:.60} is no path as in /proc/PID/cgroup: /a.slice/b")
+            if not path.startswith("/") or path.startswith("//"):
+                raise ValueError(f"{path!r:.60} does not begin with one /, as in /proc/PID/cgroup")
+        if len({*paths}) < len(paths) or len(paths) > MOST_NAMES:
+            raise ValueError(f"at most {MOST_NAMES} cgroups, each once")
+        return paths
 
 
 def load(path: str) -> Config:

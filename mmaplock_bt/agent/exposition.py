@@ -38,7 +38,8 @@ _COUNTED = {
     "map_full": "How often a map in the kernel had no room.",
     "missing_stacks": "Holds whose kernel stack did not come: their cause is unknown.",
     "unparsed_lines": "Lines of bpftrace that were not understood.",
-    "restarts": "How often another bpftrace was started.",
+    "restarts": "How often another bpftrace was started because there was one no more.",
+    "reloads": "How often another bpftrace took over with a configuration that was read anew.",
     "swept_entries": "Entries that a missed event had left behind in the kernel's maps.",
     "captures": "Captures that the trap has made.",
 }
@@ -100,6 +101,12 @@ def pushed(sent: int, dropped: int) -> Iterator[Metric]:
     yield family
 
 
+def reloaded(is_well: bool) -> Iterator[Metric]:
+    """Yields whether the configuration that was read last is followed."""
+    told = "Whether the configuration that was read last is followed."
+    yield GaugeMetricFamily("mmaplock_config_last_reload_successful", told, int(is_well))
+
+
 def _state(snapshot: Snapshot, machine: Machine) -> Iterator[Metric]:
     up = snapshot.tracing is not None
     yield GaugeMetricFamily("mmaplock_up", "Whether mmap_lock is traced at this moment.", int(up))
@@ -135,15 +142,17 @@ def _costs(snapshot: Snapshot) -> Iterator[Metric]:
 def _traced(tracing: Tracing) -> Iterator[Metric]:
     for name, told in _SPANS.items():
         yield _histogram(name, told, tracing)
+    labels = ["cause", "mode", "culprit", "cgroup"]
+    has_cgroups = any(cgroup for *_, cgroup in tracing.blamed_ns)
     blamed = CounterMetricFamily(
         "mmaplock_blamed_wait_seconds",
         "Waits of at least mmaplock_floor_seconds, by what the thread did that held the lock "
         "meanwhile, and by how the waiting one wanted it; several holds at once share a wait "
         "equally.",
-        labels=["cause", "mode", "culprit"],
+        labels=labels if has_cgroups else labels[:3],  # an empty label is none (Prometheus)
     )
-    for labels, ns in sorted(tracing.blamed_ns.items()):
-        blamed.add_metric(list(labels), ns / NS)
+    for values, ns in sorted(tracing.blamed_ns.items()):
+        blamed.add_metric(values if has_cgroups else values[:3], ns / NS)
     yield blamed
     told = "Read holds behind which a writer queued, and behind it readers."
     yield CounterMetricFamily("mmaplock_convoys", told, tracing.convoys)

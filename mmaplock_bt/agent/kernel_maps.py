@@ -6,13 +6,13 @@ Our duplicates of their descriptors outlive bpftrace: what it counted last is re
 import os
 import time
 from collections import Counter
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmaplock_bt.errors import BpftraceError
-from mmaplock_bt.stream.records import BITS, BOOK, HOLDING, PRINTED, WAITING
+from mmaplock_bt.stream.records import BITS, BLOCKED, BOOK, HOLDING, PRINTED, WAITING
 from mmaplock_bt.tracing import bpf_maps
 from mmaplock_bt.tracing.bpf_maps import Map
 
@@ -21,8 +21,9 @@ Entries = dict[tuple[int, ...], int]
 
 EVENTS = ("waits", "holds", "beats")  # of templates/_agent.bt.j2
 BOOKS = tuple(BOOK + name for name in ("starts", "acquires", "failed"))
-BLOCKED, READY, FLOOR = "blocked", "ready", "floor"
+READY, FLOOR, TURN = "ready", "floor", "turn"
 _SPANS = (WAITING, HOLDING, BLOCKED, READY)
+_SETTINGS = (FLOOR, TURN)
 # Each histogram before its sum: what is counted meanwhile is in the sum only.
 _COUNTED = (
     *("wait", "wait_sum", "hold", "hold_sum"),
@@ -58,8 +59,8 @@ class KernelMaps:
         try:
             for kind in (bpf_maps.PER_CPU_HASH, bpf_maps.PER_CPU_ARRAY):
                 self._counted |= _named(pid, kind, _COUNTED)
-            self._spans |= _named(pid, bpf_maps.HASH, (*_SPANS, FLOOR))
-            lacking = {*_COUNTED} - {*self._counted} | {*_SPANS, FLOOR} - {*self._spans}
+            self._spans |= _named(pid, bpf_maps.HASH, (*_SPANS, *_SETTINGS))
+            lacking = {*_COUNTED} - {*self._counted} | {*_SPANS, *_SETTINGS} - {*self._spans}
             if lacking - {READY}:  # a kernel without run_delay has no @ready
                 told = ", ".join(sorted(lacking))
                 raise BpftraceError(f"bpftrace has no maps of these names: {told}")
@@ -88,6 +89,22 @@ class KernelMaps:
         """Returns how many threads wait."""
         return len(self._spans[WAITING].items())
 
+    def span(self, name: str) -> Map | None:
+        """Returns one of @waiting, @ready, @holding and @blocked; None for what is not there."""
+        return self._spans.get(name)
+
+    def turns(self) -> dict[int, int]:
+        """Returns whose turn it is by CPU: 0 or none before this script's own, 1 in it, 2 after."""
+        return {cpu: turn for (cpu,), turn in self._spans[TURN].items().items()}
+
+    def set_turn(self, turn: int, cpus: Iterable[int]) -> None:
+        """Sets it. Raises BpftraceError."""
+        try:
+            for cpu in cpus:
+                self._spans[TURN].put((cpu,), turn)
+        except OSError as error:
+            raise BpftraceError(f"bpftrace's maps cannot be written: {error}") from error
+
     def set_floor(self, floor_ns: int) -> None:
         """Has waits and holds below it left out of the stream. Raises OSError."""
         self._spans[FLOOR].put((0,), floor_ns)
@@ -97,7 +114,7 @@ class KernelMaps:
 
         Only what was left over in the sweep before, too, with the same value. Raises OSError.
         """
-        found = {name: one.items() for name, one in self._spans.items() if name != FLOOR}
+        found = {name: self._spans[name].items() for name in _SPANS if name in self._spans}
         now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         left = _left_over(found, now_ns, sees_threads=sees_threads)
         again = [one for one, value in left.items() if self._suspects.get(one) == value]

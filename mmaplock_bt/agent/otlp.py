@@ -25,12 +25,13 @@ PROTOBUF = {"Content-Type": "application/x-protobuf", "User-Agent": f"{NAME}/{__
 class Pusher:
     """Sends what `families` returns; `sent` and `dropped` count requests.
 
-    A receiver that hangs or refuses is asked less and less often; that is told once.
+    A receiver that hangs or refuses is asked less and less often; that is told once. Counts go on
+    from those of one `before`.
     """
 
     def __init__(
         self, url: str, host: str, families: Callable[[], Iterable[Metric]],
-        say: Callable[[str], None],
+        say: Callable[[str], None], before: "Pusher | None" = None,
     ) -> None:  # fmt: skip
         self._url = url
         parts = urlsplit(url)
@@ -38,10 +39,11 @@ class Pusher:
         self._host = host
         self._families = families
         self._say = say
-        self._began_ns = time.time_ns()
+        self._began_ns: int = before._began_ns if before else time.time_ns()
         self._waiting: deque[bytes] = deque()
         self._pause = self._turns = 0
-        self.sent = self.dropped = 0
+        self.sent: int = before.sent if before else 0
+        self.dropped: int = before.dropped + len(before._waiting) if before else 0
 
     def run(self) -> None:
         """Adds what there is now, and sends what waits unless the receiver is given a rest."""

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from contextlib import suppress
 
 VARIABLE = "NOTIFY_SOCKET"
@@ -17,6 +18,11 @@ def tell(*states: str) -> None:
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
         told.setblocking(False)
         told.sendto("\n".join(states).encode(), address)
+
+
+def reloading() -> tuple[str, str]:
+    """Returns the states at the begin of a reload; Type=notify-reload (v253) wants the time."""
+    return "RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}"
 
 
 def status(sentence: str) -> str:

@@ -4,9 +4,11 @@ import os
 import select
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 
+from mmaplock_bt.agent import handover
 from mmaplock_bt.agent.captures import Longest
 from mmaplock_bt.agent.charging import Charging
 from mmaplock_bt.agent.kernel_maps import BOOKS, EVENTS, Counts, KernelMaps, Open
@@ -18,6 +20,7 @@ from mmaplock_bt.spec.profile import Profile
 from mmaplock_bt.stream import bpftrace_json
 from mmaplock_bt.stream.records import PRINTED, Decoder, Events, Record, hexadecimal
 from mmaplock_bt.tracing import ending
+from mmaplock_bt.tracing.bpf_maps import possible_cpus
 from mmaplock_bt.tracing.bpftrace import Tracer
 
 BEATS = "beats"
@@ -37,11 +40,19 @@ class Session:
     """A context manager: entering it opens the window, leaving it ends bpftrace.
 
     `beat_ns` is when the last beat was parsed (monotonic). Entering raises UsageError, TargetError,
-    BpftraceError, and Interrupted where a signal came before the probes were live.
+    BpftraceError, and Interrupted where a signal came before the probes were live. With
+    `meanwhile`, which is called while bpftrace starts, it counts nothing until it succeeds another.
     """
 
-    def __init__(self, chosen: Profile, machine: Machine, charging: Charging) -> None:
+    def __init__(
+        self,
+        chosen: Profile,
+        machine: Machine,
+        charging: Charging,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> None:
         self._chosen = chosen
+        self._meanwhile = meanwhile
         self._machine = machine
         self._charging = charging
         self.arrived: Counter[str] = Counter()
@@ -53,13 +64,16 @@ class Session:
         self._has_all = False  # all that was printed then is here
         self._residue: int | None = None
         self._longest: Longest = {}
-        self._is_over = False
+        self._is_over = self._is_past = False
+        self._inherited = 0  # waits whose begin another script had seen
 
     def __enter__(self) -> "Session":
         with ExitStack() as stack:
             self._start(stack)
             self.maps = KernelMaps(self._tracer.pid)
             stack.callback(self.maps.close)
+            if self._meanwhile is None:
+                self.maps.set_turn(handover.NOW, range(possible_cpus()))
             self._pidfd = os.pidfd_open(self._tracer.pid)
             stack.callback(os.close, self._pidfd)
             self._decoder = Decoder(self.script.outputs)
@@ -152,7 +166,7 @@ class Session:
         before, waiting, counts = self.maps.counted(BOOKS), self.maps.waiting(), self.maps.counted()
         starts, acquires, failed = books = [counts[name,] for name in BOOKS]
         if books == [before[name,] for name in BOOKS]:
-            self._residue = abs(starts - acquires - failed - waiting)
+            self._residue = abs(starts + self._inherited - acquires - failed - waiting)
         return counts, self._residue
 
     def tick(self, counts: Counts) -> Open:
@@ -169,15 +183,35 @@ class Session:
         found, self._longest = self._longest, {}
         return found | {("wait", None): now.wait_ns, ("hold", None): now.hold_ns}
 
-    def end(self) -> Counts:
-        """Takes the rest of a bpftrace that is gone, and returns what it had counted."""
+    def succeed(self, old: "Session") -> Counts:
+        """Counts from here on, and the old one no more; returns all that that has counted.
+
+        Raises BpftraceError, OSError.
+        """
+        self._inherited = handover.inherit(old.maps, self.maps)
+        try:
+            handover.take_over(old.maps, self.maps)
+            counts = old.maps.counted()
+        except (BpftraceError, OSError):
+            old.maps.set_turn(handover.NOW, range(possible_cpus()))
+            raise
+        old._is_past = True
+        return counts
+
+    def stop(self) -> list[Record]:
+        """Ends bpftrace, which may take a while; returns what it still had."""
+        found: list[str] = []
         with suppress(BpftraceError):
-            self._hear(list(self._tracer.close_window()))
+            found += self._tracer.close_window(is_past=self._is_past)
+        return list(self._decoder.decode(found))
+
+    def end(self, rest: list[Record]) -> Counts:
+        """Takes the rest of a bpftrace that is gone, and returns what it had counted."""
+        self.hear(rest)
         counts = self._printed or Counter()
         with suppress(BpftraceError, OSError):
             counts = self.maps.counted()
         self._miss(counts)
-        self._charging.settle(2**63, {})
         return counts
 
     def why(self) -> str:
@@ -201,10 +235,15 @@ class Session:
             raise TargetError(NO_CONTENTION, "boot Linux 5.19 or newer, with BTF")
         with ExitStack() as own:
             self._tracer = own.enter_context(Tracer(self.script, self._machine))
-            self._first = self._tracer.open_window(lambda: ending.noted() > 0)
+            self._first = self._tracer.open_window(self._interrupted)
             if ending.noted():
                 raise Interrupted("interrupted before the probes were live")
             stack.push(own.pop_all())
+
+    def _interrupted(self) -> bool:
+        if self._meanwhile is not None:
+            self._meanwhile()
+        return ending.noted() > 0
 
     def _hear(self, lines: list[str]) -> None:
         self.hear(list(self._decoder.decode(lines)))

@@ -23,6 +23,14 @@ class TopNames:
         self._places: set[str] = set()
         self.left: list[str] = []
 
+    def follow(self, always: Iterable[str], top: int) -> None:
+        """Gives places to others from now on; who has none any more has left."""
+        before = self._always | self._places
+        self._always, self._top = frozenset(always), top
+        heaviest = sorted(self._places - self._always, key=self._weights.__getitem__, reverse=True)
+        self._places = set(heaviest[:top])
+        self.left += sorted(before - self._always - self._places)
+
     def label(self, name: str, weight: int) -> str:
         """Returns the label of a name that weighs so much more now; '' stays ''."""
         if not name:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from mmaplock_bt.analysis.naming import Rows
 from mmaplock_bt.analysis.overlaps import Holds, Span, holds_of, waits_of
 from mmaplock_bt.result.rows import Behind, Row, column
+from mmaplock_bt.spec.columns import FAULTING
 from mmaplock_bt.stream.stacks import Stack
 
 SHOWN = 5
@@ -18,6 +19,7 @@ _CHARGED_TO = (
     *("pid", "tid", "comm", "process", "actor_kind"),
     *("owner_pid", "owner_comm", "owner_kind", "cgroup", "mm"),
     *("mode", "hold_ns", "cause", "kernel_stack", "user_stack", "reason", "current_stack"),
+    *FAULTING,
 )
 
 

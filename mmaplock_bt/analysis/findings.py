@@ -5,6 +5,7 @@ from fractions import Fraction
 from typing import Any
 
 from mmaplock_bt.escaping import safe
+from mmaplock_bt.result.keeping import kept_by
 from mmaplock_bt.result.model import Finding, OutputData, Result, Sure
 from mmaplock_bt.result.observe import observe
 from mmaplock_bt.result.rows import column
@@ -95,9 +96,10 @@ def _finding(
         "share": _of_window(share_permille),
     }
     says = rule.itself if rule.itself and _is_one_process(row, rule) else rule.says
+    kept = f" The worst hold was kept by {why}." if (why := kept_by(row)) else ""
     return Finding(
         harm=rule.harm,
-        sentence=says.format(**_shown(row) | made),
+        sentence=says.format(**_shown(row) | made) + kept,
         victim=victim,
         culprit=culprit,
         cause=cause,
@@ -107,9 +109,15 @@ def _finding(
         period_ns=column(row, "period_ns"),
         share_permille=share_permille,
         sure=sure,
-        remedy=known.remedies[0].do if known and known.remedies else "",
+        remedy=_remedy(column(row, "reason"), cause),
         next=_next(row, rule, result),
     )
+
+
+def _remedy(*names: str | None) -> str:
+    """The first that one of the causes has: what kept a holder is nearer than what it did."""
+    known = filter(None, (causes.cause(name) for name in names if name))
+    return next((one.remedies[0].do for one in known if one.remedies), "")
 
 
 def _shown(row: Any) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from mmaplock_bt.analysis import causes, naming, rows
+from mmaplock_bt.analysis.meanwhile import faulting
 from mmaplock_bt.result.rows import Row
 from mmaplock_bt.spec.outputs import OpenSpans
 from mmaplock_bt.stream import bpftrace_json, lock_frames, records, stacks
@@ -47,10 +48,17 @@ def _row(seen: Seen, got: Collected) -> Row:
         "certainty": _certainty(span),
         **_parties(seen, got),
         "current_stack": stack,
-        "reason": lock_frames.reason(stack) if span.state != "wait" else None,
+        **_kept(seen),
         "cause": causes.of_open(stack),
     }
     return row  # type: ignore[no-any-return]
+
+
+def _kept(seen: Seen) -> dict[str, Any]:
+    """What keeps it, as far as its stack at the last look tells."""
+    reason = lock_frames.reason(seen.stack) if seen.span.state != "wait" else None
+    doing = seen.doing if reason == lock_frames.FAULTS else None
+    return {"reason": reason, **faulting(doing.faulting if doing else None)}
 
 
 def _certainty(span: Span) -> str:

@@ -1,26 +1,22 @@
 """agent: stays, and answers Prometheus: /metrics, /healthz and /readyz."""
 
 import argparse
-import socket
-from collections.abc import Callable
 from contextlib import ExitStack
 from http import HTTPStatus
-from importlib import import_module
-from typing import Any
 
 from prometheus_client.core import Metric
 
 from mmaplock_bt import standard_streams
+from mmaplock_bt.agent import captures, exposition, hang_ups, outlets, service_manager
 from mmaplock_bt.agent import config as configuration
-from mmaplock_bt.agent import exposition, outlets, service_manager
 from mmaplock_bt.agent.config import Config
+from mmaplock_bt.agent.outlets import Outlets, Told
+from mmaplock_bt.agent.reloads import Reloads
 from mmaplock_bt.agent.server import Answer, Pages, Server
-from mmaplock_bt.agent.supervision import Supervision
+from mmaplock_bt.agent.supervision import Owner, Supervision
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.machine import inventory
 from mmaplock_bt.tracing import ending
-
-Told = Callable[[], list[Metric]]
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -29,46 +25,49 @@ def main(arguments: argparse.Namespace) -> int:
     Raises UsageError for a file or an address, TargetError and BpftraceError where the first
     bpftrace does not start.
     """
-    chosen = configuration.load(arguments.config) if arguments.config else Config()
+    chosen = _loaded(arguments)
     host, port = configuration.address(arguments.listen or chosen.listen)
     machine = inventory.probe(arguments.bpftrace)
-    with ending.on_signals(), ExitStack() as stack:
+    with ending.on_signals(), hang_ups.noted() as is_asked, ExitStack() as stack:
         supervision = Supervision(chosen, machine, _say)
-        told = _outlets(chosen, supervision, stack)
-        server = stack.enter_context(Server(host, port, _pages(supervision, told)))
-        where = f"tracing; {server.url}/metrics"
-        supervision.run(lambda: _live(where), _alive)
+        reloads = Reloads(is_asked, lambda: _checked(arguments, chosen), _say)
+        outs = stack.enter_context(Outlets(lambda: _state(supervision, reloads), _say))
+        outs.follow(chosen)
+        server = stack.enter_context(Server(host, port, _pages(supervision, outs.told)))
+        supervision.run(_owner(f"tracing; {server.url}/metrics", reloads, outs))
         service_manager.tell(service_manager.ENDING)
     return 0
 
 
-def _outlets(chosen: Config, supervision: Supervision, stack: ExitStack) -> Told:
-    """Begins what writes and sends by itself; returns what tells the metrics."""
+def _owner(sentence: str, reloads: Reloads, outs: Outlets) -> Owner:
+    def answered(config: Config, why: str) -> None:
+        if not why:
+            try:
+                outs.follow(config)
+            except UsageError as error:
+                why = str(error)
+        reloads.answered(why)
 
-    def told() -> list[Metric]:
-        found = list(exposition.families(supervision.snapshot(), supervision.machine))
-        return [*found, *exposition.pushed(pusher.sent, pusher.dropped)] if pusher else found
-
-    pusher = None
-    if chosen.otlp is not None:
-        pusher = _otlp().Pusher(chosen.otlp.url, socket.gethostname(), told, _say)
-        stack.enter_context(outlets.every(chosen.otlp.every, pusher.run, _say))
-    if chosen.textfile is not None:
-        one = outlets.Textfile(
-            chosen.textfile.path, lambda: exposition.rendered(told(), "")[0], _say
-        )
-        stack.callback(one.run)  # the last time: that nothing is traced any more
-        stack.enter_context(outlets.every(chosen.textfile.every, one.run, _say))
-    return told
+    return Owner(lambda: _live(sentence), _alive, reloads.asked, answered)
 
 
-def _otlp() -> Any:
-    try:
-        return import_module("mmaplock_bt.agent.otlp")
-    except ImportError as error:
-        raise UsageError(
-            "`otlp:` needs another library: pip install 'mmaplock-bt[otlp]'"
-        ) from error
+def _state(supervision: Supervision, reloads: Reloads) -> list[Metric]:
+    found = exposition.families(supervision.snapshot(), supervision.machine)
+    return [*found, *exposition.reloaded(reloads.is_well)]
+
+
+def _loaded(arguments: argparse.Namespace) -> Config:
+    return configuration.load(arguments.config) if arguments.config else Config()
+
+
+def _checked(arguments: argparse.Namespace, at_start: Config) -> Config:
+    """Raises UsageError for a new configuration that cannot be followed."""
+    found = _loaded(arguments)
+    outlets.check(found)
+    captures.check(found.trap)
+    if not arguments.listen and found.listen != at_start.listen:
+        _say(f"`listen` stays {at_start.listen} until the agent is started again")
+    return found
 
 
 def _live(sentence: str) -> None:

@@ -11,6 +11,7 @@ _OF_A_TRAP = ("capture", "captures", "max_disk", "keep", "trap_dir")
 # What a trap has no use for, beside what commands/trap refuses with a reason of its own.
 _NOT_OF_A_TRAP = (
     *("format", "judge", "min_samples", "add", "force", "verbose", "color", "live", "refresh"),
+    "engine",
 )
 
 
@@ -36,6 +37,8 @@ def _check_bpftrace(arguments: argparse.Namespace) -> None:
 
 def _faults(arguments: argparse.Namespace, all_: dict[str, object]) -> Iterator[str]:
     given = arguments.given
+    if all_.get("engine") == "tracefs" and "bpftrace" in given:
+        yield "--engine tracefs takes no --bpftrace: leave one of them out"
     if arguments.verb == "run":
         yield from _of_run(arguments)
     elif arguments.command:
@@ -66,13 +69,20 @@ def _of_run(arguments: argparse.Namespace) -> Iterator[str]:
         yield "--judge is about several runs: give --repeat N"
     if arguments.system_wide and not command:
         yield "--system-wide is about a COMMAND: without one every process is traced anyway"
-    if command and arguments.pid and not arguments.system_wide:
-        yield (
-            "with a COMMAND only its processes are traced, and -p names another: give "
-            "--system-wide to trace that one while the COMMAND runs"
-        )
+    if command and not arguments.system_wide:
+        yield from _of_another(arguments)
     if command and arguments.descendants and not (arguments.pid or arguments.actor_pid):
         yield "--descendants is about -p or --actor-pid: a COMMAND's are traced anyway"
+
+
+def _of_another(arguments: argparse.Namespace) -> Iterator[str]:
+    """What is there before the COMMAND; only a cgroup may be one that it enters."""
+    others = (("pid", "-p"), ("container", "--container"), ("unit", "--unit"))
+    if named := " and ".join(option for name, option in others if getattr(arguments, name)):
+        yield (
+            f"with a COMMAND only its processes are traced, and {named} names another: give "
+            "--system-wide to trace that one while the COMMAND runs"
+        )
 
 
 def _of_live(arguments: argparse.Namespace) -> Iterator[str]:

@@ -5,14 +5,14 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rich.text import Text
 
 from mmaplock_bt import invocation, standard_streams
-from mmaplock_bt.commands import colors
+from mmaplock_bt.commands import colors, engines
 from mmaplock_bt.commands.output import dump
 from mmaplock_bt.errors import TargetError
 from mmaplock_bt.escaping import safe
@@ -21,6 +21,7 @@ from mmaplock_bt.machine.inventory import NO_COMMAND
 from mmaplock_bt.renderers import console
 from mmaplock_bt.units import counted
 
+WITHOUT = "bpftrace cannot trace; tracefs does"
 STYLES = {"ok": "green", "limited": "yellow", "missing": "bold red"}
 
 
@@ -38,6 +39,7 @@ class Check:
 def main(arguments: argparse.Namespace) -> int:
     """Prints the checklist; returns 3 where this machine cannot trace, else 0."""
     checks = list(_checks(arguments.bpftrace, fresh=arguments.fresh))
+    checks = _with_engine(checks, may_do_without="bpftrace" not in arguments.given)
     missing = any(check.state == "missing" for check in checks)
     if arguments.json:
         dump({"schema": 1, "can_trace": not missing, "checks": [asdict(check) for check in checks]})
@@ -48,6 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _checks(bpftrace: str, *, fresh: bool) -> Iterator[Check]:
     """Each fact by itself: one that is missing hides none of the others."""
+    field = ""
     yield _privilege()
     yield (root := _needed("tracefs", lambda: str(inventory.tracefs())))
     if root.state == "ok":
@@ -55,8 +58,10 @@ def _checks(bpftrace: str, *, fresh: bool) -> Iterator[Check]:
             events := _needed("tracepoints", lambda: str(inventory.tracepoints(Path(root.found))))
         )
         if events.state == "ok":
-            yield from _fields(inventory.memcg_field(Path(events.found)))
+            field = inventory.memcg_field(Path(events.found))
+            yield from _fields(field)
     yield _btf()
+    yield _symbols()
     yield _namespace()
     yield from _kernel()
     yield _cgroups()
@@ -66,7 +71,24 @@ def _checks(bpftrace: str, *, fresh: bool) -> Iterator[Check]:
     if path.state == "ok":
         yield (number := _needed("version", lambda: inventory.version(path.found, fresh=True)))
         if number.state == "ok":
-            yield from _accepted(path.found, number.found, fresh=fresh)
+            yield from _accepted(path.found, number.found, field, fresh=fresh)
+
+
+def _with_engine(checks: list[Check], *, may_do_without: bool) -> list[Check]:
+    """The list with the engine that a run would take; without bpftrace tracefs may do."""
+    missing = [check for check in checks if check.state == "missing"]
+    if not missing:
+        return [*checks, Check("engine", "ok", "bpftrace")]
+    if not may_do_without or any(check.name == "channel" for check in missing):
+        return checks
+    try:
+        engines.by_tracefs(missing[0].found)
+    except TargetError:
+        return checks
+    so = "some profiles are not served, owners are told where a stack shows them: see --engine"
+    rest = [replace(one, state="limited", consequence=WITHOUT) if one in missing else one
+            for one in checks]  # fmt: skip
+    return [*rest, Check("engine", "ok", f"tracefs, because {missing[0].found}", so)]
 
 
 def _needed(name: str, look: Callable[[], str]) -> Check:
@@ -129,6 +151,21 @@ def _btf() -> Check:
     )
 
 
+def _symbols() -> Check:
+    if not features.hides_symbols():
+        return Check("kernel symbols", "ok", str(features.KALLSYMS))
+    return Check(
+        "kernel symbols",
+        "limited",
+        f"{features.KALLSYMS} hides the addresses",
+        "stacks are numbers, causes are unknown, and bpftrace is so slow with them that it loses "
+        "events",
+        "give the container CAP_SYSLOG, too (--cap-add SYSLOG)"
+        if os.geteuid() == 0
+        else invocation.again(),
+    )
+
+
 def _kernel() -> Iterator[Check]:
     functions = features.kernel_functions()
     if functions["per_vma_locks"]:
@@ -155,6 +192,11 @@ def _kernel() -> Iterator[Check]:
 
 def _cgroups() -> Check:
     folder = cgroups.hierarchy()
+    if folder is not None and not cgroups.is_whole(folder):
+        found = f"{folder} is only this container's part of them"
+        so = "others' cgroups are told by their ids, and neither --container nor --unit finds one"
+        mend = "mount the machine's: -v /sys/fs/cgroup:/sys/fs/cgroup:ro, or a hostPath"
+        return Check("memory cgroups", "limited", found, so, mend)
     if folder is not None:
         return Check("memory cgroups", "ok", f"memcg ids are inodes under {folder}")
     found = "no memory controller is mounted"
@@ -217,14 +259,17 @@ REFUSALS = {
 }
 
 
+_EVERY = "every lock is followed, contended or not"
 # Refused where it is the kernel, not bpftrace, that lacks the thing.
 KERNEL_REFUSALS = {
     "memory_controller": "cgroups are told by the v2 hierarchy, which may not have the memory ones",
-    "rwsem_owner": "who holds a lock since before the window is not told",
+    "rwsem_owner": f"{_EVERY}; who holds one since before the window is not told",
 }
+# PREEMPT_RT's rwsem, where that is readable.
+REALTIME = f"{_EVERY}; of those who hold one since before the window only writers are told"
 
 
-def _accepted(path: str, number: str, *, fresh: bool) -> Iterator[Check]:
+def _accepted(path: str, number: str, field: str, *, fresh: bool) -> Iterator[Check]:
     try:
         outcomes = features.outcomes(path, fresh=fresh)
         if not outcomes["mm_owner"] and features.refusal(path) is not None:
@@ -248,9 +293,26 @@ def _accepted(path: str, number: str, *, fresh: bool) -> Iterator[Check]:
         if outcomes[name]:
             yield Check(name, "ok", meaning)
         else:
-            yield Check(name, "limited", f"no: {meaning}", consequence, inventory.NO_COMMAND)
+            so = REALTIME if name == "rwsem_owner" and outcomes["rwbase"] else consequence
+            yield Check(name, "limited", f"no: {meaning}", so, inventory.NO_COMMAND)
     flag = "told with -k" if outcomes["helper_errors_flag"] else "told without a flag"
     yield Check("full maps", "ok", flag)
+    if outcomes["rwbase"]:
+        mend = _newer(number, REFUSALS["raw_tracepoint"][1], path)
+        yield _preemption(field, outcomes, mend)
+
+
+def _preemption(field: str, outcomes: Mapping[str, bool | str], newer: str) -> Check:
+    """With PREEMPT_RT."""
+    if not features.takes_raw({**outcomes, "memcg_field": field}):
+        return Check(
+            "preemption",
+            "limited",
+            "PREEMPT_RT preempts bpftrace while it reads a stack out of a map",
+            "until it goes on, no event on its CPU is seen: reports say how many were missed",
+            inventory.NO_COMMAND if outcomes["raw_tracepoint"] else newer,
+        )
+    return Check("preemption", "ok", "raw tracepoints miss nothing while bpftrace is preempted")
 
 
 def _newer(number: str, release: str, path: str) -> str:

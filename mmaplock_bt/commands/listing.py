@@ -30,6 +30,11 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def shipped() -> dict[str, str]:
+    """Returns the description of each shipped profile by its name."""
+    return {name: _description(name, file) for name, file in _files() if _is_shipped(name)}
+
+
 def _files() -> Iterator[tuple[str, Path]]:
     """The shipped ones, then the user's, of which a shipped name hides one."""
     shipped = resources.shipped_names("profiles", SUFFIX)

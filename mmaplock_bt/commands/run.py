@@ -16,14 +16,20 @@ import pydantic
 from pydantic import ValidationError
 
 from mmaplock_bt import files, person, standard_streams, usage
-from mmaplock_bt.commands import colors, fault, gate, live, output
+from mmaplock_bt.commands import colors, engines, fault, gate, live, output, selection
 from mmaplock_bt.commands.live import Watched
 from mmaplock_bt.commands.output import Outputs
-from mmaplock_bt.commands.tracing import trace
-from mmaplock_bt.errors import COMMAND_FAILED, BpftraceError, Interrupted, UsageError
+from mmaplock_bt.commands.tracing import Traced, trace
+from mmaplock_bt.errors import (
+    COMMAND_FAILED,
+    BpftraceError,
+    Interrupted,
+    RefusedError,
+    UsageError,
+)
 from mmaplock_bt.judging import series, verdicts
 from mmaplock_bt.judging.series import Series
-from mmaplock_bt.machine import inventory, raising
+from mmaplock_bt.machine import raising
 from mmaplock_bt.machine.inventory import Machine
 from mmaplock_bt.result.model import Result
 from mmaplock_bt.result.saved import to_json
@@ -55,7 +61,7 @@ def main(arguments: argparse.Namespace) -> int:
     check_command(arguments.command)
     _check_repeat(arguments, chosen, outputs)
     folder = _folder(arguments, outputs)
-    machine = inventory.probe(arguments.bpftrace)
+    machine = engines.machine(arguments, chosen)
     with ending.on_signals():  # one that comes while a result is written waits until it is
         runs = _runs(arguments, chosen, machine, folder)
         give_up_root()
@@ -116,7 +122,7 @@ def _runs(
     traced = None
     try:
         while len(made) < arguments.repeat:
-            traced = trace(chosen, machine, options(arguments), watched(arguments))
+            traced, machine = _traced(arguments, chosen, machine)
             if made and traced.result.window.ended_by == "interrupt":
                 break  # shorter than its like: it would be no run of the series
             judged = series.with_verdicts(traced.result, chosen.gates)
@@ -135,6 +141,19 @@ def _runs(
     if are_cut_short:
         _tell_of_interrupt(len(made), arguments.repeat, folder)
     return Runs(made, are_cut_short, unwritten)
+
+
+def _traced(
+    arguments: argparse.Namespace, chosen: Profile, machine: Machine
+) -> tuple[Traced, Machine]:
+    """A window, and the machine as it was traced: where bpftrace works no more, by tracefs."""
+    try:
+        return trace(chosen, machine, options(arguments), watched(arguments)), machine
+    except RefusedError as error:
+        instead = engines.after(arguments, chosen, machine, error)
+        if instead is None:
+            raise
+        return trace(chosen, instead, options(arguments), watched(arguments)), instead
 
 
 def _saved(arguments: argparse.Namespace, result: Result, folder: Path | None, turn: int) -> Result:
@@ -233,6 +252,7 @@ def _own(fd: int) -> None:
 
 def chosen_profile(arguments: argparse.Namespace) -> Profile:
     """Returns the profile with the command line's settings over it. Raises UsageError."""
+    selection.resolve(arguments)
     chosen = profile.with_params(_loaded(arguments.profile), arguments.set or [])
     try:
         chosen = replace(chosen, filter=_filter(arguments, chosen.filter))

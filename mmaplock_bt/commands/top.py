@@ -4,16 +4,18 @@ The window goes on while the screen is frozen. The ordinary report follows its e
 """
 
 import argparse
+import errno
 import functools
+import io
 import os
+import select
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from mmaplock_bt import files, person, standard_streams
@@ -31,6 +33,8 @@ from mmaplock_bt.tracing import ending, terminal
 from mmaplock_bt.tracing.ending import Options
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
     from mmaplock_bt.renderers.top.feed import Feed
 
 Trace = Callable[[Watched], Traced]
@@ -90,26 +94,81 @@ def _on_screen(traces: Trace, every_ns: int) -> Traced:
 
 @contextmanager
 def _terminal_may_go() -> Iterator[None]:
-    """What is drawn on a terminal that is gone goes nowhere.
+    """Once the terminal is gone the window ends, and what is still drawn goes nowhere.
 
-    textual would wait for ever for its writer, which has died of the first error.
+    textual would read it without a pause. SIGHUP may not come: it is ignored, or the terminal is
+    another session's.
     """
     drawn = [descriptor for descriptor in (0, 1, 2) if os.isatty(descriptor)]
+    first = threading.Lock()  # of who tells it
+
+    def gone(*_signal: object) -> None:
+        if first.acquire(blocking=False):
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for descriptor in drawn:
+                os.dup2(nowhere, descriptor)
+            ending.end()
+
     before = signal.getsignal(signal.SIGHUP)
-
-    def gone(number: int, frame: FrameType | None) -> None:
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for descriptor in drawn:
-            os.dup2(nowhere, descriptor)
-        if callable(before):
-            before(number, frame)
-
     if callable(before):  # else nohup's
         signal.signal(signal.SIGHUP, gone)
     try:
-        yield
+        with _lasting_stderr(), _watched(drawn[0], gone) if drawn else nullcontext():
+            yield
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+class _Lasting(io.FileIO):
+    """A terminal that may go: what it takes no more is dropped."""
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return memoryview(data).nbytes
+
+
+@contextmanager
+def _lasting_stderr() -> Iterator[None]:
+    """textual's writer would die of the first error, and its queue be waited for ever.
+
+    It writes to sys.__stderr__, and may do so before anybody knows that the terminal is gone.
+    """
+    before = sys.__stderr__
+    assert before is not None  # a terminal, or a file
+    raw = _Lasting(before.fileno(), "w", closefd=False)
+    sys.__stderr__ = io.TextIOWrapper(  # type: ignore[misc]
+        io.BufferedWriter(raw), before.encoding, before.errors
+    )
+    try:
+        yield
+    finally:
+        sys.__stderr__ = before  # type: ignore[misc]
+
+
+@contextmanager
+def _watched(descriptor: int, gone: Callable[[], None]) -> Iterator[None]:
+    """Has a thread call `gone` when the terminal is hung up."""
+    over, end = os.pipe()
+    poll = select.poll()
+    poll.register(descriptor, 0)  # a hang-up is told unasked
+    poll.register(over, 0)
+
+    def watch() -> None:
+        if descriptor in dict(poll.poll()):
+            gone()
+
+    watcher = threading.Thread(target=watch, name="terminal")
+    watcher.start()
+    try:
+        yield
+    finally:
+        os.close(end)
+        watcher.join()
+        os.close(over)
 
 
 @contextmanager

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from mmaplock_bt import standard_streams
 from mmaplock_bt.analysis.analyse import analyse
 from mmaplock_bt.analysis.making import Making
 from mmaplock_bt.commands import fault
 from mmaplock_bt.commands.live import Live, Watched
+from mmaplock_bt.machine import features, raising
 from mmaplock_bt.machine.inventory import Machine
 from mmaplock_bt.result.model import Result
 from mmaplock_bt.spec.profile import Profile
@@ -37,12 +39,25 @@ def trace(
     `result.window.failure` tells of a bpftrace that died. Raises what entering a Window raises, and
     Fault.
     """
+    _tell_of_symbols(chosen)
     window = Window(chosen, machine, options)
     with window, fault.keeping(lambda: {"raw.ndjson": window.salvaged()}):
         making = Making(window.head.outputs)
         with _looked_at(window, making, watched):
             result = analyse(window.head, window.records(), making)
     return Traced(result, window.interrupted, window.unwritten)
+
+
+def _tell_of_symbols(chosen: Profile) -> None:
+    """Says before it what the result's stacks will lack; a bpftrace that sudo starts is root's."""
+    if raising.words() or not features.hides_symbols():
+        return
+    printed = (c for o in chosen.template.declaration.outputs.values() for c in o.printed)
+    if any(column.type == "kernel_stack" for column in printed):
+        standard_streams.tell(
+            f"mmaplock-bt: {features.KALLSYMS} hides addresses: kernel stacks are numbers, causes "
+            "are unknown, and events may be lost (in a container: --cap-add SYSLOG)"
+        )
 
 
 @contextmanager

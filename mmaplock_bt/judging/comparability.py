@@ -99,6 +99,7 @@ KINDS: Kinds = {
     "parameters": lambda result: result.profile.params,
     "filter": _filter,
     "traced": _whose,
+    "engine": lambda result: result.target.facts.get("engine", "bpftrace"),
     "locks": lambda result: result.profile.locks,
     "sample": lambda result: f"1/{result.profile.sample}",
     "kernel": _era,

@@ -29,6 +29,14 @@ def offset(blob: bytes, structure: str, member: str) -> int | None:
     return None if bits is None else bits // 8
 
 
+def size(blob: bytes, name: str) -> int | None:
+    """Returns the size in bytes of a structure or union; None as above."""
+    try:
+        return _Types(blob).size(name.encode())
+    except (struct.error, IndexError, ValueError):
+        return None
+
+
 class _Types:
     def __init__(self, blob: bytes) -> None:
         magic, _, _, head, types, length, strings, _ = _HEADER.unpack_from(blob)
@@ -40,10 +48,19 @@ class _Types:
 
     def find(self, structure: bytes, member: bytes) -> int | None:
         """The member's offset in bits."""
+        at = self._place(structure)
+        return None if at is None else self._member(at, member, _DEPTH)
+
+    def size(self, structure: bytes) -> int | None:
+        at = self._place(structure)
+        return None if at is None else int(_TYPE.unpack_from(self._blob, at)[2])
+
+    def _place(self, structure: bytes) -> int | None:
         for at in self._at[1:]:
             name, info, _ = _TYPE.unpack_from(self._blob, at)
-            if info >> 24 & 31 == _STRUCT and info & 0xFFFF and self._name(name) == structure:
-                return self._member(at, member, _DEPTH)
+            has_members = info >> 24 & 31 in (_STRUCT, _UNION) and info & 0xFFFF
+            if has_members and self._name(name) == structure:
+                return at
         return None
 
     def _member(self, at: int, wanted: bytes, depth: int) -> int | None:

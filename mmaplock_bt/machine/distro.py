@@ -14,8 +14,8 @@ MANAGERS = {  # by ID, else by one of ID_LIKE: install, upgrade, reinstall
 }
 ALIASES = {"ubuntu": "debian", "rhel": "fedora", "centos": "fedora", "opensuse": "suse"}
 UNKNOWN = "no command is known for this distribution: name another bpftrace with --bpftrace PATH"
-# Where the release itself has nothing newer: Debian 13's bpftrace 0.23 in a root of its own. exec
-# keeps the process id; the mounts end with the process.
+# Where the release itself has nothing newer. On Debian: Debian 13's bpftrace 0.23 in a root of its
+# own. exec keeps the process id; the mounts end with the process.
 BESIDE = (
     "apt-get install mmdebstrap debian-archive-keyring"
     " && mmdebstrap --variant=apt --include=bpftrace trixie /opt/trixie"
@@ -25,6 +25,16 @@ BESIDE = (
     ' exec chroot . bpftrace \\"\\$@\\"" sh "$@"\''
     " > /usr/local/bin/bpftrace-trixie && chmod +x /usr/local/bin/bpftrace-trixie"
     " && export MMAPLOCK_BPFTRACE=/usr/local/bin/bpftrace-trixie"
+)
+# On Ubuntu, whose debian-archive-keyring need not know Debian 13's keys (22.04's is older): the
+# project's own build. It mounts itself by FUSE, and is named after the processor from 0.27 on
+# (bpftrace#5213).
+APPIMAGE = (
+    "apt-get install curl fuse3"
+    " && curl -fLo /usr/local/bin/bpftrace-0.27"
+    ' "https://github.com/bpftrace/bpftrace/releases/download/v0.27.0/bpftrace-$(uname -m)"'
+    " && chmod +x /usr/local/bin/bpftrace-0.27"
+    " && export MMAPLOCK_BPFTRACE=/usr/local/bin/bpftrace-0.27"
 )
 
 
@@ -41,7 +51,7 @@ def reinstall() -> str:
 def upgrade(release: str) -> str:
     """Returns the command that brings bpftrace to `release`, like '0.20', or newer."""
     if _family() == "debian" and numbers(_candidate()) < numbers(release):
-        return BESIDE
+        return APPIMAGE if "ubuntu" in _names() else BESIDE
     return _command(1)
 
 
@@ -50,13 +60,17 @@ def _command(which: int) -> str:
     return f"{MANAGERS[family][which]} bpftrace" if family else UNKNOWN
 
 
-def _family() -> str | None:
+def _names() -> list[str]:
+    """This distribution's, then those that it is like, nearest first."""
     try:
         found = platform.freedesktop_os_release()
     except OSError:
-        return None
-    names = [found.get("ID", ""), *found.get("ID_LIKE", "").split()]
-    known = [ALIASES.get(name.partition("-")[0], name.partition("-")[0]) for name in names]
+        return []
+    return [found.get("ID", ""), *found.get("ID_LIKE", "").split()]
+
+
+def _family() -> str | None:
+    known = [ALIASES.get(name.partition("-")[0], name.partition("-")[0]) for name in _names()]
     return next((name for name in known if name in MANAGERS), None)
 
 

@@ -11,18 +11,21 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 from mmaplock_bt import resources
 from mmaplock_bt.errors import TargetError
-from mmaplock_bt.machine import btf, distro, held_btf, private_folder, raising
+from mmaplock_bt.machine import btf, cpu_time, distro, held_btf, private_folder, raising
 from mmaplock_bt.units import how_ended
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0  # in which a program does nothing but wait for a disk, and
+BUSY_S = 120.0  # at most in which it is busy
+END_S = 1.0  # for one that has closed its output, at least
 LIMIT_BYTES = 1 << 20  # of output: a program that prints without end is no bpftrace
 NOISE = "RLIMIT_MEMLOCK"  # said, and no failure, by every release without CAP_SYS_RESOURCE
 LAST_LINES = 6
@@ -78,6 +81,13 @@ TRIALS = {
         "@y = (uint64)$s.owner.counter; }" + END,
         "the rwsem's count and owner are readable (not with PREEMPT_RT)",
     ),
+    # PREEMPT_RT's rwsem (include/linux/rwbase_rt.h).
+    "rwbase": Trial(
+        "tracepoint:mmap_lock:mmap_lock_released "
+        "{ $r = ((struct mm_struct *)args->mm)->mmap_lock.rwbase; "
+        "@x = (uint64)$r.readers.counter; @y = (uint64)$r.rtmutex.owner; }" + END,
+        "the count and the owner of PREEMPT_RT's rwsem are readable",
+    ),
     "run_delay": Trial(
         "BEGIN { @x = (uint64)((struct task_struct *)curtask)->sched_info.run_delay; exit(); }",
         "how long a thread waited for a CPU is readable (CONFIG_SCHED_INFO)",
@@ -112,8 +122,14 @@ TRIALS = {
 }
 
 KALLSYMS = Path("/proc/kallsyms")
+SYMBOLS_BYTES = 1 << 16  # of it: the first addresses are offsets, and may be 0
 BTF = Path("/sys/kernel/btf/vmlinux")
 OFFSET = "mmap_lock_offset"  # of mmap_lock in mm_struct: from a lock's address to its mm
+# How a thread's registers at its system call lie at the end of its kernel stack: in pt_regs there
+# is a member that only this architecture has; and where they begin, in bytes from the stack's end.
+REGISTERS, PLACE = "user_registers", "registers_at"
+LAYOUTS = {"x86_64": "orig_ax", "arm64": "orig_x0"}
+STACK_BYTES = 1 << 14  # THREAD_SIZE of both, or a page where that is larger (arm64)
 # What a kernel does, by a name in its tables: a function, or a variable in its BTF.
 FUNCTIONS = {
     "per_vma_locks": (KALLSYMS, b" lock_vma_under_rcu\n"),  # most page faults use them (6.4)
@@ -127,15 +143,40 @@ FUNCTIONS = {
 }
 
 
+def takes_raw(facts: Mapping[str, bool | str]) -> bool:
+    """Tells whether scripts are to take raw tracepoints, by the facts of a machine.
+
+    One costs less than half and spares the memcg look-up of its perf event (before 6.14 that is
+    made for both). Where SRCU guards tracepoints (a46023d5616e) only the perf event keeps
+    preemption off; a preempted program drops events. PREEMPT_RT preempts bpftrace while it reads a
+    stack out of its map, too, and until it goes on no perf event's program runs on that CPU
+    (bpf_disable_instrumentation()); a raw one does.
+    """
+    if facts["memcg_field"] == "memcg_path":
+        return bool(facts["raw_tracepoint"] and facts["rwbase"])
+    is_sound = facts["memcg_field"] == "memcg_id" and not facts["tracepoint_srcu"]
+    return bool(facts["raw_tracepoint"] and is_sound)
+
+
 def kernel_functions() -> dict[str, bool | str]:
-    """Tells which of FUNCTIONS this kernel has, by name, and OFFSET in bytes (0.3 s).
+    """Tells which of FUNCTIONS this kernel has, by name, and OFFSET, REGISTERS and PLACE (0.4 s).
 
     Looks in kallsyms and BTF; False and '' where these cannot be read.
     """
     tables = {path: _bytes(path) for path in (KALLSYMS, BTF)}
     at = btf.offset(tables[BTF], "mm_struct", "mmap_lock")
     found: dict[str, bool | str] = {OFFSET: "" if at is None else str(at)}
+    found |= _registers(tables[BTF])
     return found | {name: wanted in tables[path] for name, (path, wanted) in FUNCTIONS.items()}
+
+
+def _registers(types: bytes) -> dict[str, bool | str]:
+    for layout, member in LAYOUTS.items():
+        size = btf.size(types, "pt_regs")
+        if size is not None and btf.offset(types, "pt_regs", member) is not None:
+            stack = max(STACK_BYTES, os.sysconf("SC_PAGE_SIZE"))
+            return {REGISTERS: layout, PLACE: str(stack - size)}
+    return {REGISTERS: "", PLACE: ""}
 
 
 def _bytes(path: Path) -> bytes:
@@ -164,8 +205,8 @@ def outcomes(path: str, *, fresh: bool = False) -> dict[str, bool | str]:
 def _checked(known: object) -> dict[str, bool | str] | None:
     """Remembered outcomes, each of its type: they choose a script's branches and stand in it."""
     patterns = {name: r"\d{0,2}" for name, trial in TRIALS.items() if trial.finds}
-    patterns[OFFSET] = r"\d{0,5}"
-    if not isinstance(known, dict) or set(known) != {*TRIALS, *FUNCTIONS, OFFSET}:
+    patterns |= {OFFSET: r"\d{0,5}", PLACE: r"\d{0,6}", REGISTERS: "|".join(["", *LAYOUTS])}
+    if not isinstance(known, dict) or set(known) != {*TRIALS, *FUNCTIONS, OFFSET, PLACE, REGISTERS}:
         return None
     right = (
         isinstance(value, str) and re.fullmatch(patterns[name], value, re.ASCII)
@@ -274,7 +315,7 @@ def _until_end(process: subprocess.Popen[bytes], deadline: float) -> tuple[int, 
     """Raises TimeoutError, which says what was printed so far."""
     assert process.stdout is not None
     text = b""
-    while select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
+    while _speaks(process.stdout, process.pid, deadline):
         piece = os.read(process.stdout.fileno(), 1 << 16)
         text += piece
         if len(text) > LIMIT_BYTES:
@@ -283,11 +324,21 @@ def _until_end(process: subprocess.Popen[bytes], deadline: float) -> tuple[int, 
             )
         if not piece:
             with suppress(subprocess.TimeoutExpired):
-                status = process.wait(max(0.0, deadline - time.monotonic()))
+                status = process.wait(max(END_S, deadline - time.monotonic()))
                 return status, text.decode(errors="replace")
             break
     said = last_words(text.decode(errors="replace"))
     raise TimeoutError(f"does not answer within {TIMEOUT_S:.0f} s; it said {said}")
+
+
+def _speaks(output: IO[bytes], pid: int, deadline: float) -> bool:
+    """Tells whether it printed something, or ended, in time."""
+    until = deadline
+    while not select.select([output], [], [], max(0.0, until - time.monotonic()))[0]:
+        until = deadline + min(cpu_time.busy_s(pid), BUSY_S)
+        if time.monotonic() >= until:
+            return False
+    return True
 
 
 def _outcome(trial: Trial, status: int, text: str) -> bool | str:
@@ -301,6 +352,24 @@ def capabilities() -> int:
     """Returns this process's effective capabilities as bits."""
     found = re.search(r"^CapEff:\s*([0-9a-f]+)", STATUS.read_text(encoding="utf-8"), re.MULTILINE)
     return int(found[1], 16) if found else 0
+
+
+def is_filtered() -> bool:
+    """Tells whether this process's system calls pass a seccomp filter (SECCOMP_MODE_FILTER)."""
+    return "\nSeccomp:\t2\n" in STATUS.read_text(encoding="utf-8")
+
+
+def hides_symbols() -> bool:
+    """Tells whether kernel functions' addresses are hidden: bpftrace cannot name a frame then.
+
+    They are all 0 without CAP_SYSLOG (kallsyms_show_value(), kernel/ksyms_common.c).
+    """
+    try:
+        with KALLSYMS.open("rb") as file:
+            lines = file.read(SYMBOLS_BYTES).splitlines()
+    except OSError:
+        return True
+    return not any(line.split(b" ")[0].strip(b"0") for line in lines)
 
 
 def recalled(path: str, what: str) -> object:

@@ -1,7 +1,8 @@
 """A BTF object held open: bpftrace 0.27 takes raw tracepoints only while any program's is loaded.
 
 It goes through the loaded ones to find the modules' and gives up where there is none but vmlinux's
-own; others' programs come and go, so that without ours a raw tracepoint is had by luck.
+own; others' programs come and go, so that without ours a raw tracepoint is had by luck. 0.25.1 and
+0.26.1, built from their tags, abort there on any delete() (basic_string: construction from null).
 """
 
 import ctypes

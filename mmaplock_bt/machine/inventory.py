@@ -14,7 +14,15 @@ from pathlib import Path
 from mmaplock_bt import invocation
 from mmaplock_bt.errors import TargetError
 from mmaplock_bt.escaping import shown
-from mmaplock_bt.machine import distro, features, pid_namespace, private_folder, raising
+from mmaplock_bt.machine import (
+    bpf_call,
+    cgroups,
+    distro,
+    features,
+    pid_namespace,
+    private_folder,
+    raising,
+)
 from mmaplock_bt.resources import is_folder
 from mmaplock_bt.units import how_ended
 
@@ -22,6 +30,8 @@ TRACEFS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 CONFIG = Path("/proc/config.gz")
 REALTIME = Path("/sys/kernel/realtime")  # PREEMPT_RT
 EVENT = "mmap_lock_released"
+TRACEFS_ENGINE = "tracefs"  # in the facts of a machine where it traces, in bpftrace's stead
+NEEDED = "0.17"  # of bpftrace: before, libbpf below 1.0 reads no newer kernel's BTF
 _VERSION = re.compile(r"\d{1,6}\.\d{1,6}[\w.+~-]{0,80}", re.ASCII)
 NO_COMMAND = "no command mends it"
 # Bits of CapEff (include/uapi/linux/capability.h). bpftrace 0.25 and later asks for all four;
@@ -33,10 +43,12 @@ ROOTS = ("CAP_BPF", "CAP_PERFMON")
 SYS_ADMIN = 21
 INITIAL_USERS = 0xEFFFFFFD  # PROC_USER_INIT_INO, include/linux/proc_ns.h
 USERS = Path("/proc/self/ns/user")
-IN_A_CONTAINER = (
-    "start the container with --privileged, or with --cap-add SYS_ADMIN and tracefs; or run it on "
-    "the machine itself"
+_IN_A_CONTAINER = (
+    "start the container with --privileged, or with --cap-add {} and tracefs; or run it on the "
+    "machine itself"
 )
+IN_A_CONTAINER = _IN_A_CONTAINER.format("SYS_ADMIN")
+BY_CAPABILITIES = _IN_A_CONTAINER.format("BPF,PERFMON,SYSLOG,SYS_PTRACE")
 
 
 @dataclass(frozen=True)
@@ -105,6 +117,38 @@ def _found(path: str, field: str, events: dict[str, bool]) -> Machine:
             **events,
             "pid_namespace": not pid_namespace.is_initial(),
             **accepted,
+            # v2's cgroups are told by themselves, see is_unified().
+            **({"memory_controller": ""} if cgroups.is_unified() else {}),
+        },
+    )
+
+
+def by_tracefs(why: str) -> Machine:
+    """Looks at the machine for the engine over tracefs, which is taken for the reason given.
+
+    Raises TargetError with the command that mends what is missing.
+    """
+    if os.geteuid() != 0:
+        raise TargetError("the tracefs engine needs root: tracefs is root's", invocation.again())
+    if not pid_namespace.is_initial():
+        mend = "run it in the machine's namespace (--pid=host), or trace with bpftrace"
+        raise TargetError("the tracefs engine cannot tell processes from a PID namespace", mend)
+    root = tracefs()
+    field = memcg_field(tracepoints(root))
+    return Machine(
+        kernel=platform.release(),
+        arch=platform.machine(),
+        cpus=os.cpu_count() or 1,
+        bpftrace="none",
+        path=TRACEFS_ENGINE,
+        facts={
+            "engine": TRACEFS_ENGINE,
+            "engine_because": why,
+            "memcg_field": field,
+            "btf": features.BTF.exists(),
+            "pid_namespace": False,
+            **lock_events(root),
+            **features.kernel_functions(),
         },
     )
 
@@ -141,13 +185,25 @@ def _root() -> str:
     if USERS.stat().st_ino != INITIAL_USERS:
         found = "root of a user namespace only: the kernel lets it load no BPF program"
         raise TargetError(found, "run it as root of the machine, not in a rootless container")
-    if is_all_of_root():
-        return "root"
-    missing = ", ".join(_missing(ROOTS))
+    missing = "" if is_all_of_root() else ", ".join(_missing(ROOTS))
     if missing:
         found = f"root without CAP_SYS_ADMIN and without {missing}: the kernel lets it load no BPF"
-        raise TargetError(f"{found} program", IN_A_CONTAINER)
-    return f"root, by {' and '.join(ROOTS)}"
+        raise TargetError(f"{found} program", BY_CAPABILITIES)
+    _check_seccomp()
+    return "root" if is_all_of_root() else f"root, by {' and '.join(ROOTS)}"
+
+
+def _check_seccomp() -> None:
+    """Raises TargetError where a filter of system calls is in the way.
+
+    Podman's lets both pass for CAP_SYS_ADMIN only (containers/container-libs#424 changes that);
+    Docker's for CAP_BPF and CAP_PERFMON.
+    """
+    refused = bpf_call.refused() if features.is_filtered() else []
+    if refused:
+        found = f"the container's seccomp profile refuses {' and '.join(refused)}"
+        mend = "start it with --security-opt seccomp=unconfined, or with a profile that allows them"
+        raise TargetError(found, mend)
 
 
 def _missing(names: Iterable[str]) -> list[str]:
@@ -276,7 +332,8 @@ def version(path: str, *, fresh: bool = False) -> str:
 
 def _told_version(path: str) -> str:
     status, text = features.output(path, "--version")
-    found = re.match(rf"bpftrace v?({_VERSION.pattern})(?!\S)", text.strip(), re.ASCII)
+    # In a line of its own: sudo may say before that it cannot resolve this host's name.
+    found = re.search(rf"^\s*bpftrace v?({_VERSION.pattern})(?!\S)", text, re.ASCII | re.MULTILINE)
     if found is None:
         said = features.last_words(text)[-60:]
         raise TargetError(
@@ -299,7 +356,8 @@ def unable(path: str, number: str) -> TargetError:
         return TargetError(
             f"bpftrace {number} does not run without root ({said})", invocation.again()
         )
-    mend = f"{distro.reinstall()}, or install bpftrace 0.17 or newer"
+    is_old = distro.numbers(number) < distro.numbers(NEEDED)
+    mend = _needed() if is_old else f"{distro.reinstall()}, or {_needed()}"
     return TargetError(f"bpftrace {number} does not run here ({said})", mend)
 
 
@@ -308,4 +366,8 @@ def mend_owner() -> str:
     if not features.BTF.exists():
         path = features.BTF
         return f"{NO_COMMAND}: boot a kernel built with CONFIG_DEBUG_INFO_BTF (there is no {path})"
-    return "install bpftrace 0.17 or newer"
+    return _needed()
+
+
+def _needed() -> str:
+    return f"install bpftrace {NEEDED} or newer: {distro.upgrade(NEEDED)}"

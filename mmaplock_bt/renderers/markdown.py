@@ -87,7 +87,7 @@ def _head(series: Series) -> str:
     result, count = series.last, len(series.runs)
     parts = [
         f"Linux {words(result.target.kernel)}",
-        f"bpftrace {words(result.target.bpftrace)}",
+        words(result.target.traced_by),
         counted(count, "run"),
         *_command(result),
     ]

@@ -8,6 +8,7 @@ from mmaplock_bt.escaping import safe
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers import extras, slices
 from mmaplock_bt.renderers.slices import Kind, Slice
+from mmaplock_bt.renderers.text.cells import KEPT, STACKS
 from mmaplock_bt.result.model import Result
 
 _SEQUENCE = 1
@@ -15,7 +16,7 @@ _SEQUENCE = 1
 _TRACKS: tuple[tuple[Kind, str], ...] = (("hold", "holds"), ("wait", "waits"))
 _TOLD = (
     "cause",
-    "reason",
+    *KEPT,
     "owner_kind",
     "actor_kind",
     "cgroup",
@@ -24,7 +25,6 @@ _TOLD = (
     "hold_ns",
     "wait_ns",
 )
-_STACKS = ("kernel_stack", "current_stack", "user_stack")
 
 
 def render(series: Series) -> bytes:
@@ -127,6 +127,6 @@ def _annotations(one: Slice) -> Iterator[tuple[str, int | str]]:
         value = one.row.get(name)
         if value is not None:
             yield name, value if isinstance(value, int) else safe(value)
-    for name in _STACKS:
+    for name in STACKS:
         if frames := one.row.get(name):
             yield name, "\n".join(safe(frame) for frame in frames)

@@ -1,5 +1,6 @@
 """What a window cost, as a sentence; plain text, for each format to escape."""
 
+import re
 from collections.abc import Iterator
 
 from mmaplock_bt.escaping import safe
@@ -20,7 +21,10 @@ def told(result: Result) -> str:
     if cost is None:
         return ""
     cpus = counted(result.target.cpus, "CPU")
-    spent = f"{', '.join(_parts(cost))} of CPU in {format_ns(cost.duration_ns)} on {cpus}"
+    tracer = result.target.facts.get("engine") or "bpftrace"
+    spent = (
+        f"{', '.join(_parts(cost, str(tracer)))} of CPU in {format_ns(cost.duration_ns)} on {cpus}"
+    )
     head = f"{share(result)}: " if share(result) else ""
     note = f"; {cost.note}" if cost.note else ""
     return safe(f"{head}{spent}{_rate(cost)}{_limit(cost)}{note}")
@@ -46,13 +50,13 @@ def is_estimate(cost: Cost) -> bool:
     return 100 * cost.looked_ns < 98 * cost.duration_ns
 
 
-def _parts(cost: Cost) -> Iterator[str]:
+def _parts(cost: Cost, tracer: str) -> Iterator[str]:
     if cost.program_ns is not None:
         yield f"BPF programs {format_ns(cost.program_ns)}{_probes(cost)}"
     if cost.entering_ns:
         yield f"entering them about {format_ns(cost.entering_ns)}"
     if cost.bpftrace_ns is not None:
-        yield f"bpftrace {format_ns(cost.bpftrace_ns)}"
+        yield f"{tracer} {format_ns(cost.bpftrace_ns)}"
     yield f"mmaplock-bt {format_ns(cost.own_ns)}"
 
 
@@ -65,7 +69,7 @@ def _probes(cost: Cost) -> str:
 
 
 def _probe(one: ProbeCost, cost: Cost) -> str:
-    name = one.probe.rpartition(":")[2] if one.probe.count(":") > 1 else one.probe
+    name = re.sub(r"^(?:software:|tracepoint:\w+:|rawtracepoint:)|:\d+$", "", one.probe)
     each = format_ns((one.run_ns or 0) // (one.runs or 1))
     return f"{name.removeprefix('mmap_lock_')} {each} × {_number(one.runs or 0, cost)}"
 

@@ -37,4 +37,4 @@ def _entry(one: Summary, series: Series) -> dict[str, str | float]:
 def _extra(one: Summary, series: Series) -> str:
     target = series.last.target
     told = f"{counted(one.samples, 'sample')}, {counted(len(series.runs), 'run')}"
-    return safe(f"{told}, Linux {target.kernel}, bpftrace {target.bpftrace}")
+    return safe(f"{told}, Linux {target.kernel}, {target.traced_by}")

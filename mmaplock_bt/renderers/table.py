@@ -170,7 +170,7 @@ def title(runs: Sequence[Result]) -> Text:
     windows = f"{format_ns(window.duration_ns)}, ended by {ended_by}"
     text.append(
         f"  {windows if len(runs) == 1 else f'{len(runs)} runs'}"
-        f"  ·  Linux {safe(target.kernel)}  ·  bpftrace {safe(target.bpftrace)}",
+        f"  ·  Linux {safe(target.kernel)}  ·  {safe(target.traced_by)}",
         style="dim",
     )
     if window.command is not None:

@@ -5,10 +5,32 @@ from collections.abc import Sequence
 from mmaplock_bt.result.model import Result, Verdict
 from mmaplock_bt.units import counted, format_ns
 
+_WITH_WRITERS = (
+    "This is a kernel with PREEMPT_RT: every lock was followed, contended or not, and of those who "
+    "held one since before the window only writers are named."
+)
+_WITHOUT_HOLDERS = (
+    "This kernel's mmap_lock cannot be read: every lock was followed, a wait met somebody where it "
+    "took 10 µs or longer, and who held a lock since before the window is not named."
+)
+
+_PREEMPTED = (
+    "PREEMPT_RT preempts bpftrace while it reads a stack out of a map: until it goes on, events on "
+    "its CPU are missed."
+)
+
 
 def followed(result: Result) -> list[str]:
-    """Returns what a reader must know where not every lock was followed; empty where all were."""
+    """Returns what a reader must know where not every lock was followed; empty where all were.
+
+    And where waits were, and the kernel does not show all who hold a lock, or all events.
+    """
     found = []
+    facts = result.target.facts
+    if facts.get("rwsem_owner") is False and result.books.starts is not None:
+        found.append(_WITH_WRITERS if facts.get("rwbase") else _WITHOUT_HOLDERS)
+    if facts.get("rwbase") and result.loss.missed_events:
+        found.append(_PREEMPTED)
     if result.profile.locks == "contended":
         found.append(
             "Only locks that somebody waited for were followed: a hold counts from its first "
@@ -18,6 +40,12 @@ def followed(result: Result) -> list[str]:
         found.append(
             f"{counted(result.books.spinning, 'hold')} ended while a writer spun for the lock on a "
             "CPU: its wait, at most as long as the hold, is in no sum."
+        )
+    if result.target.facts.get("engine"):
+        found.append(
+            "Traced by tracefs alone: whose an address space is is told where a kernel stack has "
+            "shown it, else unknown; there are no user stacks. Of a command its processes' own "
+            "locking is meant."
         )
     if result.profile.sample > 1:
         times = "At times only one" if result.cost and result.cost.has_changed else "One"

@@ -77,6 +77,15 @@ class TargetInfo:
     bpftrace: Annotated[str, _says("its version")]
     facts: Annotated[dict[str, _Values], _says("what kernel and bpftrace were found to offer")]
 
+    @property
+    def traced_by(self) -> str:
+        """What traced: 'bpftrace 0.23.2', or another engine, and why that one."""
+        if engine := self.facts.get("engine"):
+            return (
+                f"engine {engine}, because {self.facts.get('engine_because', 'it was asked for')}"
+            )
+        return f"bpftrace {self.bpftrace}"
+
 
 @dataclass(frozen=True)
 class Command:

@@ -69,6 +69,7 @@ class Row(TypedDict, total=False):
     owner_pid: Whole | None
     owner_comm: str | None
     owner_kind: str | None
+    fault: str | None
     cgroup: str | None
     mm: str | None
     hold_ns: Whole | None
@@ -86,6 +87,9 @@ class Row(TypedDict, total=False):
     certainty: str | None
     current_stack: Stack | None
     reason: str | None
+    faulting_tid: Whole | None
+    faulting_comm: str | None
+    faulting_stack: Stack | None
     charged: str | None
     charged_ns: Whole | None
     read_ns: Whole | None

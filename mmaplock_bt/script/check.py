@@ -9,6 +9,7 @@ from jinja2 import Environment, TemplateSyntaxError, nodes
 
 from mmaplock_bt import resources
 from mmaplock_bt.errors import UsageError
+from mmaplock_bt.spec.columns import FAULTING
 from mmaplock_bt.spec.declaration import SUFFIX, Declaration, Template
 from mmaplock_bt.spec.outputs import Events, Output
 from mmaplock_bt.spec.plain_yaml import Document
@@ -16,7 +17,8 @@ from mmaplock_bt.spec.profile import Profile, Side
 from mmaplock_bt.stream.records import BOOK, LINES, PRINTED
 
 BASE = "_mmap_lock"
-PARTS = (BASE, "_every_lock", "_contended", "_records")
+BY_TRACEFS = "_tracefs"  # in the base's stead, for the engine over tracefs
+PARTS = (BASE, "_every_lock", "_contended", "_records", BY_TRACEFS)
 # The values of each block, as the base's header lists them.
 _ALWAYS = ("now", "mm", "tid", "mode")
 VALUES = {
@@ -25,11 +27,13 @@ VALUES = {
     "hold_began": (*_ALWAYS, "wait_ns", "began"),
     "hold_ended": (*_ALWAYS, "hold_ns", "watched", "preempted_ns", "asleep_ns"),
     "beat": ("now",),
+    "probes": (),
+    "renamed": (),
     "cleanup": (),
 }
 OWNERS = ("owner", "owner_pid", "owner_kind", "whose", "self", "actor_pid", "actor_kind")
 _MEASURED = ("wait_ns", "hold_ns")
-_FILLED_IN_PYTHON = {"cause", "reason", "current_stack"}
+_FILLED_IN_PYTHON = {"cause", "reason", "current_stack", *FAULTING}
 _FILLED_BY_BEHIND = {"label", "behind"}
 _VARIABLE = re.compile(r"\$([a-z_]\w*)")
 _ASSIGNED = re.compile(r"\$([a-z_]\w*)\s*=(?!=)")

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.escaping import shown
+from mmaplock_bt.machine import features
 from mmaplock_bt.machine.cgroups import cgroup_id
 from mmaplock_bt.result.buckets import SUB_BUCKET_BITS
 from mmaplock_bt.spec.columns import Column
@@ -32,14 +33,15 @@ CGROUP_DEPTH = 12  # levels that a cgroup filter looks up from a process
 STACK_DEPTH = 16  # where the template has no parameter of the stack's name
 THREADS = {"tid", "pid", "comm"}  # of an event: beside its thread's name the process's is told
 OWNER_COLUMNS = {"owner_pid", "owner_comm", "owner_kind", "actor_kind", "cgroup"}
-NUMBERS = ("memory_controller", "mmap_lock_offset")  # facts that are numbers, or '' for unknown
+# Facts that are numbers, or '' for unknown.
+NUMBERS = ("memory_controller", "mmap_lock_offset", "registers_at")
 Facts = dict[str, bool | str]
 Data = dict[str, Any]
 
 
 def given(
     profile: Profile, cpus: int, facts: Facts, *, tree: bool, by_hand: bool
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Returns the names that templates/_mmap_lock.bt.j2 lists in its header.
 
     Raises UsageError for a cgroup that does not exist.
@@ -55,6 +57,7 @@ def given(
         "filter": _filter(profile.filter),
         "cpus": cpus,
         "facts": facts | {name: _decimal(facts[name]) for name in NUMBERS},
+        "raw": features.takes_raw(facts),
         "quote": quote,
         "printed": _finder(outputs, printed),
         "lines": _lines(outputs, printed, by_hand=by_hand),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mmaplock_bt import __version__
 from mmaplock_bt.machine.inventory import Machine
-from mmaplock_bt.spec.columns import ACTOR_KINDS, OWNER_KINDS
+from mmaplock_bt.spec.columns import ACTOR_KINDS, FAULTS, OWNER_KINDS
 from mmaplock_bt.spec.outputs import Output
 from mmaplock_bt.spec.profile import Profile
 
@@ -88,6 +88,8 @@ def _by_hand(profile: Profile) -> Iterator[str]:
             yield from _wrapped(f"{_name(name, output)}: {output.title}", "  ")
     yield f"  owner_kind: {_numbered(OWNER_KINDS)}"
     yield f"  actor_kind: {_numbered(ACTOR_KINDS)}"
+    if any(column.name == "fault" for o in declaration.outputs.values() for column in o.columns):
+        yield from _wrapped(f"fault: {_numbered(FAULTS)}", "  ")
     yield from (f"  {line}" for line in BOOKS)
     if declaration.sample:
         yield from ("", "SAMPLE", *declaration.sample.rstrip().splitlines())

@@ -5,19 +5,21 @@ import hashlib
 import re
 from dataclasses import dataclass, replace
 from importlib import import_module
+from typing import Any
 
 from jinja2 import TemplateError, TemplateNotFound, TemplateSyntaxError
 
 from mmaplock_bt.errors import UsageError
 from mmaplock_bt.escaping import shown
 from mmaplock_bt.machine import features
-from mmaplock_bt.machine.inventory import Machine
-from mmaplock_bt.script import check, context, header, jail
+from mmaplock_bt.machine.inventory import TRACEFS_ENGINE, Machine
+from mmaplock_bt.script import check, context, header, jail, plan
+from mmaplock_bt.script.plan import Plan
 from mmaplock_bt.script.sandbox import PlainEnvironment
 from mmaplock_bt.script.tidy import tidy
 from mmaplock_bt.spec.declaration import SUFFIX, Locks, Template
 from mmaplock_bt.spec.outputs import Outputs
-from mmaplock_bt.spec.profile import Profile, Side
+from mmaplock_bt.spec.profile import Filter, Profile, Side
 from mmaplock_bt.stream.records import BOOK
 
 # For a machine that was not looked at.
@@ -26,6 +28,8 @@ NO_FACTS: dict[str, bool | str] = {
     "memcg_field": "none",
     "memory_controller": "",
     "mmap_lock_offset": "",
+    "user_registers": "",
+    "registers_at": "",
     "contention": False,
     "contended_release": False,
     "pid_namespace": False,
@@ -34,7 +38,7 @@ RAW_PROBE = "rawtracepoint:"
 # What bpftrace counts as probes: fewer attached ones are loss.
 # Bounded: in a text of brackets that never close each would be looked for to the end.
 _COUNTED = re.compile(r"@(\w{1,64})(?:\[[^\]]{0,999}\])? = ")
-_PROBES = ("tracepoint:", RAW_PROBE, "profile:", "interval:", "BEGIN", "END")
+_PROBES = ("tracepoint:", RAW_PROBE, "profile:", "interval:", "software:", "BEGIN", "END")
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Script:
     map_keys: int
     locks: Locks = "all"
     sample: int = 1
+    plan: Plan | None = None  # for the tracefs engine: then `text` is no program, but its blocks
 
     @property
     def is_raw(self) -> bool:
@@ -56,6 +61,8 @@ class Script:
     @property
     def books(self) -> list[str]:
         """What is counted, by its name in the books."""
+        if self.plan is not None:
+            return sorted(self.plan.books)
         spans = {"waiting": "open_waits"}
         if self.locks == "all":  # else only holds of those that had waited are known
             spans["holding"] = "open_holds"
@@ -78,9 +85,11 @@ def render(
     alone: lines are words, keys have names; else stream/records reads the output. Raises UsageError
     for a template that is wrong or does not render.
     """
-    facts = NO_FACTS | machine.facts | {"user_registers": machine.arch == "x86_64"}
+    facts = NO_FACTS | machine.facts
     check.filters(profile)
     check.following(profile)
+    if facts.get("engine") == TRACEFS_ENGINE:
+        return _planned(profile, machine, facts, tree=tree)
     profile = replace(profile, locks=followed(profile, facts))
     given = context.given(profile, machine.cpus, facts, tree=tree, by_hand=by_hand)
     head = header.head(profile, machine, by_hand=by_hand)
@@ -90,6 +99,20 @@ def render(
     locks = profile.locks or "all"
     sample = 1 if given["live"] else profile.sample  # live, the script itself weighs what it counts
     return Script(text, outputs, probes, profile.map_keys, locks, sample)
+
+
+def _planned(
+    profile: Profile, machine: Machine, facts: dict[str, bool | str], *, tree: bool
+) -> Script:
+    """The blocks alone, in a text, and the plan. Raises TargetError for what is not served."""
+    plan.check(profile, facts["memcg_field"])
+    followed = replace(profile, locks="all", filter=Filter())
+    given = context.given(followed, machine.cpus, facts, tree=False, by_hand=False)
+    text = _body(profile.template, given, check.BY_TRACEFS)
+    outputs = profile.template.declaration.outputs
+    columns = {n: given["printed"](n)["columns"] for n, o in outputs.items() if o.is_printed}
+    made = plan.made(profile, text, columns, tree=tree)
+    return Script(text, outputs, made.events, profile.map_keys, plan=made)
 
 
 def followed(profile: Profile, facts: dict[str, bool | str]) -> Locks:
@@ -106,9 +129,9 @@ def followed(profile: Profile, facts: dict[str, bool | str]) -> Locks:
     return "contended" if wanted == "contended" and all(needed) and sees_both else "all"
 
 
-def _body(template: Template, given: dict[str, object]) -> str:
+def _body(template: Template, given: dict[str, Any], base: str = check.BASE) -> str:
     """A user's template is code from outside: it is parsed, rendered and tidied in the jail."""
-    environment = PlainEnvironment(template)
+    environment = PlainEnvironment(template, base)
     if template.is_shipped:
         return _rendered(template, environment, given)
     _read_ahead(environment)
@@ -126,7 +149,7 @@ def _read_ahead(environment: PlainEnvironment) -> None:
     import_module("jinja2.debug")  # of errors
 
 
-def _rendered(template: Template, environment: PlainEnvironment, given: dict[str, object]) -> str:
+def _rendered(template: Template, environment: PlainEnvironment, given: dict[str, Any]) -> str:
     try:
         check.template(template)
         return tidy(environment.get_template(environment.own).render(given))

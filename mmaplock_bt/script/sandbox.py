@@ -19,7 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 from mmaplock_bt import resources
-from mmaplock_bt.script.check import PARTS
+from mmaplock_bt.script.check import BASE, PARTS
 from mmaplock_bt.script.compiled import Compiled
 from mmaplock_bt.spec.declaration import SUFFIX, Template
 
@@ -40,10 +40,11 @@ _USERS = f"./user{SUFFIX}"  # no file in the shipped folder is called so
 class PlainEnvironment(ImmutableSandboxedEnvironment):
     """The sandbox, with attributes of dictionaries (their items), loops and namespaces only.
 
-    `own` is the template's name in it.
+    `own` is the template's name in it; `base` is what it extends in the base's stead.
     """
 
-    def __init__(self, template: Template) -> None:
+    def __init__(self, template: Template, base: str = BASE) -> None:
+        self._base = base + SUFFIX
         self.own = f"{template.name}{SUFFIX}" if template.is_shipped else _USERS
         # A name that a template misspells is an error, not an empty text.
         super().__init__(
@@ -53,6 +54,10 @@ class PlainEnvironment(ImmutableSandboxedEnvironment):
         self.filters = {name: made for name, made in self.filters.items() if name in FILTERS}
         self.globals = {name: made for name, made in self.globals.items() if name in GLOBALS}
         self.tests = {name: made for name, made in self.tests.items() if name not in ASKS}
+
+    def join_path(self, template: str, parent: str) -> str:
+        """Returns the name of what a template extends or includes."""
+        return self._base if template == BASE + SUFFIX else super().join_path(template, parent)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Returns an item, as `params.threshold`. Raises SecurityError for other objects."""

@@ -17,6 +17,10 @@ MODES = ("read", "write")
 OWNER_KINDS = ("process", "fork_child", "exec", "teardown", "kernel", "unknown", "shared")
 ALONE_KINDS = ("fork_child", "teardown")  # nobody else can ask for the lock: not yet, no longer
 ACTOR_KINDS = ("process", "kernel")
+FAULTS = (
+    *("own lock", "own lock, first page", "mmap_lock", "mmap_lock, behind a writer"),
+    "mmap_lock, its page was waited for",
+)
 STATES = (
     *("wait", "hold"),
     *("hold begun before the window", "hold begun before anybody waited"),
@@ -64,6 +68,9 @@ _FROM_KERNEL = (
     Column("owner_kind", "enum", labels=OWNER_KINDS,
            help="what the address space is at that moment (shared: the actor's parent's, from "
            "vfork or posix_spawn to exec)"),
+    Column("fault", "enum", labels=FAULTS,
+           help="under which lock a page fault got its page: its mapping's own (6.4), that and "
+           "for a moment mmap_lock (a mapping's first page), or mmap_lock"),
     Column("cgroup", "cgroup", help="the owner's memory cgroup"),
     Column("mm", "hex", help="the address space"),
     Column("hold_ns", unit="ns", help="how long the hold lasted"),
@@ -94,6 +101,13 @@ _FROM_PYTHON = (
         help="what kept the holder, told from such frames: reclaim of memory, "
         "I/O, page faults under way",
     ),
+    Column(
+        "faulting_tid",
+        help="where page faults under way keep it: a thread that was seen in one, under a "
+        "mapping's own lock (6.4)",
+    ),
+    Column("faulting_comm", "text", help="that thread's name"),
+    Column("faulting_stack", "stack", help="that thread's kernel frames"),
     Column("charged", "enum", help="whether a hold explains the waiting", labels=CHARGED),
     Column("charged_ns", unit="ns", help="the part of a wait that passed behind the hold"),
     Column("read_ns", unit="ns", help="of it, waited to read"),
@@ -119,6 +133,8 @@ _FROM_PYTHON = (
 STANDARD = {column.name: column for column in _FROM_KERNEL} | {
     column.name: replace(column, from_kernel=False) for column in _FROM_PYTHON
 }
+# Who is in a page fault that a holder waits for.
+FAULTING = ("faulting_tid", "faulting_comm", "faulting_stack")
 # What a pid in a key brings along. Text is no part of a key: bpftrace escapes no comma in it, and
 # 0.24 to 0.27 delete its spaces. So the script prints name and cgroup once for each process.
 LEARNT = {"owner_pid": ("owner_comm", "cgroup"), "pid": ("comm",)}

@@ -4,7 +4,7 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmaplock_bt.escaping import plain
 from mmaplock_bt.result.model import Cost, Step
@@ -25,13 +25,25 @@ TICKS = 10_000  # a window of a year has 1,400
 FRAMES = 100_000  # user frames with a name; a window looks up no more
 
 
+class Doing(NamedTuple):
+    """What a holder was seen at: when, its stack, and the thread in a page fault it waited for."""
+
+    when_ns: int
+    stack: list[str]
+    faulting: records.Faulting | None
+
+    def tells(self) -> int:
+        """How much of what kept the holder is told by it."""
+        return bool(lock_frames.reason(self.stack)) + bool(self.faulting)
+
+
 @dataclass(frozen=True)
 class Seen:
     """An open span in the latest look at it, with thread and owner as known at that moment.
 
     Addresses and thread ids are used again: what is said of them later may be about others.
-    `stack` is the latest that there was; `doing` when a holder was seen at what, and its stack: of
-    several the first that tells a reason.
+    `stack` is the latest that there was; `doing` what a holder was seen at: of several looks the
+    first that tells most.
     """
 
     now_ns: int
@@ -39,7 +51,7 @@ class Seen:
     thread: Thread | None
     space: Whose | None
     stack: list[str]
-    doing: tuple[int, list[str]] | None
+    doing: Doing | None
 
 
 @dataclass
@@ -288,18 +300,16 @@ def _note_look(got: Collected, look: Look) -> None:
             known.threads.get(span.tid),
             known.spaces.get(span.mm),
             stack or (before.stack if before else []),
-            _doing(span, look.now_ns, stack, before.doing if before else None),
+            _doing(span, look, stack, before.doing if before else None),
         )
 
 
-def _doing(
-    span: records.Span, now_ns: int, stack: list[str], before: tuple[int, list[str]] | None
-) -> tuple[int, list[str]] | None:
+def _doing(span: records.Span, look: Look, stack: list[str], before: Doing | None) -> Doing | None:
     # The rwsem may name a reader that has let go: only inside such functions it is held.
     if span.state == "wait" or not lock_frames.held(stack):
         return before
-    is_better = before is None or (lock_frames.reason(stack) and not lock_frames.reason(before[1]))
-    return (now_ns, stack) if is_better else before
+    now = Doing(look.now_ns, stack, look.faulting.get(str(span.tid)))
+    return now if before is None or now.tells() > before.tells() else before
 
 
 def _note_error(got: Collected, helper: str, retcode: int) -> None:

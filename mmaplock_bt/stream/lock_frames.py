@@ -53,11 +53,19 @@ REMOTE = functions(r"""
     show_smap\w* show_numa_map do_migrate_pages khugepaged\w* ksm_\w+ damon_\w+ clear_refs_write
     pagemap_read
 """)
+# Inside which a mapping's own lock is held for read (6.4), mostly by page faults. While another
+# thread has mmap_lock for write nobody is in them by mmap_lock.
+_USES_MAPPING = functions(r"""
+    (?:__)?handle_mm_fault hugetlb_fault do_anonymous_page do_huge_pmd_\w+
+    do_(?:fault|swap_page|wp_page) madvise_(?:dontneed|free)\w* zap_page_range_single\w*
+    mfill_atomic\w* mwriteprotect_range
+""")
 # Let go of meanwhile (mm/madvise.c).
 _LETS_GO = functions("vfs_fallocate vfs_fadvise")
 
+FAULTS = "page faults under way"
 # What a holder may be kept by, the first that is found further in.
-_REASONS = {
+REASONS = {
     "reclaim of memory": functions(r"""
         try_to_free_\w+ do_try_to_free_pages shrink_\w+ reclaim_\w+ try_to_compact_pages
         compact_zone\w* (?:__)?alloc_pages_direct_\w+ balance_dirty_pages\w* out_of_memory
@@ -68,7 +76,9 @@ _REASONS = {
         (?:__)?filemap_fdatawait\w* submit_bio_wait blk_\w+ request_wait_answer fuse_\w+ nfs\d?_\w+
         swap_read_folio\w* swap_readpage read_swap_cache\w* jbd2_\w+ write_inode_now
     """),
-    "page faults under way": functions("(?:__)?vma_start_write (?:__)?vma_enter_locked"),
+    FAULTS: functions(r"""
+        (?:__)?vma_start_write\w* (?:__)?vma_enter_locked \w*vma_mark_detached
+    """),
 }
 
 
@@ -80,6 +90,11 @@ def asks(frame: str) -> bool:
 def is_remote(frames: Sequence[str]) -> bool:
     """Tells whether a stack is of work on another process's memory."""
     return any(_is(REMOTE, frame) for frame in frames)
+
+
+def uses_mapping(frames: Sequence[str]) -> bool:
+    """Tells whether a stack is of work under a mapping's own lock, which a writer waits for."""
+    return any(_is(_USES_MAPPING, frame) for frame in frames)
 
 
 def held(frames: Sequence[str]) -> list[str]:
@@ -97,7 +112,7 @@ def reason(frames: Sequence[str]) -> str | None:
     """Returns what keeps a holder with such a stack: 'reclaim of memory', 'I/O', ...; or None."""
     rest = held(frames)
     within = frames[: len(frames) - len(rest) + 1] if rest else ()
-    for told, pattern in _REASONS.items():
+    for told, pattern in REASONS.items():
         if any(_is(pattern, frame) for frame in within):
             return told
     return None

@@ -15,7 +15,15 @@ from pydantic import Field, Strict, TypeAdapter
 
 from mmaplock_bt.result.model import Cost, EndedBy, Role
 from mmaplock_bt.result.rows import Count, Flag, Whole
-from mmaplock_bt.spec.columns import ACTOR_KINDS, MODES, OWNER_KINDS, STANDARD, Column, ColumnType
+from mmaplock_bt.spec.columns import (
+    ACTOR_KINDS,
+    FAULTS,
+    MODES,
+    OWNER_KINDS,
+    STANDARD,
+    Column,
+    ColumnType,
+)
 from mmaplock_bt.spec.outputs import Outputs
 from mmaplock_bt.stream import bpftrace_json, stacks
 from mmaplock_bt.stream.bpftrace_json import Printed, Unparsed
@@ -51,6 +59,7 @@ KINDS = {
     "mode": {label: number for number, label in enumerate(MODES)},
     "owner": {label: number for number, label in enumerate(OWNER_KINDS)},
     "actor": {label: number for number, label in enumerate(ACTOR_KINDS)},
+    "fault": {label: number for number, label in enumerate(FAULTS)},
 }
 BATCH = 128  # events that are read at once: few enough to stay in a CPU's cache
 FEW = 32  # of which the parser reads each where one is not as it should be
@@ -58,6 +67,9 @@ COMM = 64  # letters of sixteen bytes as %rx prints them
 _Tick = Annotated[list[Count], Field(min_length=3, max_length=3)]
 _Digits = Annotated[str, Field(pattern=r"^[0-9]{1,20}$")]
 HOLDING, WAITING, BOOK = "holding", "waiting", "book_"  # maps; books are counters of this prefix
+BLOCKED = (
+    "blocked"  # since when a lock's holder keeps others waiting, where only those are followed
+)
 CLOSED = "closed"  # a map of the window's end: the line that says so may be lost
 PRINTED = "printed_"  # and counters of the lines that a script printed, by the lines' names
 ACQUIRED_AT = "acquired_at"  # a template's map of stacks by (tid, mm), kept while the hold lasts
@@ -312,10 +324,20 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Faulting:
+    """A thread in a page fault that a writer waits for, with its kernel frames."""
+
+    tid: Whole
+    comm: str
+    kernel_stack: list[str]
+
+
+@dataclass(frozen=True)
 class Look(_Own):
     """A look at what is open, with the threads' current stacks by thread id.
 
-    `failed` says why it saw nothing.
+    `faulting` are threads in page faults, by the id of a thread that waits for them while it holds
+    the lock. `failed` says why it saw nothing.
     """
 
     TYPE = "mmaplock-bt-open"
@@ -323,6 +345,7 @@ class Look(_Own):
     last: Flag = False
     spans: tuple[Span, ...] = ()
     stacks: dict[str, list[str]] = field(default_factory=dict)
+    faulting: dict[str, Faulting] = field(default_factory=dict)
     failed: str = ""
 
 

@@ -38,7 +38,7 @@ class Map:
         fields = struct.unpack_from("6I16s", information.raw)
         self.key_bytes, self.value_bytes, self.size = fields[2:5]
         is_per_cpu = fields[0] in (PER_CPU_HASH, PER_CPU_ARRAY)
-        self._values = _possible_cpus() if is_per_cpu else 1
+        self._values = possible_cpus() if is_per_cpu else 1
         self.name = fields[6].split(b"\0")[0].decode(errors="replace")
 
     def items(self, of_cpus: Callable[[Iterable[int]], int] = sum) -> dict[tuple[int, ...], int]:
@@ -75,12 +75,25 @@ class Map:
             position, next_position = next_position, position
             start = ctypes.addressof(position)
 
+    def get(self, key: tuple[int, ...]) -> int | None:
+        """Returns one entry of a hash, None if there is none. Raises OSError."""
+        return self._asked(bpf_call.LOOKUP, key)
+
+    def take(self, key: tuple[int, ...]) -> int | None:
+        """Deletes one entry and returns what it was, None if there is none; at once (Linux 5.14).
+
+        Raises OSError.
+        """
+        return self._asked(bpf_call.LOOKUP_AND_DELETE, key)
+
     def put(self, key: tuple[int, ...], value: int) -> None:
         """Adds or replaces one entry. Raises OSError."""
-        words = ctypes.create_string_buffer(struct.pack(f"{len(key) + 1}Q", *key, value))
-        where = ctypes.addressof(words)
-        behind = where + 8 * len(key)
-        bpf_call.call(bpf_call.UPDATE, struct.pack("I4xQQQ", self.descriptor, where, behind, 0))
+        self._update(key, value, 0)
+
+    def add(self, key: tuple[int, ...], value: int) -> None:
+        """Adds an entry unless there is one. Raises OSError."""
+        with suppress(FileExistsError):
+            self._update(key, value, bpf_call.NO_EXIST)
 
     def delete(self, key: tuple[int, ...]) -> None:
         """Deletes one entry; no matter if there is none. Raises OSError."""
@@ -90,6 +103,22 @@ class Map:
             bpf_call.call(bpf_call.DELETE, attributes)
         except FileNotFoundError:
             return
+
+    def _asked(self, command: int, key: tuple[int, ...]) -> int | None:
+        words = ctypes.create_string_buffer(struct.pack(f"{len(key)}Q", *key))
+        value = ctypes.create_string_buffer(self.value_bytes)
+        places = ctypes.addressof(words), ctypes.addressof(value)
+        try:
+            bpf_call.call(command, struct.pack("I4xQQ", self.descriptor, *places))
+        except FileNotFoundError:
+            return None
+        return int(struct.unpack_from("Q", value)[0])
+
+    def _update(self, key: tuple[int, ...], value: int, flags: int) -> None:
+        words = ctypes.create_string_buffer(struct.pack(f"{len(key) + 1}Q", *key, value))
+        where = ctypes.addressof(words)
+        behind = where + 8 * len(key)
+        bpf_call.call(bpf_call.UPDATE, struct.pack("I4xQQQ", self.descriptor, where, behind, flags))
 
 
 def of_process(
@@ -113,7 +142,7 @@ def of_process(
         raise BpftraceError(_GONE) from error
     try:
         for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
-            if f"map_type:\t{kind}\n" in entry.read_text():
+            if f"map_type:\t{kind}\n" in _told(entry):
                 one = Map(bpf_call.duplicate(process, int(entry.name)))
                 # The kernel takes no @ in a map's name (bpf_obj_name_cpy): it is AT_ or left out.
                 name = one.name.removeprefix("AT_").removeprefix("@")
@@ -134,9 +163,18 @@ def of_process(
     return found
 
 
-def _possible_cpus() -> int:
-    """A per-CPU value has room for each that may come (linux/cpumask.h): '0-3', '0,2-5'."""
+def _told(entry: Path) -> str:
+    """Empty for a descriptor that was closed since it was listed: bpftrace reads files, too."""
+    try:
+        return entry.read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def possible_cpus() -> int:
+    """Returns how many there may be: a per-CPU value has room for each (linux/cpumask.h)."""
     said = Path("/sys/devices/system/cpu/possible").read_text(encoding="ascii")
+    # '0-3', '0,2-5'
     ends = [part.split("-") for part in said.strip().split(",")]
     return sum(int(one[-1]) - int(one[0]) + 1 for one in ends)
 

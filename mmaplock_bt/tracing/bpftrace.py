@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from mmaplock_bt import person
-from mmaplock_bt.errors import BpftraceError, RefusedError, TargetError
-from mmaplock_bt.machine import pid_namespace, raising
+from mmaplock_bt.errors import BpftraceError, Failure, RefusedError, TargetError
+from mmaplock_bt.machine import cpu_time, pid_namespace, raising
 from mmaplock_bt.machine.features import NOISE
 from mmaplock_bt.machine.inventory import Machine
 from mmaplock_bt.script.render import Script
@@ -28,7 +28,8 @@ from mmaplock_bt.tracing.launch import Launch, Order
 from mmaplock_bt.tracing.process import Process
 from mmaplock_bt.units import how_ended
 
-LIVE_TIMEOUT_S = 90.0
+LIVE_TIMEOUT_S = 90.0  # in which it does nothing, and
+WORK_S = 400.0  # at most in which it is busy: a slow machine takes minutes to compile
 STOP_GRACE_S = 20.0
 REST_GRACE_S = 5.0  # for what is still buffered: bpftrace prints some thousand lines a second
 ASK_S = 0.005
@@ -48,6 +49,7 @@ _KILLED = (
 )
 _MISSED = "what it could not take meanwhile is counted as lost"
 _COMM = Path("/proc/self/comm")
+_WINDOW = "mmaplock-bt/"  # names by which windows are opened and closed
 
 
 class Tracer:
@@ -66,7 +68,7 @@ class Tracer:
         self._head = head
         self._partial = b""
         self._said = b""
-        self._name = _COMM.read_text(encoding="utf-8", errors="surrogateescape")
+        self._name = _own_name()
         self._launch: Launch | None = None
         self._drain: Drain | None = None
 
@@ -84,6 +86,11 @@ class Tracer:
     @property
     def order(self) -> Order:
         """What is started."""
+        if self.script.plan is not None:
+            # Seldom needed: bpftrace shall not wait for its imports.
+            from mmaplock_bt.tracing import by_tracefs  # noqa: PLC0415
+
+            return by_tracefs.order(self.script.plan, self.script.text)
         # Up to 0.22 a full map is silent without -k; from 0.23 it is reported anyway.
         flags = ["-k"] if self.machine.facts.get("helper_errors_flag") else []
         words, is_raised = [self.machine.path, *flags], bool(raising.words())
@@ -146,7 +153,7 @@ class Tracer:
                 raise self._early_end(lines)
             if self.received_bytes > FLOOD_BYTES:
                 raise BpftraceError(f"bpftrace prints without end: {self._last_words(lines)}")
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline and self._is_overdue(deadline):
                 raise BpftraceError(
                     f"bpftrace's probes were not live after {LIVE_TIMEOUT_S:.0f} s; "
                     f"its last words: {self._last_words(lines)}"
@@ -154,6 +161,9 @@ class Tracer:
         self._started.is_live()
         perf_events.disable(self.pid)
         return lines
+
+    def _is_overdue(self, deadline: float) -> bool:
+        return time.monotonic() > deadline + min(cpu_time.busy_s(self.pid), WORK_S)
 
     def read(self, timeout_s: float, also: Iterable[int] = ()) -> list[str]:
         """Returns the next whole lines, not many at once.
@@ -174,13 +184,14 @@ class Tracer:
         self._look_after(REST_S)
         return is_empty and before is not None and before == process.asleep()
 
-    def close_window(self) -> Iterator[str]:
+    def close_window(self, *, is_past: bool = False) -> Iterator[str]:
         """Closes the window, lets bpftrace print its maps and end; yields the last lines.
 
-        All this comes first: who reads the lines may be slow.
+        All this comes first: who reads the lines may be slow. Where another one has taken over
+        (take_turn) this one `is_past`, and only its window is closed.
         """
         if self.alive:
-            _rename("mmaplock-bt/off")
+            _rename("mmaplock-bt/old" if is_past else "mmaplock-bt/off")
             self._await_rest()
             # Not exit() in the script: that waits its turn behind every record in the buffer.
             self._started.process.signal(signal.SIGINT)
@@ -307,7 +318,7 @@ class Tracer:
             self._said += said
         self._said = self._said[-DIAGNOSTIC_BYTES:]
 
-    def _early_end(self, lines: list[str]) -> BpftraceError:
+    def _early_end(self, lines: list[str]) -> Failure:
         """The error for a bpftrace that ended before its probes were live.
 
         Only what it exits with, or a crash of its own, is about the script.
@@ -315,10 +326,17 @@ class Tracer:
         self._read_diagnostics()
         status = self.status or 0
         version, how = f"bpftrace {self.machine.bpftrace}", how_ended(status)
+        if self.script.plan is not None:
+            version = "the tracefs engine"
         if status <= 0 and -status not in _CRASHES:
             return BpftraceError(f"{version} ended before its probes were live ({how}): {_KILLED}")
+        if self.script.plan is not None:
+            found, _, mend = " / ".join(self.diagnostics).rpartition(": ")
+            return TargetError(found or f"{version} ended at once ({how})", mend)
         what = "crashed on" if status < 0 else "refused"
-        words = f"{self._last_words(lines)}\n{self._kept_script()}"
+        # With raw tracepoints it is tried once more without: the script that then fails is kept.
+        kept = "" if self.script.is_raw else f"\n{self._kept_script()}"
+        words = f"{self._last_words(lines)}{kept}"
         return RefusedError(f"{version} {what} the script ({how}): {words}")
 
     def _kept_script(self) -> str:
@@ -341,13 +359,18 @@ class Tracer:
     def _end(self) -> None:
         if self._launch is not None:
             self._launch.process.end()
+            if self.script.plan is not None:
+                from mmaplock_bt.tracing import by_tracefs  # noqa: PLC0415
+
+                by_tracefs.remove(self._launch.process.pid)
         if self._drain is not None:
             self._drain.close()
             self._drain = None
         if self._launch is not None:
             self._launch.end()
         with contextlib.suppress(OSError):
-            _COMM.write_text(self._name, encoding="utf-8", errors="surrogateescape")
+            if self._name:
+                _rename(self._name)
 
 
 class Rest:
@@ -377,5 +400,16 @@ class Rest:
         return slept or time.monotonic() - self._quiet_since > QUIET_S
 
 
+def take_turn() -> None:
+    """Tells scripts that take turns (templates/_agent.bt.j2): the next one's, on this CPU."""
+    _rename("mmaplock-bt/new")
+
+
+def _own_name() -> str:
+    """This process's name; '' while another Tracer has changed it, and will restore it."""
+    found = _COMM.read_text(encoding="utf-8", errors="surrogateescape")
+    return "" if found.startswith(_WINDOW) else found
+
+
 def _rename(name: str) -> None:
-    _COMM.write_text(name, encoding="utf-8")
+    _COMM.write_text(name, encoding="utf-8", errors="surrogateescape")

@@ -16,6 +16,8 @@ def add_descendants(roots: dict[str, tuple[int, ...]], tracer: Tracer) -> None:
     The fork probe is live already: what it cannot have seen is found in /proc. Looks ROUNDS times:
     a child may fork after it is found and before it is in the map.
     """
+    if tracer.script.plan is not None:  # the tracefs engine looks by itself
+        return
     found = bpf_maps.of_process(tracer.pid, needed=set(roots)) if roots else {}
     try:
         for name, pids in roots.items():

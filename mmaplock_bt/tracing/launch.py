@@ -6,10 +6,11 @@ Imports little: bpftrace is started before the rest of the program is there (see
 """
 
 import os
+from collections.abc import Callable
 
-from mmaplock_bt.tracing.process import Process
+from mmaplock_bt.tracing.process import Forked, Process
 
-RAW_PROBE = "\nrawtracepoint:"
+WANT_BTF = ("\nrawtracepoint:", "delete(")  # of 0.27; of 0.25 and 0.26 (machine/held_btf.py)
 
 
 class Order:
@@ -19,9 +20,16 @@ class Order:
     """
 
     def __init__(
-        self, words: list[str], settings: dict[str, str], text: str, *, is_raised: bool = False
+        self,
+        words: list[str],
+        settings: dict[str, str],
+        text: str,
+        *,
+        is_raised: bool = False,
+        work: Callable[[int, list[int]], int] | None = None,
     ) -> None:
         self.is_raised = is_raised  # started as root for a user
+        self.work = work  # in bpftrace's stead: given the stream and the pids, returns an exit code
         self.words = words  # the program's path, then its flags
         self.settings = settings  # of the environment
         self.text = text
@@ -34,6 +42,8 @@ class Order:
 
 class Launch:
     """An order's process, which waits until it is told its pids. Raises OSError."""
+
+    process: Process
 
     def __init__(self, order: Order) -> None:
         self.order = order
@@ -48,8 +58,8 @@ class Launch:
             raise
 
     def _begin(self) -> None:
-        if RAW_PROBE in self.order.text:
-            # Here: where no raw tracepoint is asked for, that is ctypes for nothing.
+        if any(word in self.order.text for word in WANT_BTF):
+            # Here: for a script without any of these it is an import for nothing.
             from mmaplock_bt.machine import held_btf  # noqa: PLC0415
 
             self._btf = held_btf.load()
@@ -68,10 +78,13 @@ class Launch:
 
     def _start(self, words: list[str], *handed: int) -> None:
         """bpftrace opens what it is handed once more, by the path, from its start."""
-        if self.order.is_raised:
+        if (work := self.order.work) is not None:
+            _, stream = handed
+            self.process = Forked(words[0], lambda pids: work(stream, [*map(int, pids)]), handed)
+        elif self.order.is_raised:
             from mmaplock_bt.tracing.raised import Raised  # noqa: PLC0415  (seldom needed)
 
-            self.process: Process = Raised(words, self.order.settings)
+            self.process = Raised(words, self.order.settings)
             self._lent = list(handed)  # sudo hands nothing on: root opens ours
         else:
             self.process = Process(words, {**os.environ, **self.order.settings}, handed)

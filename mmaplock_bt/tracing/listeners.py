@@ -27,8 +27,10 @@ class Listeners:
         named = declared if is_ours and facts.get("lockless_maps") else {}
         self.frames = UserFrames.for_outputs(named)
         self.cgroups = CgroupNames.for_outputs(declared)
-        self.timeline = Timeline(declared)
-        self.price = Price()
+        # What bpftrace's maps and programs tell, the tracefs engine tells itself, or nobody.
+        is_bpf = rendered.plan is None
+        self.timeline = Timeline(declared if is_bpf else {})
+        self.price = Price(is_bpf=is_bpf)
         self.overhead = Overhead(chosen.max_overhead_ppm, chosen.sample, terminal.say)
         self.open = [
             OpenSpans(
@@ -39,7 +41,7 @@ class Listeners:
                 locks=rendered.locks,
             )
             for one in declared.values()
-            if isinstance(one, outputs.OpenSpans)
+            if is_bpf and isinstance(one, outputs.OpenSpans)
         ]
 
     def __enter__(self) -> "Listeners":

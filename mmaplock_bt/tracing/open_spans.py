@@ -7,11 +7,21 @@ from dataclasses import dataclass, field, replace
 
 from mmaplock_bt.errors import BpftraceError
 from mmaplock_bt.spec.declaration import Locks
-from mmaplock_bt.stream import records
+from mmaplock_bt.stream import lock_frames, records
 from mmaplock_bt.stream.identities import Identities
 from mmaplock_bt.stream.recent import Recent
-from mmaplock_bt.stream.records import HOLDING, WAITING, Look, Record, Span, Thread, Whose
-from mmaplock_bt.tracing import bpf_maps, current_stack
+from mmaplock_bt.stream.records import (
+    BLOCKED,
+    HOLDING,
+    WAITING,
+    Faulting,
+    Look,
+    Record,
+    Span,
+    Thread,
+    Whose,
+)
+from mmaplock_bt.tracing import bpf_maps, current_stack, faulting
 from mmaplock_bt.units import format_ns
 
 BEGUN_BEFORE = {
@@ -66,16 +76,17 @@ class OpenSpans:
         self.next_ns = time.monotonic_ns() + (self.every_ns or 0)
         try:
             now_ns, spans = self._spans(bpftrace_pid)
+            stacks = {str(span.tid): self._stack(span) for span in spans}
+            faults = self._faulting(spans, stacks)
         except (BpftraceError, OSError) as error:
             yield Look(failed=str(error))
             return
-        stacks = {str(span.tid): self._stack(span) for span in spans}
-        look = Look(now_ns, last, tuple(spans), stacks)
+        look = Look(now_ns, last, tuple(spans), stacks, faults)
         self.last = look if last else None
         yield look
         if self.every_ns is not None and self.say is not None:
             for span in spans:
-                self._tell(span, now_ns, stacks[str(span.tid)], self.say)
+                self._tell(span, look, self.say)
 
     def close(self) -> None:
         """Closes the maps."""
@@ -84,14 +95,13 @@ class OpenSpans:
     def _spans(self, bpftrace_pid: int) -> tuple[int, list[Span]]:
         """When it looked, and what was open then. Raises BpftraceError or OSError."""
         if self.found is None:
-            self.found = bpf_maps.of_process(bpftrace_pid, needed={HOLDING, WAITING})
+            needed = {HOLDING, WAITING} | ({BLOCKED} if self.locks == "contended" else set())
+            self.found = bpf_maps.of_process(bpftrace_pid, needed=needed)
         now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)  # bpftrace's nsecs since 0.12
         maps = (self.found[name].items() for name in (HOLDING, WAITING))
         holding, waiting = maps
         if self.locks == "contended":
-            # Whoever let go after the last waiter had given up is still there.
-            awaited = {mm for _, mm in waiting}
-            holding = {(tid, mm): value for (tid, mm), value in holding.items() if mm in awaited}
+            holding = _of_this_queue(holding, waiting, self.found[BLOCKED].items())
         spans = list(_begun_by(now_ns - self.older_ns, holding, waiting))
         held = (records.hexadecimal(mm) for _, mm in holding)
         self.seen_held.update(dict.fromkeys(held, now_ns))
@@ -102,7 +112,22 @@ class OpenSpans:
         sample = self.identities.running.get((span.tid, span.mm))
         sampled = sample.kernel_stack if sample and sample.time_ns >= span.since_ns else []
         now = current_stack.of_thread(span.tid) if self.reads_stacks else []
-        return now or sampled
+        return now if now and self._is_open(span) else sampled
+
+    def _is_open(self, span: Span) -> bool:
+        """Whether what a thread does now it still does in this span, as far as a map knows."""
+        if self.found is None or span.state not in ("hold", "wait"):
+            return True
+        name, since = (HOLDING, _held_since) if span.state == "hold" else (WAITING, _waited_since)
+        value = self.found[name].get((span.tid, int(span.mm, 16)))
+        return value is not None and since(value) == span.since_ns
+
+    def _faulting(self, spans: list[Span], stacks: dict[str, list[str]]) -> dict[str, Faulting]:
+        """Who is in a page fault that a holder waits for, by the holder's thread id."""
+        kept = [s for s in spans if s.state != "wait" and _waits_for_faults(stacks[str(s.tid)])]
+        found = {str(span.tid): faulting.beside(span.tid) for span in kept}
+        late = {str(span.tid) for span in kept if not _waits_for_faults(self._stack(span))}
+        return {tid: seen for tid, seen in found.items() if seen and tid not in late}
 
     def _still(self, late: Span) -> bool:
         """Whether the last look did not know this holder, and who waits for it waits as it did."""
@@ -128,9 +153,9 @@ class OpenSpans:
                 )  # fmt: skip
         return list(found.values())
 
-    def _tell(self, span: Span, now_ns: int, frames: list[str], say: Callable[[str], None]) -> None:
+    def _tell(self, span: Span, look: Look, say: Callable[[str], None]) -> None:
         """Prints a span when it is first seen, and again whenever its age has doubled."""
-        age_ns = now_ns - span.since_ns
+        age_ns = look.now_ns - span.since_ns
         key = (span.tid, span.mm, span.since_ns)
         if age_ns < self.told_at.get(key, 0):
             return
@@ -141,14 +166,43 @@ class OpenSpans:
         space = self.identities.spaces.get(span.mm)
         owner = f"{space.owner_comm or '?'}[{space.owner_pid or '?'}]" if space else "?[?]"
         doubt = ", likely," if span.comm is not None and span.mode == "read" else ""
+        frames = look.stacks[str(span.tid)]
         now = f"; now in {' < '.join(frames[:3])}" if frames else ""
+        fault = look.faulting.get(str(span.tid))
+        now += f", for a page fault of {fault.comm}, thread {fault.tid}" if fault else ""
         say(
             f"open for {format_ns(age_ns)}: {span.mode} {span.state}{doubt} by "
             f"{comm or '?'}[{pid}] thread {span.tid} on the address space of {owner}{now}"
         )
 
 
+def _waits_for_faults(stack: list[str]) -> bool:
+    return lock_frames.reason(stack) == lock_frames.FAULTS
+
+
 Entries = dict[tuple[int, ...], int]
+
+
+def _held_since(value: int) -> int:
+    return records.held(value)[0]
+
+
+def _waited_since(value: int) -> int:
+    return records.waited(value)[0]
+
+
+def _of_this_queue(holding: Entries, waiting: Entries, blocked: Entries) -> Entries:
+    """Holds that began while the queue of today was there.
+
+    Whoever lets go when nobody queues is not seen to: an older hold may be over. Where it is not,
+    the script has named it anew, when the first of this queue came.
+    """
+    awaited = {mm for _, mm in waiting}
+    return {
+        (tid, mm): value
+        for (tid, mm), value in holding.items()
+        if mm in awaited and records.held(value)[0] >= blocked.get((mm,), 0)
+    }
 
 
 # Entries made after the clock was read are newer than `until_ns` and left to the next look.

@@ -29,6 +29,7 @@ PERIOD_NS = (160 * 10**6, 10 * 10**9)  # an eighth of the window's age, but with
 # tracepoint 117 ns less 67, on a raw one 58 less 70. Measured where the statistics were.
 ENTERING_NS = {"tracepoint": 50}
 PPM = 10**6
+NO_PROGRAMS = "the tracefs engine runs no programs: what its events cost is not counted"
 NOTHING = Figures(0, 0, None)
 Counted = Mapping[int, Figures]  # by the id of the program
 Pair = tuple[float, float]  # runs, ns
@@ -76,7 +77,10 @@ class Price:
     With `whole`, or where kernel.bpf_stats_enabled is set already, it looks all the time.
     """
 
-    def __init__(self, programs: Programs | None = None, *, whole: bool = False) -> None:
+    def __init__(
+        self, programs: Programs | None = None, *, whole: bool = False, is_bpf: bool = True
+    ) -> None:
+        self._is_bpf = is_bpf
         self._whole = whole
         self._estimate = Estimate()
         self._programs = programs
@@ -89,6 +93,9 @@ class Price:
         """Begins, with a look. What may not be looked at becomes the cost's note."""
         self._begun_ns, self._own_ns = time.monotonic_ns(), time.process_time_ns()
         self._bpftrace_ns = cpu_ns(tracer.pid)
+        if not self._is_bpf:
+            self._note = NO_PROGRAMS
+            return
         try:
             self._programs = self._programs or Programs(tracer.pid)
             self._first = self._programs.figures()

@@ -8,7 +8,8 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from mmaplock_bt.signals import ENDING
@@ -17,6 +18,7 @@ PR_SET_PDEATHSIG = 1
 EXEC_FAILED = 127  # as of a shell
 PIECE_BYTES = 1 << 16
 PATIENCE_S = 10.0
+TIDY_S = 5.0
 
 
 class Process:
@@ -29,6 +31,14 @@ class Process:
     def __init__(
         self, words: list[str], environment: Mapping[str, str], kept: Iterable[int] = ()
     ) -> None:
+        def execute(last: list[str]) -> int:
+            for descriptor in kept:
+                os.set_inheritable(descriptor, True)
+            os.execve(words[0], [*words, *last], environment)
+
+        self._fork(words[0], execute, kept)
+
+    def _fork(self, name: str, become: Callable[[list[str]], int], kept: Iterable[int]) -> None:
         self.status: int | None = None  # a signal as its negative number; None while it runs
         self.stops = 0  # how often somebody has stopped it
         reader, self._told = os.pipe()
@@ -40,7 +50,7 @@ class Process:
             raise
         if self.pid == 0:
             os.close(self._told)  # else it would not notice that the parent is gone
-            _become(words, environment, reader, kept)
+            _become(name, become, reader, kept)
         os.close(reader)
         os.set_blocking(self.terminal, False)
         self.pidfd = os.pidfd_open(self.pid)
@@ -121,10 +131,38 @@ def end_with_parent(parent: int, number: int) -> None:
         os.kill(os.getpid(), number)
 
 
+class Forked(Process):
+    """A child that is this program still: it does `work` with the words that tell() gives it.
+
+    It inherits descriptors `kept`. When this process dies it gets SIGTERM, and may tidy up.
+    """
+
+    def __init__(self, name: str, work: Callable[[list[str]], int], kept: Iterable[int]) -> None:
+        parent = os.getpid()
+
+        def become(last: list[str]) -> int:
+            end_with_parent(parent, signal.SIGTERM)
+            return work(last)
+
+        with warnings.catch_warnings():
+            # From 3.12 on, where other threads run: the child takes no lock that they may hold.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._fork(name, become, kept)
+
+    def end(self) -> None:
+        """Ends it as its parent's death would: were it killed, and then this process, nobody would
+        tidy up.
+        """
+        self.signal(signal.SIGTERM)
+        if self.alive:
+            select.select([self.pidfd], [], [], TIDY_S)
+        super().end()
+
+
 def _become(
-    words: list[str], environment: Mapping[str, str], reader: int, kept: Iterable[int]
+    name: str, become: Callable[[list[str]], int], reader: int, kept: Iterable[int]
 ) -> None:
-    """In the child: executes the program once it is told its last words. Does not return."""
+    """In the child: becomes what it shall once it is told its last words. Does not return."""
     try:
         die_with_parent()
         # A shell's background job ignores SIGINT, one below nohup SIGHUP; bpftrace would inherit
@@ -136,11 +174,11 @@ def _become(
         last = os.read(reader, PIECE_BYTES).decode().split()
         if last:  # else the parent is gone
             os.set_inheritable(reader, False)
-            for descriptor in kept:
-                os.set_inheritable(descriptor, True)
-            os.execve(words[0], [*words, *last], environment)
+            os._exit(become(last))
     except OSError as error:
-        os.write(2, f"{words[0]}: {error.strerror}\n".encode())
+        os.write(2, f"{name}: {error.strerror}\n".encode())
+    except BaseException as error:
+        os.write(2, f"{name}: {type(error).__name__}: {error}\n".encode())
     finally:
         os._exit(EXEC_FAILED)
 

@@ -94,14 +94,22 @@ class Raised(Process):
             os.write(self._told, f"{text}\n".encode())
 
     def _first(self) -> int:
-        """The pid, which the shell says first. Raises OSError with what sudo says instead."""
+        """The pid, which the shell says first. Raises OSError with what sudo says instead.
+
+        And perhaps before: that it cannot resolve this host's name.
+        """
         deadline, text = time.monotonic() + STARTING_S, b""
-        while b"\n" not in text and time.monotonic() < deadline and self.terminal >= 0:
+        while (pid := _number(text)) is None:
+            if time.monotonic() >= deadline or self.terminal < 0:
+                self.pid = self._sudo
+                self.end()
+                said = text.decode(errors="replace").strip() or "silent"
+                raise PermissionError(1, f"sudo: {said}")
             select.select([self.terminal], [], [], 0.1)
             text += self.said()
-        first = text.split(b"\n")[0]
-        if not first.isdigit():
-            self.pid = self._sudo
-            self.end()
-            raise PermissionError(1, f"sudo: {text.decode(errors='replace').strip() or 'silent'}")
-        return int(first)
+        return pid
+
+
+def _number(text: bytes) -> int | None:
+    """That in a line of its own."""
+    return next((int(line) for line in text.split(b"\n")[:-1] if line.isdigit()), None)

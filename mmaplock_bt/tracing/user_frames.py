@@ -44,12 +44,12 @@ NAMING_S = 2.0  # of the time between the window and its result
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Mapping:
-    """An executable mapping: addresses [start, end) are `path` from `offset` on.
+    """Executable mapping of a file: addresses [start, end) are `path` from `offset` on.
 
     `file` is device:inode: in two containers, and before and after an update, one path may be two
-    files.
+    files. Empty where there is no code of a file; such neighbours are one.
     """
 
     start: int
@@ -76,6 +76,7 @@ class UserFrames:
     began_s: float = field(default_factory=time.time)
     spent_s: float = -LOOKING_S  # beyond what is always free
     command: list[Mapping] = field(default_factory=list)
+    data: set[int] = field(default_factory=set)  # addresses that are no code of the command's
     command_pid: int = 0
     executable: str | None = None  # the command's
     again_s: float = 0.0
@@ -97,10 +98,16 @@ class UserFrames:
         now_s = time.monotonic()
         self.command_pid = pid
         if self.outputs and now_s >= self.again_s:
-            if mappings := self._mappings(pid):
-                self.command, self.executable = mappings, _executable(pid)
+            self._renew()
             done_s = time.monotonic()
             self.again_s = done_s + MAPS_SHARE * (done_s - now_s)
+
+    def _renew(self) -> bool:
+        """Reads the command's mappings; whether it is still there."""
+        mappings = self._mappings(self.command_pid)
+        if mappings:
+            self.command, self.executable = mappings, _executable(self.command_pid)
+        return bool(mappings)
 
     def hear(self, record: Record) -> Iterator[Record]:
         """Notes the addresses of user stacks and what is mapped there; adds no record."""
@@ -170,11 +177,11 @@ class UserFrames:
             few = pid in self.unseen or len(self.unseen) < HEARD
             self.unseen[pid if few else 0] += len(new)
             return
-        began_s = time.monotonic()
+        began_s = time.thread_time()
         self.seen[pid] = known | set(new)
         self.places += len(new)
         self._look(pid, new)
-        self.spent_s += time.monotonic() - began_s
+        self.spent_s += time.thread_time() - began_s
 
     def _is_spent(self) -> bool:
         """Whether looking has taken its share: any process makes as much work as it likes."""
@@ -182,27 +189,39 @@ class UserFrames:
         return self.spent_s > share_s or self.places >= MAX_PLACES
 
     def _look(self, pid: int, new: list[int]) -> None:
-        found = _holding(new, self.command)
+        found = self._of_command(new)
         if None in found.values() or _executable(pid) not in (None, self.executable):
             found = _holding(new, self._mappings(pid))
         # Else it is the command or a fork of it, perhaps gone: reading the maps of a process that
         # exits may leave its teardown to the reader, where it is not traced.
         for address, mapping in found.items():
-            if mapping is not None:
+            if mapping is not None and mapping.file:
                 self.mapped[pid, address] = mapping
                 self._keep(pid, mapping)
         if any(self._is_compiled(pid, address) for address in new):
             self._keep_compiled(pid)
 
+    def _of_command(self, new: list[int]) -> dict[int, Mapping | None]:
+        """The command's mapping of each address; None where it has none, or that is not known.
+
+        What was no code when it was remembered may be some by now: a library is mapped in pieces.
+        """
+        found = _holding(new, self.command)
+        doubtful = {one for one, m in found.items() if m is not None and not m.file} - self.data
+        if doubtful and self._renew():
+            self.data |= doubtful
+            return _holding(new, self.command)
+        return found | dict.fromkeys(doubtful)
+
     def _patiently(self, pid: int, work: Callable[[], _T]) -> _T | None:
         """What work() returns; None where it takes too long, which is not tried again."""
         if pid in self.stuck:
             return None
-        began_s = time.monotonic()
-        found = patience.within(PATIENCE_S, work)
-        if found is None and time.monotonic() - began_s >= PATIENCE_S:
+        done = patience.waited(PATIENCE_S, work)
+        self.spent_s += done.took_s
+        if done.hangs:
             self.stuck.add(pid)
-        return found
+        return done.found
 
     def _mappings(self, pid: int) -> list[Mapping]:
         return self._patiently(pid, lambda: _mappings(pid)) or []
@@ -258,15 +277,37 @@ def _executable(pid: int) -> str | None:
 
 
 def _mappings(pid: int) -> list[Mapping]:
-    found = []
+    """All of a process's, in order.
+
+    Code without frame pointers leaves frames that are none. What is known to lie in data, on the
+    heap or the stack need not be asked for again.
+    """
+    found: list[Mapping] = []
+    begin = end = "0"
     with Path(f"/proc/{pid}/maps").open(encoding="utf-8", errors="surrogateescape") as file:
         for line in file.read(MAPS_BYTES).rpartition("\n")[0].splitlines():
-            span, permissions, offset, device, inode, *rest = line.split(None, 5)
-            # Without a path it is memory that a JIT made: its perf map has the names, if any.
-            if "x" in permissions and rest:
-                start, end = (int(part, 16) for part in span.split("-"))
-                found.append(Mapping(start, end, int(offset, 16), f"{device}:{inode}", rest[0]))
-    return found
+            span, permissions, rest = line.split(None, 2)
+            start, _, until = span.partition("-")
+            code = _code(start, until, rest) if "x" in permissions else None
+            if code or start != end:
+                found += _without_code(begin, end)
+                begin = until if code else start
+            if code:
+                found.append(code)
+            end = until
+    return found + _without_code(begin, end)
+
+
+def _without_code(start: str, end: str) -> list[Mapping]:
+    return [Mapping(int(start, 16), int(end, 16), 0, "", "")] if start != end else []
+
+
+def _code(start: str, end: str, rest: str) -> Mapping | None:
+    """None without a path: memory that a JIT made. Its perf map has the names, if any."""
+    offset, device, inode, *path = rest.split(None, 3)
+    if not path:
+        return None
+    return Mapping(int(start, 16), int(end, 16), int(offset, 16), f"{device}:{inode}", path[0])
 
 
 def _opened(process: int | str, mapping: Mapping) -> BinaryIO | None:

@@ -168,7 +168,8 @@ class Window:
             if self._stop.interrupts:
                 raise Interrupted("interrupted before the probes were live: there is no result")
             # In another PID namespace the pids are known only once bpftrace runs.
-            if head is not None and not self._machine.facts.get("pid_namespace"):
+            is_bpf = self._script.plan is None
+            if head is not None and is_bpf and not self._machine.facts.get("pid_namespace"):
                 head.remember(tracer.order)
             stack.push(own.pop_all())
 
@@ -266,8 +267,9 @@ class Window:
         status = self._tracer.status
         if reason != "bpftrace_died" and status in (0, None):
             return None
+        engine = "bpftrace" if self._script.plan is None else "the tracefs engine"
         return (
-            f"bpftrace ended before the window did ({how_ended(status)}); what it had printed "
+            f"{engine} ended before the window did ({how_ended(status)}); what it had printed "
             f"is above. {' / '.join(self._tracer.diagnostics[-3:])}"
         )
 

@@ -227,7 +227,7 @@ def test_of_many_spans_those_in_no_table_are_found_by_their_time(opened):
     ]
 
 
-@pytest.mark.parametrize("name", ["overview", "blame", "hold-times"])
+@pytest.mark.parametrize("name", story.NAMES)
 def test_nothing_is_wider_than_paper(opened, name):
     """A4 without its margins is 718 px."""
     page = opened(story.result_of(name), width=718)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -91,6 +92,12 @@ def test_it_traces_with_the_units_capabilities_and_tells_systemd(kernel, tmp_pat
             assert told.recv(4096) == told.recv(4096) == b"WATCHDOG=1"
             subprocess.run(workload.command("stalled", 300), capture_output=True, check=True)
             agent.await_value(BLAMED, 0.1, culprit="smaps-reader")
+            agent.process.send_signal(signal.SIGHUP)
+            said = [told.recv(4096)]
+            while not said[-1].startswith(b"STATUS=tracing; the configuration was read anew"):
+                said.append(told.recv(4096))
+            assert any(one.startswith(b"RELOADING=1\nMONOTONIC_USEC=") for one in said)
+            assert told.recv(4096) == b"READY=1"
         said = [told.recv(4096)]
         while said[-1] != b"STOPPING=1":
             said.append(told.recv(4096))

@@ -25,6 +25,7 @@ class Agent:
     process: subprocess.Popen[str]
     url: str
     said: list[str] = field(default_factory=list)
+    first: list[str] = field(default_factory=list)  # until it traced
 
     def get(self, path: str, accept: str = "") -> str:
         """Returns a page's text. Raises HTTPError for another status than 200."""
@@ -83,10 +84,12 @@ def begun(words: list[str], variables: Mapping[str, str] | None = None) -> Itera
     process = subprocess.Popen([*words, *listen], stderr=subprocess.PIPE, text=True, env=variables)
     assert process.stderr is not None
     try:
-        first = process.stderr.readline()
-        found = re.fullmatch(r"tracing; (http://127\.0\.0\.1:\d+)/metrics\n", first)
-        assert found, first + process.stderr.read()
-        one = Agent(process, found[1])
+        first = [process.stderr.readline()]
+        while first[-1] and not first[-1].startswith("tracing; "):
+            first.append(process.stderr.readline())
+        found = re.fullmatch(r"tracing; (http://127\.0\.0\.1:\d+)/metrics\n", first[-1])
+        assert found, first
+        one = Agent(process, found[1], first=first)
         threading.Thread(target=lambda: one.said.extend(process.stderr), daemon=True).start()
         yield one
     finally:

@@ -17,6 +17,7 @@ from mmaplock_bt.machine import inventory
 from mmaplock_bt.result.model import Result
 from mmaplock_bt.result.saved import from_json
 from tests.kernel.processes import bpftrace_pids
+from tests.limits import limit_s
 from tests.shell import ROOT, github_actions, run_step
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -39,7 +40,7 @@ def cli() -> Run:
             capture_output=True,
             text=True,
             errors="surrogateescape",
-            timeout=120,
+            timeout=limit_s(120),
             env=os.environ | (env or {}),
             check=False,
         )

@@ -20,9 +20,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.limits import limit_s
+
 PAGE = 4096
 PAGES = 1021
-PATIENCE_S = 60
+PATIENCE_S = limit_s(60)
 MNT_DETACH = 2
 ENOSYS = 38
 # include/uapi/linux/fuse.h: opcodes, and those that want no answer.
@@ -37,6 +39,12 @@ def until(condition: Callable[[], object], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"in vain: {what}"
         select.select([], [], [], 0.002)
+
+
+def pause(ns: int) -> None:
+    """Lets time pass."""
+    end_ns = time.monotonic_ns() + ns
+    until(lambda: time.monotonic_ns() >= end_ns, "time passes")
 
 
 class Pages:
@@ -97,11 +105,16 @@ libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
 libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 libc.mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
-libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+libc.madvise.argtypes = libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 file = os.open(path, os.O_RDONLY)
 pages = libc.mmap(None, os.fstat(file).st_size, 1, 1, file, 0)
 memory = os.open("/proc/self/mem", os.O_RDONLY)
 own = libc.mmap(None, 4096, 3, 0x22, -1, 0)
+spare = [libc.mmap(None, 4096, 3, 0x22, -1, 0) for _ in range(64)]
+none = libc.mmap(None, 64 * 8192, 0, 0x22, -1, 0)
+untouched = [none + 8192 * n for n in range(64)]
+for address in untouched:
+    libc.mprotect(address, 4096, 3)
 vector = ctypes.create_string_buffer(1)
 MADV_HUGEPAGE, MADV_NOHUGEPAGE = 14, 15
 turn = 0
@@ -113,6 +126,8 @@ def write():
 works = {
     "read": lambda: libc.mincore(own, 4096, vector),
     "write": write,
+    "touch": lambda: ctypes.memset(untouched.pop(), 1, 1),
+    "drop": lambda: libc.munmap(spare.pop(), 4096),
     "unmap": lambda: libc.munmap(libc.mmap(None, 4096, 3, 0x22, -1, 0), 4096),
 }
 def work(name, told, done):
@@ -261,8 +276,7 @@ class Parked:
 
     def pause(self, ns: int) -> None:
         """Lets what is held and waited for grow older by so much."""
-        end_ns = time.monotonic_ns() + ns
-        until(lambda: time.monotonic_ns() >= end_ns, "time passes")
+        pause(ns)
 
     def close(self) -> None:
         for worker in self.workers:
@@ -279,7 +293,11 @@ class Parked:
 
 @contextmanager
 def parked(folder: Path, *workers: str, foreign: int = 0) -> Iterator[Parked]:
-    """An address space with threads that 'read', 'write' or 'unmap', and foreign readers of it."""
+    """An address space with foreign readers, and with threads that do what OWNER's `works` name.
+
+    'drop' takes the lock once (unmap: twice), to write, and lets go as a reader. 'touch' has a page
+    fault, the first of its mapping.
+    """
     try:
         pages = Pages(folder / "pages")
     except OSError as error:

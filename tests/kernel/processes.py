@@ -1,12 +1,18 @@
 """Runs of the tool as processes of their own, and bpftrace's process below them."""
 
 import os
+import signal
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from mmaplock_bt import workload
+from mmaplock_bt.machine import features, held_btf
+from mmaplock_bt.machine.inventory import Machine
 from mmaplock_bt.tracing.descendants import descendants
+from tests.limits import limit_s
 
 WAITING = [sys.executable, "-c", "import sys; print('go', flush=True); sys.stdin.read()"]
 
@@ -20,6 +26,17 @@ def bpftrace_pids() -> set[str]:
             if "(bpftrace" in text and ") Z" not in text:
                 found.add(str(pid))
     return found
+
+
+def assert_accepted(machine: Machine, script: Path) -> None:
+    """bpftrace compiles a script, and traces nothing with it."""
+    # Up to 0.21 by -d, which from 0.22 on wants a word (bpftrace#3203).
+    _, told = features.output(machine.path, "--help")
+    flag = "--dry-run" if "--dry-run" in told else "-d"
+    words = [machine.path, flag, str(script)]
+    with held_btf.held():
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def bpftrace_of(run: subprocess.Popen[str]) -> int:
@@ -40,7 +57,7 @@ def begun(*words: str) -> subprocess.Popen[str]:
     )
     os.close(told)
     with os.fdopen(ready) as window:
-        assert window.read() == "ready\n", run.communicate(timeout=60)[1]
+        assert window.read() == "ready\n", run.communicate(timeout=limit_s(60))[1]
     return run
 
 
@@ -57,3 +74,16 @@ def started(*words: str) -> subprocess.Popen[str]:
     while (line := run.stderr.readline()) != "go\n":
         assert line, "the run ended before its command began"
     return run
+
+
+@contextmanager
+def running(name: str, *arguments: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A workload beside the traced window; yields its process, ends it and what it started."""
+    process = subprocess.Popen(
+        workload.command(name, *arguments), stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -2,11 +2,15 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+import threading
 import urllib.error
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +18,7 @@ from mmaplock_bt import workload
 from mmaplock_bt.agent.charging import Charging
 from mmaplock_bt.agent.session import Session, profile
 from mmaplock_bt.agent.top_names import TopNames
+from mmaplock_bt.machine import cgroups
 from mmaplock_bt.result.saved import from_json
 from tests.kernel.agents import NAMED, ROOMY, Agent, Samples, running
 from tests.kernel.processes import bpftrace_of
@@ -72,6 +77,40 @@ def test_a_stall_is_blamed_on_the_reader(kernel, tmp_path):
         assert agent.value("mmaplock_lost_events_total") == 0
         assert agent.get("/readyz") == "all probes are attached\n"
         assert "ago" in agent.get("/healthz")
+
+
+CGROUP = "/mmaplock-bt-agents-test"
+
+
+@contextmanager
+def _cgroup() -> Iterator[Path]:
+    """A memory cgroup that is there for a while; when it is left nobody is in it any more."""
+    root = cgroups.hierarchy()
+    if root is None:
+        pytest.skip("no cgroups here")
+    place = root / CGROUP[1:]
+    place.mkdir()
+    try:
+        yield place
+    finally:
+        place.rmdir()
+
+
+def test_a_cgroup_that_is_removed_and_made_again_is_one_label(kernel, tmp_path):
+    into = ["sh", "-c", 'echo $$ > "$0"/cgroup.procs; exec "$@"']
+    stall = workload.command("stalled", 300, 2048)
+    with running(_named(tmp_path, f"cgroups: [{CGROUP}]")) as agent:
+        for turn in (1, 2):
+            before = agent.value(BLAMED, cgroup=CGROUP)
+            with _cgroup() as place:
+                subprocess.run([*into, str(place), *stall], capture_output=True, check=True)
+                agent.await_value(BLAMED, before + 0.1, cgroup=CGROUP)
+            assert before > 0 or turn == 1
+        _stalled()
+        agent.await_value(BLAMED, 0.1, cgroup="other", **READER)
+        told = {dict(has)["cgroup"] for name, has in agent.samples() if name == BLAMED}
+        assert told == {CGROUP, "other"}
+        assert any(f"there is no memory cgroup {CGROUP}" in line for line in agent.first)
 
 
 def test_counters_go_on_from_where_a_killed_bpftrace_was(kernel, tmp_path):
@@ -204,3 +243,75 @@ def test_a_port_that_is_taken(kernel, cli):
         done = cli("agent", "--listen", agent.url.removeprefix("http://"))
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1 and "Address already in use" in done.stderr
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 64 KiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
+    if subprocess.run(words, check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_disk_that_fills_is_told_and_tracing_goes_on(kernel, tmp_path, small_disk):
+    file = small_disk / "mmaplock.prom"
+    lines = ("textfile:", f"  path: {file}", "  every: 100ms", "trap:")
+    lines += (f"  folder: {small_disk}/captures", "  wait: 5ms", "  length: 1s", "  pause: 1s")
+    with running(_named(tmp_path, *lines)) as agent:
+        filler = small_disk / "filler"
+        with suppress(OSError):
+            filler.write_bytes(bytes(1 << 20))
+        for _ in range(5):
+            _stalled()
+            if any("capture" in line for line in agent.said):
+                break
+        agent.settled("mmaplock_captures_total")
+        told = [line for line in agent.said if f"{file} is not written: " in line]
+        assert len(told) == 1 and "No space left on device" in told[0]
+        assert any("cannot capture it" in line or "failed (" in line for line in agent.said)
+        assert agent.value("mmaplock_up") == 1
+        assert agent.value("mmaplock_restarts_total") == agent.value("mmaplock_captures_total") == 0
+        filler.unlink()
+        before = file.read_text() if file.exists() else ""
+        while not file.exists() or file.read_text() == before:
+            agent.get("/healthz")
+
+
+ROUNDS = 15
+NOISE = 1.05  # of the least of so many rounds, on a machine that others use
+
+
+def test_scrapes_at_10_hz_are_nothing_to_who_takes_locks(kernel):
+    """In turns: what a lock costs while somebody scrapes, and while nobody does."""
+    over = threading.Event()
+    going = threading.Event()
+
+    def scrape(agent: Agent) -> None:
+        while not over.is_set():
+            going.wait()
+            agent.get("/metrics")
+            over.wait(0.1)
+
+    with running() as agent:
+        thread = threading.Thread(target=scrape, args=(agent,))
+        thread.start()
+        least = {True: float("inf"), False: float("inf")}
+        for turn in range(2 * ROUNDS):
+            (going.set if turn % 2 else going.clear)()
+            least[bool(turn % 2)] = min(least[bool(turn % 2)], _mincores_s())
+        over.set()
+        going.set()
+        thread.join()
+    assert least[True] < least[False] * NOISE, least
+
+
+def _mincores_s() -> float:
+    """Its CPU time: how long it waits for a CPU says nothing."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(workload.command("mincores", 300_000), stdout=subprocess.DEVNULL, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -16,6 +16,7 @@ from mmaplock_bt import workload
 from mmaplock_bt.result.saved import from_json
 from tests.kernel.parked import child, heard, parked, tell, until
 from tests.kernel.processes import begun
+from tests.limits import STARTS_AT_ONCE
 
 pytestmark = pytest.mark.kernel
 MS = 1_000_000
@@ -36,7 +37,7 @@ def opened(profile, *words, engines=ENGINES):
     def start(engine):
         return begun(profile, "--locks", engine, "--format", "json", *words)
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(STARTS_AT_ONCE) as pool:
         return list(pool.map(start, engines))
 
 
@@ -304,6 +305,24 @@ def test_who_holds_up_others_is_told_while_it_lasts_and_who_holds_up_nobody_is_n
     assert long["tid"] == park.holder.pid and "mem_rw" in str(long["kernel_stack"])
 
 
+def test_a_hold_that_ended_unseen_hides_no_later_holder(tmp_path):
+    """Its downgrade let in whoever had queued: nobody was there when it let go."""
+    with parked(tmp_path, "drop", "read", "write") as park:
+        drop, read, write = park.workers
+        runs = opened("blame", "-p", str(park.pid))
+        with park.held():
+            park.queue(drop, read)
+        drop.finish()
+        read.finish()
+        with park.held():
+            park.queue(write)
+            park.pause(20 * MS)
+            results = ended(runs)
+    for result in results:
+        (held,) = [row for row in result.outputs["still_open"].rows if row["state"] != "wait"]
+        assert (held["tid"], held["mode"]) == (park.holder.pid, "read")
+
+
 def test_a_reader_behind_a_queued_writer_finds_who_held_the_lock_before(tmp_path):
     """All was on before the window; the reader that comes does not wait for a writer's hold."""
     with parked(tmp_path, "write", "read") as park:
@@ -363,14 +382,30 @@ def test_overtakers_are_as_many_as_the_full_engine_counts():
         [row for row in result.outputs["starved_writers"].rows if row["owner_pid"] == owner]
         for result in ended(runs)
     )
-    met = [tuple(r["overtakes"] + r["writers_before"] for r in pair) for pair in pairs(some, every)]
+    found = pairs(some, every)
+    met = [tuple(r["overtakes"] + r["writers_before"] for r in pair) for pair in found]
     assert len(met) >= 0.9 * len(some) and max(theirs for _, theirs in met) > 0
-    assert all(ours >= 0.95 * theirs - READERS for ours, theirs in met), met
-    alike = [ours == pytest.approx(theirs, rel=0.05, abs=READERS) for ours, theirs in met]
+    assert all(
+        ours >= 0.95 * theirs - READERS - before_it_queued(pair)
+        for (ours, theirs), pair in zip(met, found, strict=True)
+    ), met
+    alike = [
+        ours == pytest.approx(theirs, rel=0.05, abs=READERS + before_it_queued(pair))
+        for (ours, theirs), pair in zip(met, found, strict=True)
+    ]
     assert sum(alike) >= 0.8 * len(met), met
 
 
 READERS = 4  # of a convoy; those that queued before the writer let go as those that overtook it
+
+
+def before_it_queued(pair):
+    """How many may overtake a writer that has asked and not queued; the full engine counts them.
+
+    That takes 30 to 200 us, and a read under two tracers 2 us at least.
+    """
+    ours, theirs = pair
+    return max(0, theirs["wait_ns"] - ours["wait_ns"]) // 2000
 
 
 def pairs(some, every):

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from mmaplock_bt import renderers
+from mmaplock_bt.judging.series import Series
 from mmaplock_bt.machine import cgroups as hierarchies
 from mmaplock_bt.result.saved import from_json
 from tests.kernel.parked import child, heard, tell
 from tests.kernel.processes import begun
+from tests.limits import STARTS_AT_ONCE, limit_s
 
 pytestmark = pytest.mark.kernel
 SLACK = 60  # locks that an interpreter takes beside what it is told to take
@@ -96,7 +99,7 @@ def opened(*filters, profile="hold-times", profiles=None):
         name = (profiles or {}).get(turn, profile)
         return begun(name, "--format", "json", *filters[turn])
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(STARTS_AT_ONCE) as pool:
         return list(pool.map(start, range(len(filters))))
 
 
@@ -105,10 +108,10 @@ def ended(runs):
         run.send_signal(signal.SIGINT)
     results = []
     for run in runs:
-        out, err = run.communicate(timeout=120)
+        out, err = run.communicate(timeout=limit_s(120))
         assert run.returncode == 0, err
         results.append(from_json(out))
-    assert all(result.loss.complete for result in results)
+    assert all(result.loss.complete for result in results), [one.loss for one in results]
     return results
 
 
@@ -144,11 +147,11 @@ def test_only_what_is_asked_for_is_counted(kernel, group):
 def below(group, *names):
     folders = [group / name for name in names]
     for folder in folders:
-        folder.mkdir()
+        folder.mkdir(parents=True)
     try:
         yield folders
     finally:
-        for folder in folders:
+        for folder in sorted(group.rglob("*/"), reverse=True):
             for pid in (folder / "cgroup.procs").read_text().split():
                 move(int(pid), group)
             folder.rmdir()
@@ -180,6 +183,73 @@ def test_of_several_any_is_meant(kernel, group):
         assert found[0][1].profile.filter["owner"]["pid"] == [one.pid, two.pid]
 
 
+def test_a_container_and_a_unit_are_told_by_id_and_name(kernel, group):
+    """Cgroups that are named as runtimes and systemd name them."""
+    identity = f"{os.getpid():012x}{'3f' * 26}"
+    names = (
+        f"docker-{identity}.scope",
+        f"mmaplock-{os.getpid()}.service",
+        f"docker-{'0' * 64}.scope",
+    )
+    with (
+        takers("inside", "unit", "others") as (inside, unit, other),
+        below(group, *names) as groups,
+    ):
+        for taker, folder in zip((inside, unit, other), groups, strict=True):
+            move(taker.pid, folder)
+        whose = {
+            ("--container", identity[:12]): inside,
+            ("--actor-container", identity): inside,
+            ("--unit", names[1].removesuffix(".service")): unit,
+        }
+        runs = opened(*whose)
+        for count in (101, 2003, 997):
+            for taker in (other, unit, inside):
+                taker.does("lock", count)
+        for (words, taker), result in zip(whose.items(), ended(runs), strict=True):
+            assert reads(result).keys() == {taker.pid}, words
+            assert 0 <= reads(result)[taker.pid] - 3101 < SLACK, words
+            cgroup = f"/{group.name}/{names[taker is unit]}"
+            assert reads(result, "cgroup").keys() == {cgroup}, words  # the whole path is kept
+            side = "actor" if words[0].startswith("--actor") else "owner"
+            assert result.profile.filter[side]["cgroup"] == cgroup
+            assert (f"docker {identity[:12]}" in told(result)) == (taker is inside)
+
+
+# As systemd and the runtimes name them on a machine with cgroup v2 only.
+PLACES = {
+    "docker": "system.slice/docker-{}.scope",
+    "podman": "machine.slice/libpod-{}.scope/container",
+    "containerd": "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podc0de.slice/"
+    "cri-containerd-{}.scope",
+}
+
+
+def test_a_container_is_found_wherever_its_runtime_has_put_it(kernel, group):
+    heads = [f"{os.getpid():011x}{digit}" for digit in range(len(PLACES))]
+    names = [
+        place.format(head + "3f" * 26) for place, head in zip(PLACES.values(), heads, strict=True)
+    ]
+    with (
+        takers(*PLACES, "others") as (*inside, other),
+        below(group, *names) as groups,
+    ):
+        for taker, folder in zip((*inside, other), (*groups, group), strict=True):
+            move(taker.pid, folder)
+        runs = opened(*(("--container", head) for head in heads))
+        for taker in (other, *inside):
+            taker.does("lock", 3001)
+        for result, taker, name, head in zip(ended(runs), inside, names, heads, strict=True):
+            assert reads(result).keys() == {taker.pid}, name
+            assert 0 <= reads(result)[taker.pid] - 3001 < SLACK, name
+            assert reads(result, "cgroup").keys() == {f"/{group.name}/{name}"}
+            assert f"{taker.name} {head}" in told(result)
+
+
+def told(result):
+    return renderers.rendered(Series((result,)), "table", detail=2, width=200)
+
+
 def test_the_window_ends_with_the_last_of_several(kernel):
     with takers("one", "two") as (one, two):
         (run,) = opened(("-p", str(one.pid), "-p", str(two.pid)))
@@ -187,7 +257,7 @@ def test_the_window_ends_with_the_last_of_several(kernel):
         one.process.wait()
         two.does("lock", 1009)
         two.process.kill()
-        out, err = run.communicate(timeout=60)
+        out, err = run.communicate(timeout=limit_s(60))
     assert run.returncode == 0, err
     result = from_json(out)
     assert result.window.ended_by == "target_exit"

@@ -15,6 +15,7 @@ from mmaplock_bt.commands.selftest import forked
 from mmaplock_bt.machine import features
 from mmaplock_bt.result.saved import from_json
 from tests.kernel.processes import begun
+from tests.limits import limit_s
 
 pytestmark = pytest.mark.kernel
 
@@ -101,14 +102,18 @@ def perf_books(data) -> tuple[Counter, Counter, dict[str, int]]:
         check=True,
     )
     line = re.compile(
-        r"known-thread\s+(?P<tid>\d+)\s+(?P<s>\d+)\.(?P<ns>\d{9}):"
+        r"(?P<comm>\S+)\s+(?P<tid>\d+)\s+(?P<s>\d+)\.(?P<ns>\d{9}):"
         r"\s+mmap_lock:mmap_lock_(?P<event>\w+):"
         r" mm=(?P<mm>\w+).*write=(?P<write>\w+)(?P<rest>.*)"
     )
     acquired, released, held = Counter(), Counter(), defaultdict(int)
     began: dict[tuple[str, str], tuple[int, str]] = {}
+    names = {"known-thread"}
     for match in map(line.search, done.stdout.splitlines()):
-        if match is None or "success=false" in match["rest"] or match["event"] == "start_locking":
+        if match is None or match["comm"] not in names:
+            continue
+        names.add(f":{match['tid']}")  # so perf 6.12 calls a thread that is exiting
+        if "success=false" in match["rest"] or match["event"] == "start_locking":
             continue
         now = int(match["s"]) * 10**9 + int(match["ns"])
         mode = "write" if match["write"] == "true" else "read"
@@ -148,6 +153,37 @@ def test_a_filter_on_the_mode_keeps_the_other_out(traced):
     result = traced("hold-times", "--mode", "write", "--", *workload.command("munmaps", 101))
     assert {row["key"]["mode"] for row in result.outputs["hold"].rows} == {"write"}
     assert result.books.residue == 0
+
+
+HUGE_PAGES = Path("/proc/sys/vm/nr_hugepages")
+FREED = Path("/proc/sys/vm/hugetlb_optimize_vmemmap")  # CONFIG_HUGETLB_PAGE_OPTIMIZE_VMEMMAP
+
+
+@pytest.fixture
+def huge_pages_remap():
+    """Huge pages are made without most of their struct pages, and unmade at the end."""
+    if not FREED.exists() or int(HUGE_PAGES.read_text()):
+        pytest.skip("no huge pages can be had that remap the kernel's own address space")
+    before = FREED.read_text()
+    FREED.write_text("1")
+    yield
+    HUGE_PAGES.write_text("0")
+    FREED.write_text(before)
+
+
+@pytest.mark.usefixtures("kernel", "huge_pages_remap")
+def test_the_kernels_own_address_space_is_told():
+    """The struct pages of each are unmapped under init_mm's lock (mm/hugetlb_vmemmap.c)."""
+    run = begun("long-holds", "--set", "threshold=0", "--format", "json")
+    HUGE_PAGES.write_text("7")
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 0, err
+    result = from_json(out)
+    rows = [row for row in result.events("long_holds") if row["owner_kind"] == "kernel"]
+    remaps = [row for row in rows if any("vmemmap_remap" in f for f in row["kernel_stack"])]
+    assert len(remaps) >= 7 and len({row["mm"] for row in remaps}) == 1
+    assert {row["owner_pid"] for row in rows} == {None}
 
 
 MAPPER = """
@@ -211,11 +247,39 @@ def test_others_that_fork_and_end_change_no_count(traced):
     assert forked(result, "process") == forked(result, "fork_child") == 211
 
 
-def test_user_frames_are_named(traced):
+FORKS = """
+from mmaplock_bt import workload
+workload.forks(23, 64)
+open("/proc/self/comm", "w").write("has-forked")
+workload.munmaps(1)
+input()
+"""
+
+
+def heard_to_the_end(code):
+    """Traces a Python program, which is there until all that it did has been heard."""
+    command = [sys.executable, "-c", code]
+    words = ["--set", "threshold=0", "--format", "json", "--save-raw", "/dev/stderr"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "mmaplock_bt", "run", "long-holds", *words, "--", *command],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as run:  # fmt: skip
+        held = (line for line in run.stderr if "long_holds|" in line)
+        assert any("has-forked" in _unescaped(line) for line in held)
+        out, err = run.communicate("\n", timeout=limit_s(60))
+    assert run.returncode == 0, err
+    return from_json(out)
+
+
+def _unescaped(line):
+    return re.sub(r"\\+x([0-9a-f]{2})", lambda found: chr(int(found[1], 16)), line)
+
+
+def test_user_frames_are_named(kernel):
     """bpftrace 0.17 and 0.23 that name them lose probes and maps (iovisor/bcc#5193); we do not."""
     if not features.kernel_functions()["lockless_maps"]:
         pytest.skip("before 6.17 reading /proc/PID/maps takes the lock: addresses are shown")
-    result = traced("long-holds", "--set", "threshold=0", "--", *workload.command("forks", 23, 64))
+    result = heard_to_the_end(FORKS)
     forks = [row for row in result.outputs["long_holds"].rows if row["owner_kind"] == "fork_child"]
     assert len(forks) == 23
     assert all("ork+" in row["user_stack"][0] for row in forks), forks[0]["user_stack"]

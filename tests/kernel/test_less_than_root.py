@@ -146,14 +146,23 @@ def itself(kernel):
         pytest.skip("this bpftrace is started in a mount namespace of its own")
 
 
-@pytest.mark.parametrize("words", ["run -- true", "doctor", "selftest"])
-def test_root_of_a_container_is_told_which_capabilities_it_lacks(itself, words):
+@pytest.mark.parametrize(
+    ("words", "code"), [("run --engine bpftrace -- true", 3), ("doctor", 0), ("selftest", 3)]
+)
+def test_root_of_a_container_is_told_which_capabilities_it_lacks(itself, words, code):
     """As Docker gives them: bpftrace itself would only say that it failed to create a map."""
     done = less("-sys_admin,-bpf,-perfmon", *words.split())
     told = done.stdout + done.stderr
-    assert done.returncode == 3
+    assert done.returncode == code
     assert "root without CAP_SYS_ADMIN and without CAP_BPF, CAP_PERFMON" in told
     assert "--cap-add" in told and "reinstall" not in told and "ok      privilege" not in told
+
+
+def test_where_the_kernel_gives_no_bpf_tracefs_traces_and_says_why(kernel):
+    done = less("-sys_admin,-bpf,-perfmon", "run", "hold-times", "-d", "100ms")
+    assert done.returncode == 0, done.stderr
+    assert "engine: tracefs, because root without CAP_SYS_ADMIN and without CAP_BPF" in done.stderr
+    assert "INCOMPLETE" not in done.stdout
 
 
 def test_bpf_and_perfmon_may_be_enough_and_it_is_said_when_not(itself, tmp_path, monkeypatch):
@@ -168,7 +177,8 @@ def test_bpf_and_perfmon_may_be_enough_and_it_is_said_when_not(itself, tmp_path,
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="no unshare")
 def test_root_of_a_user_namespace_is_not_root(kernel):
-    argv = ["unshare", "-Ur", sys.executable, "-m", "mmaplock_bt", "run", "--", "true"]
+    argv = ["unshare", "-Ur", sys.executable, "-m", "mmaplock_bt", "run"]
+    argv += ["--engine", "bpftrace", "--", "true"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     if "unshare" in done.stderr:
         pytest.skip("no user namespaces here")

@@ -144,17 +144,28 @@ def test_a_live_screen_survives_another_size_and_ctrl_c_ends_the_window(kernel):
     assert "compiling" not in text
 
 
-def test_top_ends_with_its_terminal(kernel):
-    """It is hung up, and continued: textual would draw on, and wait for who reads it."""
+@pytest.mark.parametrize(
+    "way", ["setsid --ctty", "setsid --ctty env --ignore-signal=HUP", "setsid"]
+)
+def test_top_ends_with_its_terminal(kernel, tmp_path, way):
+    """It is hung up, and continued: textual would draw on, and wait for who reads it.
+
+    No signal tells that where it is ignored, or the terminal is another session's.
+    """
     leader, follower = os.openpty()
-    argv = ["setsid", "--ctty", *TOOL, "top"]
+    saved = tmp_path / "result.json"
+    argv = [*way.split(), *TOOL, "top", "-o", str(saved)]
     run = subprocess.Popen(argv, stdin=follower, stdout=follower, stderr=follower)
     os.close(follower)
-    seen = b""
-    while b"freeze" not in seen:
-        seen += os.read(leader, 1 << 16)
-    os.close(leader)
-    assert run.wait(timeout=60) == 0
+    try:
+        seen = b""
+        while b"freeze" not in seen:
+            seen += os.read(leader, 1 << 16)
+        os.close(leader)
+        assert run.wait(timeout=60) == 0
+    finally:
+        run.kill()
+    assert from_json(saved.read_text()).window.ended_by == "interrupt"
 
 
 def test_a_hostile_name_is_text_on_a_terminal(kernel):

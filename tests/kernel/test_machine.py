@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mmaplock_bt import cli as command_line
+from mmaplock_bt.command_line import default_bpftrace
 from mmaplock_bt.errors import TargetError
 from mmaplock_bt.machine import features, inventory
 from mmaplock_bt.tracing import bpftrace
@@ -96,6 +97,18 @@ def test_a_strange_run_is_4_in_a_bounded_time(fake, monkeypatch, capsys, then, s
     assert command_line.main(["run", "hold-times", "-d", "1s", "--bpftrace", path]) == 4
     told = capsys.readouterr()
     assert said in told.err and told.out == ""
+
+
+@pytest.mark.parametrize(("work_s", "code"), [(60.0, 0), (0.0, 4)])
+@pytest.mark.usefixtures("kernel")
+def test_one_that_compiles_for_long_is_waited_for(fake, monkeypatch, work_s, code):
+    """A slow machine takes minutes: what ends the wait is that nothing is done."""
+    monkeypatch.setattr(bpftrace, "LIVE_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(bpftrace, "WORK_S", work_s)
+    work = "n=0; while [ $n -lt 4999999 ]; do n=$((n + 1)); done"
+    real = f'exec {default_bpftrace()} "$@"'
+    path = fake(f'case "$*" in --version|--help|*" -e "*) ;; *) {work};; esac; {real}')
+    assert command_line.main(["run", "hold-times", "-d", "1s", "--bpftrace", path]) == code
 
 
 @pytest.mark.usefixtures("kernel")

@@ -9,6 +9,7 @@ import pytest
 from mmaplock_bt.result.saved import from_json
 from tests.kernel.parked import child, heard, tell
 from tests.kernel.processes import begun
+from tests.limits import STARTS_AT_ONCE
 
 pytestmark = pytest.mark.kernel
 READS, UNMAPS = 20011, 5003
@@ -64,7 +65,7 @@ def results(tmp_path_factory):
         )
         return begun(profile, "--format", "none", *words)
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(STARTS_AT_ONCE) as pool:
         runs = list(pool.map(start, RUNS))
     tell(process, "go")
     assert heard(process) == "done"

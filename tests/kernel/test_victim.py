@@ -172,7 +172,6 @@ def test_ctrl_c_is_heard_while_a_victims_file_is_read(tmp_path):
         out = tmp_path / "r.json"
         run = begun("long-holds", "--set", "threshold=0", "-p", str(pid), "-o", str(out))
         run.send_signal(signal.SIGINT)
-        run.send_signal(signal.SIGINT)
         _, err = run.communicate(timeout=HANGS_S)
     assert run.returncode == 0, err
     assert from_json(out.read_text()).window.ended_by == "interrupt"

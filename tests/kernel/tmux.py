@@ -11,7 +11,9 @@ from contextlib import contextmanager
 
 import pytest
 
-LIMIT_S = 60
+from tests.limits import limit_s
+
+LIMIT_S = limit_s(60)
 
 
 class Terminal:

@@ -19,7 +19,10 @@ from tests.builders import captured
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("tool", ["architecture", "cause_docs", "template_docs", "schema_files"])
+@pytest.mark.parametrize(
+    "tool",
+    ["architecture", "cause_docs", "template_docs", "schema_files", "man_page", "completions"],
+)
 def test_written_from_the_code(tool):
     """`make docs` writes them again."""
     argv = [sys.executable, str(ROOT / f"tools/{tool}.py"), "--check"]

@@ -23,7 +23,7 @@ from mmaplock_bt.judging.series import Series
 from mmaplock_bt.renderers import pprof
 from mmaplock_bt.result import saved
 from mmaplock_bt.result.saved import to_json
-from mmaplock_bt.stream.records import Span, Thread, Whose
+from mmaplock_bt.stream.records import Faulting, Look, Span, Thread, Whose
 from mmaplock_bt.tracing import terminal
 from mmaplock_bt.tracing.open_spans import OpenSpans
 from tests import story
@@ -414,7 +414,8 @@ def test_no_text_gets_out_raw_while_tracing(capsys, text):
     for record in (Thread(2, 3, "user", text), Whose("0x1", 4, "process", 0, text)):
         list(watched.hear(record))
     span = Span("hold", 2, "0x1", "read", 0, 3, text)
-    watched._tell(span, 10**9, [text], terminal.say)
+    look = Look(10**9, spans=(span,), stacks={"2": [text]}, faulting={"2": Faulting(3, text, [])})
+    watched._tell(span, look, terminal.say)
     terminal.say(f"bpftrace: {text}")
     said = capsys.readouterr().err
     assert len(said.splitlines()) == 2 and "open for 1.00 s: read hold" in said

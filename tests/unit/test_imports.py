@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -49,8 +50,10 @@ main()
 def test_ctrl_c_while_modules_are_imported_is_the_end():
     """And what comes before that is little: the rest is Python's own start."""
     done = subprocess.run(
-        [sys.executable, "-c", FIRST], capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-c", FIRST],
+        capture_output=True, text=True, check=False,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
     assert set(done.stdout.split()) <= {"_signal", "mmaplock_bt", "mmaplock_bt.__main__"}
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mmaplock_bt import units
 from mmaplock_bt.errors import UsageError
-from mmaplock_bt.units import format_ns, parse_duration, parse_share, with_short_ids
+from mmaplock_bt.units import format_ns, parse_duration, parse_share
 
 
 @pytest.mark.parametrize(
@@ -50,23 +50,6 @@ def test_any_text_is_a_share_or_a_sentence(text):
         assert 0 < parse_share(text) <= 10**6
     except UsageError as error:
         assert str(error)
-
-
-@pytest.mark.parametrize(
-    ("path", "short"),
-    [
-        (f"/docker/{'3f9a1c0b7d24' + '0' * 52}", "/docker/3f9a1c0b7d24"),
-        (f"/system.slice/docker-{'3f9a1c0b7d24' + 'e' * 52}.scope",
-         "/system.slice/docker-3f9a1c0b7d24.scope"),
-        (f"/a/{'ab' * 32}/b/{'cd' * 32}", "/a/abababababab/b/cdcdcdcdcdcd"),
-        (f"/{'a' * 65}", f"/{'a' * 65}"),
-        ("/kubepods/pod3f9a1c0b-7d24", "/kubepods/pod3f9a1c0b-7d24"),
-        ("/", "/"),
-    ],
-)  # fmt: skip
-def test_a_container_is_told_by_its_ids_head(path, short):
-    """As `docker ps` shows it; what is no id of 64 digits stays."""
-    assert with_short_ids(path) == short
 
 
 def test_a_number_agrees_with_its_noun():

@@ -32,7 +32,7 @@ def test_a_hint(cli, words, said):
 
 
 def test_abbreviations_are_unknown_in_every_command():
-    parser, verbs = command_line._parsers()
+    parser, verbs = command_line.parsers()
     for one in (parser, *verbs.values()):
         assert not one.allow_abbrev
 
@@ -60,5 +60,5 @@ def test_the_exit_codes_stand_in_the_main_help_only(cli):
 
 @pytest.mark.parametrize("verb", command_line.COMMANDS)
 def test_every_option_has_a_text(verb):
-    _, verbs = command_line._parsers()
+    _, verbs = command_line.parsers()
     assert [one.dest for one in verbs[verb]._actions if not one.help] == []

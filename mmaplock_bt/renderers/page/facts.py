@@ -21,7 +21,7 @@ def head(run: Result) -> list[str]:
         f"ended by {window.ended_by.replace('_', ' ')}",
         acquisitions([run]),
         f"Linux {target.kernel}",
-        f"bpftrace {target.bpftrace}",
+        target.traced_by,
     ]
     if window.command is not None:
         argv = " ".join(window.command.argv)

@@ -6,6 +6,7 @@ from typing import Any
 
 from mmaplock_bt.escaping import safe
 from mmaplock_bt.renderers.text.cells import (
+    KEPT,
     PARTIES,
     STACKS,
     cell,
@@ -18,6 +19,7 @@ from mmaplock_bt.renderers.text.cells import (
 from mmaplock_bt.renderers.text.events import ELSEWHERE, MEASURED
 from mmaplock_bt.renderers.text.histograms import interval, key_text, octaves
 from mmaplock_bt.renderers.text.tables import HEADS, keys
+from mmaplock_bt.result.keeping import kept_by
 from mmaplock_bt.result.loss import left_out
 from mmaplock_bt.result.model import EventsData, HistogramData, OutputData, Result
 from mmaplock_bt.result.rows import HistogramRow, column
@@ -135,18 +137,20 @@ def _chart(row: HistogramRow, unit: str) -> list[Bar]:
 
 
 def _table(rows: Sequence[Any], declared: Output) -> tuple[list[tuple[str, bool]], list[Line]]:
-    told = keys(declared)
-    heads = [
-        *((_head(one), False) for one in told),
-        *((_head(one), one.name not in STACKS and one.type == "int") for one in declared.figures),
+    """A column for each that is declared; what kept a holder is one, and so are all stacks."""
+    told = [*keys(declared), *declared.figures]
+    alone = [one for one in told if one.name not in (*KEPT, *STACKS)]
+    shared = [(head, made) for head, names, made in _SHARED if any(c.name in names for c in told)]
+    heads = [(_head(one), one in declared.figures and one.type == "int") for one in alone]
+    flat = ({**row, **row["key"]} for row in rows)
+    return [*heads, *((head, False) for head, _ in shared)], [
+        Line([*(_cell(row, one) for one in alone), *(made(row) for _, made in shared)])
+        for row in flat
     ]
-    return heads, [
-        Line([
-            *(_cell(row["key"], one) for one in told),
-            *(_cell(row, one) for one in declared.figures),
-        ])
-        for row in rows
-    ]  # fmt: skip
+
+
+def _kept(row: Any) -> Cell:
+    return Cell(kept_by(row) or "-")
 
 
 def _head(one: Column) -> str:
@@ -155,8 +159,6 @@ def _head(one: Column) -> str:
 
 def _cell(row: Any, one: Column) -> Cell:
     value = column(row, one.name)
-    if one.name in STACKS:
-        return stack({one.name: value})
     if isinstance(value, int):
         is_id = not one.unit and one.name in PARTIES
         return Cell(cell(value, one) if is_id else figure(row, one), value)
@@ -174,6 +176,10 @@ def stack(row: Any) -> Cell:
         if len(frames) > FRAMES:
             lines.append(f"… and {len(frames) - FRAMES:,} frames more")
     return Cell(lines[0], None, tuple(lines)) if lines else Cell("-")
+
+
+# Columns of a table that share a cell: their head, their names, what makes the cell of a row.
+_SHARED = [("kept by", KEPT, _kept), ("stack", STACKS, stack)]
 
 
 def _event(row: Any, declared: Output) -> Line:
@@ -197,7 +203,7 @@ def _what(row: Any, declared: Output, length: str | None) -> str:
     mode = row.get("mode") or getattr(declared, "mode", None) or ""
     kind = row.get("state") or (length or "event").removesuffix("_ns")
     ended = {"yes": "ended since", "no": "still open"}.get(row.get("ended") or "")
-    why = [row.get("label"), row.get("cause"), row.get("reason") and f"kept by {row['reason']}",
+    why = [row.get("label"), row.get("cause"), (kept := kept_by(row)) and f"kept by {kept}",
            row.get("certainty") == "likely" and "likely, not certain"]  # fmt: skip
     return ", ".join(safe(one) for one in (f"{mode} {kind}".strip(), ended, *why) if one)
 

@@ -5,22 +5,28 @@ from typing import Any
 
 from rich.text import Text
 
+from mmaplock_bt import container_ids
 from mmaplock_bt.escaping import safe
 from mmaplock_bt.result import entry_frames
 from mmaplock_bt.result.rows import Row
 from mmaplock_bt.result.rows import column as column_of
 from mmaplock_bt.spec.columns import Column
-from mmaplock_bt.units import format_ns, format_value, with_short_ids
+from mmaplock_bt.units import format_ns, format_value
 
 SHOWN = 10  # rows of an output
 CGROUP = 30
-STACKS = ("current_stack", "kernel_stack", "user_stack")
+STACKS = ("current_stack", "faulting_stack", "kernel_stack", "user_stack")
+KEPT = ("reason", "faulting_tid", "faulting_comm")
 PARTIES = (
     *("pid", "tid", "comm", "actor_kind", "owner_pid", "owner_comm", "owner_kind", "cgroup"),
     *("mm", "time_ns"),
 )
 _OWNERS = {"owner_pid", "owner_comm", "owner_kind"}
-_MARKS = {"user_stack": "-- user", "current_stack": "-- when last seen"}
+_MARKS = {
+    "user_stack": "-- user",
+    "current_stack": "-- when last seen",
+    "faulting_stack": "-- of the thread in a page fault",
+}
 _OF_ENDED = {"kernel_stack": "-- at release", "current_stack": "-- while it lasted"}
 _WHOSE = {
     "process": "on {}",
@@ -64,9 +70,13 @@ def estimated(text: str, row: Any, name: str, unit: str) -> str:
 
 
 def shortened(cgroup: str) -> str:
-    """Cuts ids of containers and the beginning off a long cgroup path: its end says most."""
-    path = with_short_ids(cgroup)
-    return f"…{path[1 - CGROUP :]}" if len(path) > CGROUP else path
+    """Tells a container by its id's head; of another long path the end says most."""
+    path = container_ids.told(cgroup)
+    if len(path) <= CGROUP:
+        return path
+    if container_ids.of(cgroup):
+        return f"{path[: CGROUP - 1]}…"
+    return f"…{path[1 - CGROUP :]}"
 
 
 def who(comm: str | None, pid: int | None) -> str:

@@ -6,6 +6,7 @@ from rich.text import Text
 
 from mmaplock_bt.escaping import safe
 from mmaplock_bt.renderers.text.cells import (
+    KEPT,
     PARTIES,
     SHOWN,
     STACKS,
@@ -15,6 +16,7 @@ from mmaplock_bt.renderers.text.cells import (
     parties,
     who,
 )
+from mmaplock_bt.result.keeping import kept_by
 from mmaplock_bt.result.model import EventsData
 from mmaplock_bt.result.rows import Row, column
 from mmaplock_bt.spec.columns import Column
@@ -24,7 +26,7 @@ from mmaplock_bt.units import format_ns
 QUEUED = 8
 MEASURED = ("hold_ns", "wait_ns", "age_ns", "charged_ns")
 _LISTS = ("behind", "queued")
-_HEADLINE = (*MEASURED[:3], "mode", "label", "cause", "reason", "state", "ended")
+_HEADLINE = (*MEASURED[:3], "mode", "label", "cause", "state", "ended", *KEPT)
 _WRITER = ("writer_tid", "writer_pid", "writer_comm", "writer_wait_ns")
 ELSEWHERE = {*_HEADLINE, "certainty", *PARTIES, *STACKS, *_LISTS, *_WRITER}
 
@@ -72,8 +74,8 @@ def _headline(row: Row, declared: Output) -> Text:
         text.append(f": {safe(label)}", style="bold yellow")
     if cause := row.get("cause"):
         text.append(f"  {safe(cause)}", style="bold")
-    if reason := row.get("reason"):
-        text.append(f", kept by {safe(reason)}", style="bold yellow")
+    if kept := kept_by(row):
+        text.append(f", kept by {kept}", style="bold yellow")
     if (time_ns := row.get("time_ns")) is not None:
         text.append(f"  at +{format_ns(time_ns)}", style="dim")
     return text

@@ -10,6 +10,7 @@ from rich.text import Text
 from mmaplock_bt.escaping import safe
 from mmaplock_bt.renderers.console import UNBROKEN, WIDTH
 from mmaplock_bt.renderers.text.cells import (
+    KEPT,
     PARTIES,
     SHOWN,
     STACKS,
@@ -22,6 +23,7 @@ from mmaplock_bt.renderers.text.cells import (
     parties,
     period,
 )
+from mmaplock_bt.result.keeping import kept_by
 from mmaplock_bt.result.model import CounterData, TableData
 from mmaplock_bt.result.rows import TableRow, column
 from mmaplock_bt.spec.columns import LEARNT, STANDARD, Column
@@ -70,8 +72,8 @@ def _paragraph(row: TableRow, keys: list[Column], declared: Output) -> list[Text
     first.append(total, style="bold")
     if flat.get("cause"):
         first.append(f"  {safe(flat['cause'])}", style="bold")
-    if flat.get("reason"):
-        first.append(f", kept by {safe(flat['reason'])}", style="bold yellow")
+    if kept := kept_by(flat):
+        first.append(f", kept by {kept}", style="bold yellow")
     plain = [one for one in keys if one.name not in (*STACKS, *PARTIES, "cause")]
     first.append(f"  {_words(row, plain)}".rstrip())
     lines = [first, *(Text(f"    {text}") for text in (parties(flat, names),) if text)]
@@ -87,7 +89,7 @@ def _words(row: TableRow, keys: list[Column]) -> str:
 
 
 def _figures(row: TableRow, declared: Output) -> list[str]:
-    told = (*STACKS, *PARTIES, "sum", "reason", "period_ns", "period_error_ns")
+    told = (*STACKS, *PARTIES, "sum", *KEPT, "period_ns", "period_error_ns")
     found = [
         f"{one.name.removesuffix('_ns')} {figure(row, one)}"
         for one in declared.figures

@@ -141,7 +141,8 @@ class Top(App[None]):
         if self._feed.has_ended.is_set():
             self.exit()
         latest = self._feed.latest
-        if latest is None or not self.screen_stack[0].query(Holders):  # taken apart
+        first = self.screen_stack[:1]  # none, or without rows: it is taken apart
+        if latest is None or not any(screen.query(Holders) for screen in first):
             return
         if latest is not self._drawn and not (self._is_frozen and self._drawn):
             self._drawn = latest

@@ -18,7 +18,7 @@ def made(tmp_path, monkeypatch):
     """Captures into a folder, by a process that writes 2,000 bytes; and what it says."""
     said = []
 
-    def begun(one, code=WRITES):
+    def begun(one, _trap, code=WRITES):
         words = [sys.executable, "-c", code, str(one._place)]
         return captures.subprocess.Popen(words)
 
@@ -80,13 +80,13 @@ def test_and_how_often(made):
     assert one.count == 1 and one._running is None
 
 
-def test_one_that_fails_is_told_and_leaves_nothing(made, monkeypatch):
+def test_one_that_fails_is_told_and_leaves_nothing(made, tmp_path, monkeypatch):
     one, said = made()
     words = [sys.executable, "-c", "raise SystemExit(4)"]
-    monkeypatch.setattr(Captures, "_begun", lambda _: captures.subprocess.Popen(words))
+    monkeypatch.setattr(Captures, "_begun", lambda *_: captures.subprocess.Popen(words))
     spring(one)
     assert one.count == 0 and "failed (status 4)" in said[1]
-    assert not any(one._folder.iterdir())
+    assert not any((tmp_path / "c").iterdir())
 
 
 def test_an_open_one_gets_its_mode_once_it_is_over(made):
@@ -105,7 +105,7 @@ def test_a_folder_that_is_a_file(made, tmp_path):
         made()
 
 
-def test_a_disk_without_room_is_told_and_it_goes_on(made, monkeypatch):
+def test_a_disk_without_room_is_told_and_it_goes_on(made, tmp_path, monkeypatch):
     one, said = made()
 
     def full(*_, **__):
@@ -114,4 +114,22 @@ def test_a_disk_without_room_is_told_and_it_goes_on(made, monkeypatch):
     monkeypatch.setattr(captures.files, "write", full)
     spring(one)
     assert "cannot capture it" in said[0] and one.count == 0
-    assert not any(one._folder.iterdir())
+    assert not any((tmp_path / "c").iterdir())
+
+
+def test_a_profile_that_there_is_not_is_told_at_once(made):
+    with pytest.raises(UsageError, match="nonesuch"):
+        made(profile="nonesuch")
+
+
+def test_another_trap_is_followed_and_a_capture_that_runs_goes_on(made, tmp_path):
+    one, said = made(pause="1h")
+    one.look({("wait", "write"): 300 * MS})
+    one.follow(None)
+    one.look({("wait", "write"): 10**10})
+    one.close()
+    assert one.count == 1 and len(said) == 1
+    one.follow(Trap.model_validate({"folder": str(tmp_path / "d"), "wait": "1s", "pause": "1ms"}))
+    spring(one, 999 * MS)
+    spring(one, 1000 * MS)
+    assert one.count == 2 and len([*(tmp_path / "d").iterdir()]) == 1

@@ -3,16 +3,17 @@
 import pytest
 
 from mmaplock_bt.agent import charging
+from mmaplock_bt.agent.cgroup_labels import CgroupLabels
 from mmaplock_bt.agent.charging import LATEST_NS, SETTLE_NS, Charging, label
 from mmaplock_bt.agent.top_names import TopNames
 from mmaplock_bt.stream.records import Events
 from mmaplock_bt.stream.stacks import Stack
 
-WAITS = ("time_ns", "wait_ns", "mode", "mm", "thread", "cpu_wait_ns")
+WAITS = ("time_ns", "wait_ns", "mode", "mm", "thread", "cpu_wait_ns", "cgroup")
 HOLDS = ("time_ns", "hold_ns", "mode", "mm", "thread", "comm", "kernel_stack")
 SMAPS = Stack(["up_read+1", "show_smaps_rollup+300", "seq_read_iter+4"])
 MS, S = 10**6, 10**9
-NOBODY = ""
+NOBODY = NONE = ""
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def books():
 
 
 def waits(*rows):
-    return Events("waits", WAITS, list(rows))
+    return Events("waits", WAITS, [row if len(row) == len(WAITS) else (*row, 1) for row in rows])
 
 
 def holds(*rows):
@@ -33,8 +34,8 @@ def test_a_wait_is_charged_to_the_hold_that_it_overlaps(books):
     books.take(holds((1980 * MS, 280 * MS, "read", "0x1", 8, "reader", SMAPS)))
     books.settle(2000 * MS + SETTLE_NS, {})
     assert books.blamed_ns == {
-        ("smaps/maps/numa_maps", "write", "reader"): 280 * MS,
-        ("waited for a CPU", "write", NOBODY): 20 * MS,
+        ("smaps/maps/numa_maps", "write", "reader", NONE): 280 * MS,
+        ("waited for a CPU", "write", NOBODY, NONE): 20 * MS,
     }
     assert books.count == 0
 
@@ -43,7 +44,7 @@ def test_a_hold_without_a_stack_is_counted_and_its_cause_unknown(books):
     books.take(waits((2000 * MS, 300 * MS, "write", "0x1", 7, 0)))
     books.take(holds((2000 * MS, 300 * MS, "read", "0x1", 8, "reader", Stack())))
     books.settle(4 * S, {})
-    assert books.blamed_ns == {("unknown", "write", "reader"): 300 * MS}
+    assert books.blamed_ns == {("unknown", "write", "reader", NONE): 300 * MS}
     assert books.stackless == 1
 
 
@@ -54,7 +55,7 @@ def test_nothing_is_charged_before_it_has_settled(books):
     books.take(holds((1999 * MS, 300 * MS, "write", "0x1", 8, "late", SMAPS)))
     books.settle(2000 * MS + SETTLE_NS, {})
     assert sum(books.blamed_ns.values()) == 300 * MS
-    assert books.blamed_ns["smaps/maps/numa_maps", "read", "late"] == 299 * MS
+    assert books.blamed_ns["smaps/maps/numa_maps", "read", "late", NONE] == 299 * MS
 
 
 def test_a_hold_is_kept_while_a_wait_lasts_that_it_may_explain(books):
@@ -63,8 +64,8 @@ def test_a_hold_is_kept_while_a_wait_lasts_that_it_may_explain(books):
         books.settle(now * S, {"0x1": 1500 * MS})
     books.take(waits((60 * S, 60 * S - 1500 * MS, "write", "0x1", 7, 0)))
     books.settle(62 * S, {})
-    assert books.blamed_ns["smaps/maps/numa_maps", "write", "reader"] == 500 * MS
-    assert books.blamed_ns["unexplained", "write", NOBODY] == 58 * S
+    assert books.blamed_ns["smaps/maps/numa_maps", "write", "reader", NONE] == 500 * MS
+    assert books.blamed_ns["unexplained", "write", NOBODY, NONE] == 58 * S
     assert books.count == 0
 
 
@@ -85,7 +86,7 @@ def test_every_ns_is_charged_once(books):
         books.settle(end, {})
     books.settle(60 * S, {})
     assert sum(books.blamed_ns.values()) == 500 * 9 * MS
-    assert len({culprit for _, _, culprit in books.blamed_ns}) <= 2 + 2
+    assert len({culprit for _, _, culprit, _ in books.blamed_ns}) <= 2 + 2
 
 
 def test_more_than_can_be_kept_is_charged_at_once(books, monkeypatch):
@@ -136,3 +137,19 @@ def test_a_convoy_counts_once(books):
 def test_causes_are_of_a_bounded_number(cause, told):
     assert label(cause) == told
     assert len(charging.labels()) < 100
+
+
+def test_waits_are_told_by_the_cgroup_of_the_victim(books):
+    ids = {"/a": {1, 2}, "/a/b": {2}}
+    books.cgroups = CgroupLabels(ids, ids.__getitem__)
+    hold = (2000 * MS, 300 * MS, "read", "0x1", 8, "reader", SMAPS)
+    books.take(waits(*((2000 * MS, ms * MS, "write", "0x1", ms, 0, ms) for ms in (1, 2, 3))))
+    books.take(holds(hold))
+    books.settle(2**63, {})
+    cause = "smaps/maps/numa_maps", "write", "reader"
+    told = {(*cause, "/a"): MS, (*cause, "/a/b"): 2 * MS, (*cause, "other"): 3 * MS}
+    assert books.blamed_ns == told
+    books.follow(["reader"], 2, ["/a"])
+    assert books.blamed_ns.keys() == {(*cause, "/a"), (*cause, "other")}
+    books.follow(["reader"], 2, [])
+    assert not books.blamed_ns

@@ -50,6 +50,13 @@ def test_what_it_reads(load):
         ("culprits: {top: 51}", "culprits.top: "),
         ("culprits: {names: [seventeen-letters]}", "names: the kernel keeps 1 to 15 bytes"),
         ("culprits: {names: [[]]}", "culprits.names"),
+        ("cgroups: [a.slice]", "cgroups: 'a.slice' does not begin with one /"),
+        ("cgroups: [/]", "1:1: cgroups: '/' is no path as in /proc/PID/cgroup"),
+        ("cgroups: [/a/../b]", "'/a/../b' is no path"),
+        ("cgroups: [/a/]", "'/a/' is no path"),
+        ("cgroups: [//a]", "'//a' does not begin with one /"),
+        ('cgroups: ["/a\\n"]', "is no path"),
+        ("cgroups: [/a, /a]", "at most 50 cgroups, each once"),
     ],
 )
 def test_faults_have_their_place(load, text, told):

@@ -1,5 +1,6 @@
 """What a scrape is told: readable by Prometheus' own parsers, and nothing that is not so now."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -23,7 +24,7 @@ COUNTS = Counter(
     }
 )  # fmt: skip
 TRACING = Tracing(
-    COUNTS, {("fork", "write", 'a"\\'): 5 * MS}, 7, Open(0, 3 * MS, 2 * MS, {}), 0, MS
+    COUNTS, {("fork", "write", 'a"\\', ""): 5 * MS}, 7, Open(0, 3 * MS, 2 * MS, {}), 0, MS
 )
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
@@ -120,3 +121,10 @@ def test_series_are_the_same_whatever_was_counted():
     names = {key for key in samples(without) if "seconds_bucket" in key[0]}
     assert names == {key for key in samples(TRACING) if "seconds_bucket" in key[0]}
     assert len(names) == 2 * 2 * 29
+
+
+def test_cgroups_are_labels_where_some_are_listed():
+    blamed = {("fork", "write", "a", "/b"): MS, ("fork", "write", "a", ""): 2 * MS}
+    told = lines(replace(TRACING, blamed_ns=blamed), "")
+    assert {'cgroup="/b"', 'cgroup=""'} == set(re.findall('cgroup="[^"]*"', told))
+    assert 'cgroup="' not in lines(TRACING, "")

@@ -5,7 +5,8 @@ import threading
 import pytest
 
 from mmaplock_bt.agent import outlets
-from mmaplock_bt.agent.outlets import Textfile
+from mmaplock_bt.agent.config import Config
+from mmaplock_bt.agent.outlets import Outlets, Textfile
 from mmaplock_bt.errors import UsageError
 
 
@@ -62,3 +63,39 @@ def test_work_is_done_at_once_and_again_and_not_afterwards():
             assert done.acquire(timeout=30)
     after = len(count)
     assert not done.acquire(timeout=0.3) or len(count) == after
+
+
+def _to(place) -> Config:
+    return Config.model_validate({"textfile": {"path": str(place), "every": "1h"}})
+
+
+def test_another_configuration_is_followed(tmp_path):
+    """What was written for the one before would be read as if it were of now."""
+    first, second = tmp_path / "a.prom", tmp_path / "b.prom"
+    with Outlets(list, pytest.fail) as outs:
+        for place in (first, second):
+            outs.follow(_to(place))
+            outs.follow(_to(place))
+        outs.follow(_to(second))
+        assert not first.exists()
+        with pytest.raises(UsageError, match="there is no folder"):
+            outs.follow(_to(tmp_path / "none/c.prom"))
+    assert [*tmp_path.iterdir()] == [second]
+
+
+def test_requests_are_counted_on_for_another_receiver(monkeypatch):
+    class Pusher:
+        def __init__(self, url, _host, _told, _say, before):
+            self.sent, self.dropped = (before.sent + 7, 0) if before else (0, 0)
+
+        def run(self):
+            pass
+
+    monkeypatch.setattr(outlets, "_library", lambda: type("Module", (), {"Pusher": Pusher}))
+    with Outlets(list, pytest.fail) as outs:
+        for turn in range(3):
+            outs.follow(Config.model_validate({"otlp": {"url": f"http://a/{turn}"}}))
+        (family,) = outs.told()
+        assert family.samples[0].value == 14
+        outs.follow(Config())
+        assert outs.told() == []

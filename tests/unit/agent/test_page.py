@@ -5,7 +5,7 @@ import re
 import yaml
 
 from mmaplock_bt.agent.config import Config, Otlp, Textfile, Trap
-from mmaplock_bt.agent.exposition import families, pushed
+from mmaplock_bt.agent.exposition import families, pushed, reloaded
 from mmaplock_bt.agent.supervision import REASONS
 from mmaplock_bt.machine import inventory
 from tests.shell import ROOT
@@ -17,7 +17,8 @@ PAGE = (ROOT / "docs/agent.md").read_text()
 def test_the_page_names_every_metric_with_its_labels():
     told = dict(re.findall(r"^\| `(mmaplock_\w+)` \| *(.*?) *\|", PAGE, re.MULTILINE))
     found = {}
-    for one in (*families(snapshot(TRACING), inventory.offline()), *pushed(0, 0)):
+    made = *families(snapshot(TRACING), inventory.offline()), *pushed(0, 0), *reloaded(True)
+    for one in made:
         name = one.name + "_total" * (one.type == "counter")
         labels = dict.fromkeys(label for s in one.samples for label in s.labels if label != "le")
         found[name] = ", ".join(f"`{label}`" for label in labels)

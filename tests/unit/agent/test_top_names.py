@@ -36,5 +36,15 @@ def test_memory_is_bounded_and_those_with_a_place_are_remembered():
     assert names.label("first", 1) == "first"
 
 
+def test_other_places_are_followed_and_who_has_none_any_more_has_left():
+    names = TopNames(["old", "both"], 2)
+    names.label("heavy", 9)
+    names.label("light", 3)
+    names.follow(["both", "new"], 1)
+    assert names.taken_off() == ["light", "old"]
+    told = [names.label(name, 0) for name in ("new", "both", "heavy", "light", "old")]
+    assert told == ["new", "both", "heavy", OTHER, OTHER]
+
+
 def test_hostile_names_are_harmless():
     assert TopNames([], 1).label('a"\n\x1b[31m', 1) == 'a"\\n\\x1b[31m'

@@ -39,7 +39,8 @@ def test_every_place_is_known_and_every_holder_is_held(every):
 def test_the_quick_choice_is_small_and_can_be_compared():
     every = contenders(resources.shipped_names("profiles", ".yaml"), VERSIONS[:1])
     quick = [one.what for one in every if one.quick]
-    assert {"nothing", BASE, "mmaplock-bt hold-times", "mmaplock-bt blame"} <= set(quick)
+    ours = {f"mmaplock-bt {name}" for name in ("hold-times", "blame")}
+    assert {"nothing", BASE, *ours, *(f"{one} --engine tracefs" for one in ours)} <= set(quick)
     assert len(quick) <= 16
 
 

@@ -102,6 +102,7 @@ def test_what_was_printed_a_moment_ago_and_has_not_come_is_late(onlooker, monkey
 @pytest.fixture
 def on_a_terminal(monkeypatch):
     """What is drawn on standard error."""
+    monkeypatch.setenv("TERM", "xterm")  # rich has no screen on one that is dumb
     drawn = []
     monkeypatch.setattr(standard_streams, "draw", drawn.append)
     return drawn

@@ -51,7 +51,7 @@ def test_a_command_that_ctrl_c_ended_has_not_failed(ended_by, wanted, code):
 @pytest.fixture
 def traces(monkeypatch, cli):
     """Runs three windows; each is what the test gives, or raises. Returns how it ended."""
-    monkeypatch.setattr(run_command.inventory, "probe", lambda _path: None)
+    monkeypatch.setattr(run_command.engines, "machine", lambda *_: None)
 
     def three(windows, folder, *words):
         left = list(windows)

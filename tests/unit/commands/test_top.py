@@ -125,6 +125,22 @@ def test_a_fault_of_the_screen_ends_the_window(shown):
     assert goes == ["ended"]
 
 
+def test_what_is_drawn_on_a_terminal_that_has_gone_is_dropped(monkeypatch):
+    """textual's writer draws before anybody knows; it would die of the error."""
+    leader, follower = os.openpty()
+    with os.fdopen(follower, "w", encoding="utf-8") as stderr:
+        monkeypatch.setattr(sys, "__stderr__", stderr)
+        with top._lasting_stderr():
+            sys.__stderr__.write("seen é")
+            sys.__stderr__.flush()
+            assert os.read(leader, 100) == "seen é".encode()
+            os.close(leader)
+            for _ in range(2):
+                sys.__stderr__.write("not seen")
+                sys.__stderr__.flush()
+        assert sys.__stderr__ is stderr
+
+
 def test_w_writes_the_result_so_far_and_says_where(shown, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     opened = Open()

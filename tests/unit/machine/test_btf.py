@@ -43,6 +43,11 @@ def test_members_of_structures_without_a_name_are_the_outer_ones():
     assert btf.offset(NESTED, "mm_struct", "owner") == 128 // 8, "the first of two"
 
 
+def test_a_declaration_has_no_size():
+    assert btf.size(NESTED, "mm_struct") == 8
+    assert btf.size(NESTED, "owner") is None
+
+
 def test_a_bit_fields_size_is_no_part_of_its_place():
     """kind_flag: the upper byte of a member's offset is the field's size."""
     flagged = struct.pack("<III", MM, 1 << 31 | STRUCT << 24 | 1, 8)

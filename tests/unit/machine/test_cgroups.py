@@ -22,6 +22,7 @@ def test_where_memcg_ids_are_folders(monkeypatch, tmp_path, mounts, found):
     monkeypatch.setattr(cgroups, "MOUNTS", tmp_path / "mounts")
     cgroups.MOUNTS.write_text(mounts.format(v2=tmp_path))
     assert cgroups.hierarchy() == (found and Path(found.format(v2=tmp_path)))
+    assert cgroups.is_unified() == ("cgroup2" in mounts)
 
 
 @pytest.fixture
@@ -52,3 +53,16 @@ def test_a_cgroup_that_is_not_there_is_a_sentence(hierarchy):
     assert cgroups.paths() == {}
     with pytest.raises(UsageError, match="no cgroup hierarchy is mounted"):
         cgroups.cgroup_id("/outer")
+
+
+def test_the_machines_own_is_taken_before_a_containers_part(monkeypatch, tmp_path):
+    """As `kubectl debug node/...` has them: its own first, the machine's below /host."""
+    own, machines = tmp_path / "own", tmp_path / "host/sys/fs/cgroup"
+    for folder in (own, machines):
+        folder.mkdir(parents=True)
+    monkeypatch.setattr(cgroups, "MOUNTS", tmp_path / "mounts")
+    monkeypatch.setattr(cgroups, "ROOT", machines.stat().st_ino)
+    cgroups.MOUNTS.write_text(f"cgroup2 {own} cgroup2 rw 0 0\ncgroup2 {machines} cgroup2 rw 0 0\n")
+    assert cgroups.hierarchy() == cgroups.systemds() == machines and cgroups.is_whole(machines)
+    cgroups.MOUNTS.write_text(f"cgroup2 {own} cgroup2 rw 0 0\n")
+    assert cgroups.hierarchy() == own and not cgroups.is_whole(own)

@@ -14,6 +14,7 @@ from mmaplock_bt.machine import distro
         ({"ID": "debian"}, "", "apt-get install bpftrace", "mmdebstrap"),
         ({"ID": "ubuntu"}, "0.20.2-1", "apt-get install bpftrace", "apt-get install bpftrace"),
         ({"ID": "x", "ID_LIKE": "ubuntu debian"}, "1.0", "apt-get install", "apt-get install"),
+        ({"ID": "x", "ID_LIKE": "ubuntu debian"}, "", "apt-get install", "curl -f"),
         ({"ID": "rocky", "ID_LIKE": "rhel centos fedora"}, "", "dnf install bp", "dnf upgrade bp"),
         ({"ID": "opensuse-leap", "ID_LIKE": "suse"}, "", "zypper install", "zypper update bp"),
         ({"ID": "arch"}, "", "pacman -S bpftrace", "pacman -Syu bpftrace"),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mmaplock_bt.errors import TargetError
 from mmaplock_bt.machine import features
 
 
@@ -26,6 +27,7 @@ def test_a_bpftrace_that_cannot_trace_is_tried_again(fake):
 
 TRIES = """
 import sys
+from mmaplock_bt.errors import TargetError
 from mmaplock_bt.machine import features
 features.outcomes(sys.argv[1], fresh=True)
 """
@@ -81,6 +83,8 @@ def test_outcomes_are_remembered(remembering):
         ("memory_controller", None),
         (features.OFFSET, "123456"),
         (features.OFFSET, True),
+        (features.PLACE, "16384 + 1"),
+        (features.REGISTERS, "riscv"),
         ("mm_owner", "yes"),
         ("mm_owner", 1),
         ("per_vma_locks", []),
@@ -128,3 +132,15 @@ def test_a_memory_that_somebody_else_may_have_written_is_not_read(remembering, s
     path, file = remembering
     spoiled(file)
     assert not _is_remembered(path)
+
+
+WORKS = "n=0; while [ $n -lt 2999999 ]; do n=$((n + 1)); done; echo done"
+
+
+def test_a_program_that_works_is_waited_for(fake, monkeypatch):
+    """An emulated or busy machine takes long; what ends the wait is that nothing is done."""
+    monkeypatch.setattr(features, "TIMEOUT_S", 1.0)
+    assert features.output(fake(WORKS), "--help") == (0, "done\n")
+    monkeypatch.setattr(features, "BUSY_S", 0.0)
+    with pytest.raises(TargetError, match="does not answer"):
+        features.output(fake(WORKS), "--help")

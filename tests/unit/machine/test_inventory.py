@@ -47,6 +47,34 @@ def test_root_of_a_container_is_told_what_it_lacks(held):
     assert not inventory.is_all_of_root()
 
 
+def test_a_seccomp_profile_is_told_as_what_is_in_the_way(held, monkeypatch):
+    """It is asked by calls that the kernel itself would answer otherwise."""
+    held(38, 39)
+    with features.STATUS.open("a") as status:
+        status.write("Seccomp:\t2\nSeccomp_filters:\t1\n")
+    monkeypatch.setattr(inventory.bpf_call, "refused", lambda: ["perf_event_open"])
+    with pytest.raises(TargetError, match="seccomp profile refuses perf_event_open") as told:
+        inventory.privilege()
+    assert "--security-opt seccomp=unconfined" in told.value.mend
+    monkeypatch.setattr(inventory.bpf_call, "refused", list)
+    assert inventory.privilege() == "root, by CAP_BPF and CAP_PERFMON"
+
+
+@pytest.mark.parametrize(
+    ("table", "hidden"),
+    [
+        ("0" * 16 + " A fixed\n" + "f" * 16 + " T _text\n", False),
+        ("0" * 16 + " A fixed\n" + "0" * 16 + " T _text\n", True),
+        ("", True),
+    ],
+)
+def test_addresses_of_functions_may_be_hidden(monkeypatch, tmp_path, table, hidden):
+    monkeypatch.setattr(features, "KALLSYMS", tmp_path / "kallsyms")
+    assert features.hides_symbols()
+    features.KALLSYMS.write_text(table)
+    assert features.hides_symbols() == hidden
+
+
 def test_a_bpftrace_that_wants_all_of_root_is_not_to_be_reinstalled(held, fake):
     held(38, 39)
     told = inventory.unable(fake("exit 1"), "0.17.0")
@@ -70,6 +98,11 @@ def test_tracefs_and_tracepoints_are_looked_for(monkeypatch, tmp_path):
     folder = tmp_path / "b/events/mmap_lock/mmap_lock_released"
     folder.mkdir(parents=True)
     assert inventory.tracepoints(inventory.tracefs()) == folder
+
+
+def test_a_version_is_read_behind_what_sudo_says(fake):
+    path = fake('echo "sudo: unable to resolve host vm: unknown" >&2; echo bpftrace v0.99.1')
+    assert inventory.version(path) == "0.99.1"
 
 
 def test_a_version_is_remembered_per_binary(fake):

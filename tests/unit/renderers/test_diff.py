@@ -272,3 +272,22 @@ def test_what_was_not_followed_is_told():
     assert "One lock in 4 was followed: counts and sums are estimates" in text
     assert "Only locks that somebody waited for were followed" in text
     assert "<b>Note:</b> sample: 1/1 and 1/4" in text
+
+
+def test_what_a_kernels_locks_do_not_show_is_told():
+    def on(**facts):
+        return lambda run: replace(run, target=replace(run.target, facts=facts))
+
+    for shown, why in ((True, "PREEMPT_RT"), (False, "cannot be read")):
+        text = page(blame(1), blame(1, on(rwsem_owner=False, rwbase=shown)))
+        assert f"{why}: every lock was followed" in text
+    assert "every lock was followed" not in page(blame(1), blame(1))
+
+
+def test_what_was_missed_while_bpftrace_was_preempted_is_told():
+    def lacking(run):
+        facts = {"rwsem_owner": False, "rwbase": True}
+        lost = replace(run.loss, missed_events=107, complete=False)
+        return replace(run, target=replace(run.target, facts=facts), loss=lost)
+
+    assert "PREEMPT_RT preempts bpftrace" in page(blame(1), blame(1, lacking))

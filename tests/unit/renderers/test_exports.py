@@ -16,7 +16,7 @@ from tests import story
 from tests.builders import CONTROLS
 
 STACKS = renderers.OF_SPANS[:-1]
-WITHOUT_SPANS = ("hold-times", "wait-times")
+WITHOUT_SPANS = ("hold-times", "wait-times", "fault-path")
 NAMES = [name for name in story.NAMES if name not in WITHOUT_SPANS]
 Sums = tuple[int, int, int]  # holds, ns held, ns that others waited
 
@@ -137,6 +137,21 @@ def _open_holds(run, name):
         return []
     rows = [row for row in run.events(name) if row["ended"] != "yes"]
     return [row["age_ns"] for row in rows if row["state"] != "wait"]
+
+
+def test_a_slice_tells_what_kept_the_holder():
+    result = story.result_of("stuck-locks")
+    kept = {"reason": "page faults under way", "faulting_tid": 812, "faulting_comm": "postgres",
+            "faulting_stack": ["clear_page+7", "do_fault+1"]}  # fmt: skip
+    for row in result.events("stuck"):
+        row.update(kept)
+    _, found = of_perfetto(exported(result, "perfetto"))
+    notes = [
+        {note.name: note.string_value or note.int_value for note in event.debug_annotations}
+        for *_, event in found
+    ]
+    told = kept | {"faulting_stack": "clear_page+7\ndo_fault+1"}
+    assert any(told.items() <= one.items() for one in notes)
 
 
 def test_a_flow_leads_from_the_hold_to_whoever_waited():

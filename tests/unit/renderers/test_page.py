@@ -329,6 +329,23 @@ def test_of_many_at_once_and_of_many_spaces_the_rest_is_told(monkeypatch):
     )
 
 
+def test_a_table_tells_what_kept_a_holder_and_folds_its_stacks_into_one_cell():
+    run = story.result_of("blame")
+    row = run.table("blame")[0]
+    row |= {"reason": "page faults under way", "faulting_tid": 812, "faulting_comm": "postgres"}
+    row |= {"faulting_stack": ["clear_page+7"], "current_stack": ["__vma_start_write+88"]}
+    row["key"]["kernel_stack"] = ["madvise+9"]
+    (sheet,) = (one for one in sheets.of(run) if one.name == "blame")
+    heads = [head for head, _ in sheet.heads]
+    told = dict(zip(heads, sheet.lines[0].cells, strict=True))
+    assert told["kept by"].text == "page faults under way (postgres, thread 812)"
+    assert told["stack"].text == "__vma_start_write+88"
+    assert told["stack"].lines == (
+        "__vma_start_write+88", "-- faulting stack", "clear_page+7", "-- kernel stack", "madvise+9"
+    )  # fmt: skip
+    assert not {"reason", "faulting tid", "kernel stack", "current stack"} & {*heads}
+
+
 def test_a_stack_of_127_frames_and_a_window_of_a_year():
     run = many(3)
     year_ns = 365 * 86400 * 10**9

@@ -18,6 +18,8 @@ from mmaplock_bt.stream import records
 FACTS: dict[str, bool | str] = {
     "memcg_field": "memcg_id",
     "memory_controller": "4",
+    "user_registers": "x86_64",
+    "registers_at": "16216",
     "rwsem_owner": True,
     "exec_update_lock": True,
 }
@@ -69,9 +71,32 @@ def test_the_advice_is_read_where_its_register_is_known_and_a_stack_is_recorded(
     told = {name: render.render(profile.load(name), FIXED).text for name in profile.names()}
     assert "$advice" in told["long-holds"] and "$advice" not in told["wait-times"]
     chosen = profile.load("long-holds")
-    for machine, by_hand in ((replace(FIXED, arch="aarch64"), False), (FIXED, True)):
+    unknown = replace(FIXED, facts={**FACTS, "user_registers": "", "registers_at": ""})
+    for machine, by_hand in ((unknown, False), (FIXED, True)):
         text = render.render(chosen, machine, by_hand=by_hand).text
         assert "$advice" not in text and "madvise %llu" not in text
+
+
+REALTIME = {**FACTS, "rwsem_owner": False, "run_delay": True, "rwbase": True}
+
+
+@pytest.mark.parametrize("shown", [True, False])
+@pytest.mark.parametrize("name", profile.names())
+def test_with_preempt_rt_no_rwsem_is_read_and_every_map_is_filled(name, shown):
+    """bpftrace refuses a map that is only read."""
+    machine = replace(CONTENDED, facts={**CONTENDED.facts, **REALTIME, "rwbase": shown})
+    made = render.render(profile.load(name), machine)
+    code = re.sub(r"//.*|/\*.*?\*/", "", made.text.replace("\n *", " *"))
+    assert made.locks == "all" and "count.counter" not in code and "owner.counter" not in code
+    assert ("rwbase" in code) <= shown
+    read = set(re.findall(r"@(\w+)", code))
+    assert read == set(re.findall(r"@(\w+)(?:\[[^\]]*\])? = ", code))
+
+
+def test_on_arm64_madvise_and_its_registers_are_others():
+    facts = {**FACTS, "user_registers": "arm64", "registers_at": "16048"}
+    text = render.render(profile.load("long-holds"), replace(FIXED, facts=facts)).text
+    assert "->stack + 16048;" in text and "^ 233)" in text and "^ 28)" not in text
 
 
 def test_where_no_teardown_is_seen_an_owner_is_remembered_with_its_pid():
@@ -91,6 +116,26 @@ def test_contended_locks_cost_one_probe_elsewhere():
     assert "mmap_lock:mmap_lock_" not in none.text and "contended_release" in none.text
     assert one.locks == "contended" and "open_holds" not in one.books
     assert {"starts", "acquires", "failed", "releases", "open_waits", "spinning"} == set(one.books)
+
+
+OTHERS = {
+    "owner pid": ({"owner": {"pid": 4242}}, "$owner_tgid == 4242"),
+    "owner comm": ({"owner": {"comm": "x"}}, "$space != ($owned | 1)"),
+    "owner cgroup": ({"owner": {"cgroup": "/x"}}, "$space != ($owned | 1)"),
+    "actor comm": ({"actor": {"comm": "x"}}, 'comm == "x"'),
+    "actor pid": ({"actor": {"pid": 4242}}, "(uint64)pid == 4242"),
+}
+
+
+@pytest.mark.parametrize(("chosen", "condition"), OTHERS.values(), ids=OTHERS)
+def test_what_a_filter_leaves_out_reads_no_clock_and_no_hold(chosen, condition, monkeypatch):
+    monkeypatch.setattr(context, "_cgroups", lambda _: {"owner": [7], "actor": []})
+    one = profile.load("hold-times")
+    text = render.render(replace(one, filter=profile.merge(one.filter, chosen)), FIXED).text
+    released, acquired = re.findall(r"^tracepoint:mmap_lock:.*?^}", text, re.M | re.S)
+    head, _, rest = acquired.partition(condition)
+    assert rest and "nsecs" not in head and "@holding" not in head
+    assert released.index("@holding") < released.index("nsecs")
 
 
 @pytest.mark.parametrize("missing", ["contention", "mmap_lock_offset", "rwsem_owner"])
@@ -174,6 +219,17 @@ def test_no_raw_tracepoints_where_their_programs_are_preempted():
     chosen = profile.load("hold-times")
     srcu = replace(RAW, facts={**RAW.facts, "tracepoint_srcu": True})
     assert render.render(chosen, RAW).is_raw and not render.render(chosen, srcu).is_raw
+
+
+@pytest.mark.parametrize("shape", ["memcg_path", "memcg_id"])
+def test_with_preempt_rt_raw_tracepoints_miss_nothing_while_bpftrace_is_preempted(shape):
+    """Of older kernels' events the second argument is the cgroup's path."""
+    facts = {**RAW.facts, **REALTIME, "memcg_field": shape}
+    text = render.render(profile.load("hold-times"), replace(RAW, facts=facts)).text
+    used = set(re.findall(r"\barg\d", text))
+    assert used == {"arg0", *(("arg2", "arg3") if shape == "memcg_path" else ("arg1", "arg2"))}
+    older = replace(RAW, facts={**RAW.facts, "memcg_field": "memcg_path"})
+    assert not render.render(profile.load("hold-times"), older).is_raw
 
 
 @pytest.mark.parametrize("name", profile.names())

@@ -55,7 +55,7 @@ def test_all_that_a_template_is_given_is_plain_data(name, by_hand):
     chosen = profile.load(name)
     filtered = {"owner": {"pid": [5, 6], "comm": "x", "descendants": True}, "actor": {"pid": 7}}
     chosen = chosen.__class__(**vars(chosen) | {"filter": profile.merge(chosen.filter, filtered)})
-    given = context.given(chosen, 2, dict(render.NO_FACTS) | {"user_registers": True},
+    given = context.given(chosen, 2, dict(render.NO_FACTS) | {"user_registers": "x86_64"},
                           tree=True, by_hand=by_hand)  # fmt: skip
     assert list(foreign(given, "")) == []
     environment = PlainEnvironment(chosen.template)

@@ -7,17 +7,22 @@ from pydantic import ValidationError
 
 from mmaplock_bt.spec import causes
 from mmaplock_bt.spec.causes import Cause, Change, Remedy
+from mmaplock_bt.stream import lock_frames
 
 
 def test_every_cause_can_be_told_and_is_explained():
     for name, about in causes.causes().items():
-        assert about.frames or about.callers, name
+        assert about.frames or about.callers or name in lock_frames.REASONS, name
         assert about.means.endswith("."), name
         # It completes "while it was ...".
         assert re.match(r"[a-z]+ing\b", about.plain), name
         assert not about.plain.endswith("."), name
         for remedy in about.remedies:
             assert remedy.do.endswith("."), name
+
+
+def test_what_a_holder_is_kept_by_is_explained():
+    assert set(lock_frames.REASONS) <= set(causes.causes())
 
 
 def test_no_two_causes_have_the_same_words():

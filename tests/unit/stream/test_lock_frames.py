@@ -15,6 +15,7 @@ POPULATE = ["__get_user_pages+1", "faultin_page_range+2", "do_madvise+3"]
          "reclaim of memory"),
         (["request_wait_answer+1", "fuse_read_folio+2", *POPULATE], "I/O"),
         (["__vma_start_write+1", "mprotect_fixup+2"], "page faults under way"),
+        (["vma_mark_detached+1", "vms_clear_ptes+2"], "page faults under way"),
         (POPULATE, None),
         (["folio_wait_bit+1", "filemap_fault+2", "exc_page_fault+3"], None),  # it has let go
         ([], None),

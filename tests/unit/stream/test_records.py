@@ -20,6 +20,7 @@ from mmaplock_bt.stream.records import (
     Decoder,
     Dropped,
     Events,
+    Faulting,
     Followed,
     Look,
     Named,
@@ -40,6 +41,7 @@ from tests.builders import (
     declared,
     escaped,
     printed,
+    schema_of,
     stack_text,
 )
 
@@ -223,12 +225,14 @@ SPANS = st.builds(
     tid=U64, mm=U64.map(records.hexadecimal), mode=st.sampled_from(MODES), since_ns=U64,
     pid=st.none() | U64, comm=st.none() | TEXT,
 )  # fmt: skip
+FAULTING = st.builds(Faulting, tid=U64, comm=TEXT, kernel_stack=st.lists(TEXT, max_size=3))
 OWN = st.one_of(
     st.builds(UserFrames, pid=U64, frames=st.dictionaries(TEXT, TEXT, max_size=3)),
     st.builds(CgroupPaths, paths=st.dictionaries(st.integers(0, 2**64).map(str), TEXT, max_size=3)),
     st.builds(
         Look, now_ns=U64, last=st.booleans(), spans=st.lists(SPANS, max_size=3).map(tuple),
         stacks=st.dictionaries(TEXT, st.lists(TEXT, max_size=3), max_size=3), failed=TEXT,
+        faulting=st.dictionaries(TEXT, FAULTING, max_size=3),
     ),
     st.builds(
         Trailer, ended_by=st.sampled_from(["duration", "command", "bpftrace_died"]),
@@ -239,7 +243,13 @@ OWN = st.one_of(
 ONE_OF_EACH = [
     UserFrames(1, {"0x1": HOSTILE}),
     CgroupPaths({"7": HOSTILE}),
-    Look(5, True, (Span("wait", 1, "0x0000000000000001", "read", 2, 3, HOSTILE),), {"1": ["f"]}),
+    Look(
+        5,
+        True,
+        (Span("wait", 1, "0x0000000000000001", "read", 2, 3, HOSTILE),),
+        {"1": ["f"]},
+        {"1": Faulting(2, HOSTILE, ["f"])},
+    ),
     Trailer("command", 5, 0, 7, HOSTILE),
     Spent(COST),
     Followed(5, 32, None),
@@ -314,11 +324,14 @@ def test_spans_of_schema_1_have_addresses_that_are_numbers():
     assert line != look.line() and decoded(line) == [look]
 
 
+def test_there_are_streams_of_every_schema():
+    assert {schema_of(path) for path in STREAMS} == {1, 2}
+
+
 @pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.stem)
-def test_raw_streams_of_schema_1_are_read(path):
+def test_raw_streams_of_every_schema_are_read(path):
     head, lines = recording.read(path.read_text().split("\n"))
     found = list(Decoder(head.outputs).decode(lines))
-    assert json.loads(path.read_text().split("\n")[0])["schema"] == 1
     assert not [record for record in found if isinstance(record, Unparsed | Said)]
     kinds = Counter(type(record) for record in found)
     assert kinds[records.Opened] == kinds[records.Closed] == kinds[Trailer] == 1

@@ -92,3 +92,22 @@ def powerless():
 def test_it_can_give_up_its_privileges():
     ((user, groups, none),) = apart.results(powerless, 10)
     assert (user, groups) == (confinement.NOBODY, []) and none > 0
+
+
+@pytest.mark.parametrize("may", [True, False], ids=["root", "root without CAP_SETUID"])
+def test_it_gives_up_all_capabilities(monkeypatch, may):
+    """Also where nobody cannot be become, as in a container with the least of them."""
+
+    def refused(*_):
+        raise PermissionError
+
+    if not may:
+        monkeypatch.setattr(confinement.os, "setresuid", refused)
+
+    def work():
+        apart.unprivileged()
+        yield [line for line in Path("/proc/self/status").read_text().splitlines() if "Cap" in line]
+
+    ((inherited, permitted, effective, *_),) = apart.results(work, 10)
+    for held in (inherited, permitted, effective):
+        assert int(held.split()[1], 16) == 0, held

@@ -1,6 +1,8 @@
 """Names of functions, read in a child: what is made to break the reader costs its own names."""
 
 import io
+import os
+import signal
 
 from mmaplock_bt.tracing import elf, function_names, perf_map
 from mmaplock_bt.tracing.function_names import Asked
@@ -27,21 +29,26 @@ def test_files_and_perf_maps_are_read():
 
 def forever(*_):
     while True:
-        pass
+        signal.pause()
+
+
+def killed(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_file_without_end_leaves_time_for_the_others(monkeypatch):
     monkeypatch.setitem(function_names._NAMERS, "perf map", forever)
     slow = Asked("perf map", "7", io.BytesIO(), frozenset(range(9)))
-    found = function_names.found([slow, Asked("elf", "8:1", file(64, "<"), PLACES)], 1.0)
+    elf_file = Asked("elf", "8:1", file(64, "<"), PLACES)
+    found = function_names.found([slow, elf_file], 4.0)  # of which the first has half
     assert not found.was_read("perf map", "7")
     assert found.of("elf", "8:1", at(0x1000)) == "one+0"
 
 
 def test_a_name_that_breaks_the_demangler_stays_as_it_is(monkeypatch):
     """Its child is gone, what it had read is not."""
-    monkeypatch.setattr(function_names, "_demangled", forever)
-    found = named(Asked("elf", "8:1", file(64, "<"), PLACES), seconds=0.3)
+    monkeypatch.setattr(function_names, "_demangled", killed)
+    found = named(Asked("elf", "8:1", file(64, "<"), PLACES))
     assert found["elf", "8:1"][at(0x1095)] == "_ZN3foo3barEv+5"
 
 

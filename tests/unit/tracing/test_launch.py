@@ -10,6 +10,7 @@ from mmaplock_bt.tracing.launch import Launch, Order
 
 RAW = "BEGIN { }\nrawtracepoint:mmap_lock_released { }\n"
 TRACEPOINTS = "BEGIN { }\ntracepoint:mmap_lock:mmap_lock_released { }\n"
+DELETES = TRACEPOINTS.replace("{ }\n", "{ delete(@x[(uint64)tid]); }\n")
 LONG = "x" * (1 << 20)
 
 
@@ -39,12 +40,13 @@ def heard(one: Launch) -> bytes:
     raise AssertionError("its stream has no end")
 
 
-def test_a_btf_is_held_from_before_raw_tracepoints_are_asked_for_until_they_are_live(
-    launched, monkeypatch
+@pytest.mark.parametrize("text", [RAW, DELETES], ids=["raw tracepoints", "delete()"])
+def test_a_btf_is_held_where_a_bpftrace_looks_for_one_until_its_probes_are_live(
+    launched, monkeypatch, text
 ):
     reader, writer = os.pipe()  # its end stands for the descriptor's close
     monkeypatch.setattr(held_btf, "load", lambda: writer)
-    one = launched(RAW)
+    one = launched(text)
     os.fstat(writer)
     one.is_live()
     assert os.read(reader, 1) == b""

@@ -1,8 +1,11 @@
 """A look at sleeping threads, on a /proc of files."""
 
+from functools import partial
+
 import pytest
 
-from mmaplock_bt.tracing import look
+from mmaplock_bt.tracing import current_stack, look
+from tests.unit.tracing.proc_files import put
 
 MMAP = ("vm_mmap_pgoff", "do_syscall_64")
 CMDLINE = ("get_mm_cmdline", "proc_pid_cmdline_read", "vfs_read")
@@ -12,19 +15,17 @@ FALLOCATE = ("shmem_undo_range", "vfs_fallocate", "madvise_vma_behavior", "do_ma
 FUTEX = ("futex_do_wait", "__futex_wait", "do_futex")
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """On a busy machine files take their time."""
+    for module in (current_stack, look):
+        monkeypatch.setattr(module, "PATIENCE_S", 60)
+
+
 @pytest.fixture
 def thread(tmp_path):
     """Puts a thread into the /proc: (pid, tid, its frames, its state)."""
-
-    def put(pid, tid, frames, state="D"):
-        folder = tmp_path / str(pid) / "task" / str(tid)
-        folder.mkdir(parents=True)
-        (folder / "wchan").write_text(frames[0])
-        (folder / "comm").write_text(f"x{tid}\n")
-        (folder / "stat").write_text(f"{tid} (a) b) {state} 1 1")
-        (folder / "stack").write_text("".join(f"[<0>] {one}+0x1a/0xb0\n" for one in frames))
-
-    return put
+    return partial(put, tmp_path)
 
 
 def roles(found):

@@ -10,7 +10,7 @@ import pytest
 
 from mmaplock_bt.signals import ENDING
 from mmaplock_bt.tracing import process as process_module
-from mmaplock_bt.tracing.process import EXEC_FAILED, Process
+from mmaplock_bt.tracing.process import EXEC_FAILED, Forked, Process
 
 
 @pytest.fixture
@@ -139,3 +139,31 @@ def test_a_process_that_is_to_end_with_its_parent_does(is_there):
         assert bool(shell.stdout.readline()) == is_there
         shell.kill()
         assert shell.stdout.read() == b"", "it has outlived its parent"
+
+
+@pytest.mark.parametrize(("is_deaf", "status"), [(False, 0), (True, -signal.SIGKILL)])
+def test_one_that_is_this_program_tidies_up_when_it_is_ended(
+    monkeypatch, tmp_path, is_deaf, status
+):
+    left = tmp_path / "left"
+
+    def work(_: list[str]) -> int:
+        woken = [signal.SIGTERM]
+        signal.pthread_sigmask(signal.SIG_BLOCK, woken)
+        left.touch()
+        os.write(1, b"up")
+        signal.sigwait([signal.SIGUSR1] if is_deaf else woken)
+        left.unlink()
+        return 0
+
+    if is_deaf:
+        monkeypatch.setattr(process_module, "TIDY_S", 0.1)
+    one = Forked("a child", work, ())
+    one.tell(["x"])
+    said = b""
+    while b"up" not in said:
+        assert select.select([one.terminal], [], [], 30)[0]
+        said += one.said()
+    one.end()
+    assert (one.status, left.exists()) == (status, is_deaf)
+    one.end()  # again: nothing

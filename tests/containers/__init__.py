@@ -1,0 +1,1 @@
+"""The image and the options that name containers, with real ones."""
