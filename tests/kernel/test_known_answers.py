@@ -78,19 +78,30 @@ def test_the_smaps_reader_is_named_behind_the_waiting_writer(traced):
 
 
 def test_counts_and_hold_time_agree_with_perf(traced, tmp_path):
-    data = tmp_path / "perf.data"
+    """Counts each time. What is taken from the machine between two readings of the clock is in one
+    sum only: one of three runs must be undisturbed."""
+    seen = []
+    for run in range(3):
+        found, held_ns = _beside_perf(traced, tmp_path / f"{run}.data")
+        seen.append([(mode, held_ns[mode], found[mode]) for mode in found])
+        if all(found[mode] == pytest.approx(held_ns[mode], rel=0.05) for mode in found):
+            return
+    pytest.fail(f"ns held by perf and by us: {seen}")
+
+
+def _beside_perf(traced, data) -> tuple[dict[str, int], dict[str, int]]:
+    """Returns the hold time by mode that we found, and perf's."""
     # -a: a task's own perf events are closed in do_exit before exit_mm takes its last lock.
     perf = ["perf", "record", "-a", "-q", "-m", "1024", "-e", "mmap_lock:*", "-o", str(data), "--"]
     argv = [*perf, *workload.command("known", 1009, 23, 128)]
     result = traced("hold-times", "--comm", "known-thread", "--", *argv)
     acquired, released, held_ns = perf_books(data)
-    for row in result.outputs["hold"].rows:
-        mode = row["key"]["mode"]
-        assert row["count"] == acquired[mode], mode
-        assert row["sum"] == pytest.approx(held_ns[mode], rel=0.05), mode
+    rows = {row["key"]["mode"]: row for row in result.outputs["hold"].rows}
+    assert {mode: row["count"] for mode, row in rows.items()} == acquired
     assert result.books.releases == sum(released.values())
     assert result.books.downgrades == acquired["write"] - released["write"] >= 1009
     assert result.books.residue == 0
+    return {mode: row["sum"] for mode, row in rows.items()}, held_ns
 
 
 def perf_books(data) -> tuple[Counter, Counter, dict[str, int]]:

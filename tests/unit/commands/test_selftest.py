@@ -9,6 +9,7 @@ from mmaplock_bt import command_line, resources
 from mmaplock_bt.commands import engines, selftest
 from mmaplock_bt.errors import TargetError
 from mmaplock_bt.machine import inventory
+from tests import story
 
 UNSERVED = {"fault-path", "stuck-locks", "writer-starvation"}
 SHIPPED = set(resources.shipped_names("profiles", ".yaml"))
@@ -61,6 +62,25 @@ def test_for_programs_it_says_which_engine_and_what_that_does_not_serve(
     assert (found["engine"], found["bpftrace"]) == told
     assert set(found["unserved"]) == unserved
     assert {case["profile"] for case in found["cases"]} == SHIPPED - unserved
+
+
+CONVOYS = next(case for case in selftest.cases() if case.profile == "convoys")
+
+
+@pytest.mark.parametrize(
+    ("flavours", "right", "run"),
+    [
+        (["full"], True, 1),
+        (["empty", "full"], True, 2),  # 0 convoys of 353 waits, once: all threads had one CPU
+        (["empty", "empty", "empty"], False, 3),
+        (["lossy"], False, 1),
+    ],
+)
+def test_a_convoy_that_did_not_form_is_waited_for_but_no_loss_excused(flavours, right, run):
+    runs = iter(flavours)
+    found = selftest.outcome(CONVOYS, lambda: story.result_of("convoys", next(runs)))
+    assert (found.right, found.run) == (right, run)
+    assert next(runs, None) is None
 
 
 def test_a_case_that_fails_is_exit_1_by_either_engine(here):
