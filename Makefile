@@ -13,6 +13,8 @@ AS_OWNER := $(if $(filter 0,$(shell id -u)),$(if $(SUDO_USER),sudo -Hu $(SUDO_US
 
 # Processes for the tests that need no kernel. Those that trace disturb each other: one at a time.
 JOBS ?= auto
+# Only for a count of which bpftrace 0.23 says that it lost it.
+AGAIN := --reruns 2 --only-rerun Raced
 
 SUITES ?= bullseye bookworm trixie sid tracefs
 KERNELS ?= bullseye bookworm trixie sid bookworm-arm64 trixie-arm64 bookworm-rt trixie-rt trixie-v2
@@ -26,7 +28,7 @@ demo: system $(VENV)/.installed
 
 test: system $(VENV)/.dev lint
 	$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider -n $(JOBS) tests/unit
-	$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider tests/kernel
+	$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider $(AGAIN) tests/kernel
 
 # Every shipped profile on a workload whose events are known.
 selftest: system $(VENV)/.installed

@@ -58,7 +58,7 @@ class Session:
         self.arrived: Counter[str] = Counter()
         self.attached: int | None = None
         self.map_full = self.stack_errors = self.unparsed = 0
-        self._said_lost = 0
+        self._said_lost = self._raced = 0
         self._missing = 0
         self._printed: Counts | None = None  # as it was a while ago
         self._has_all = False  # all that was printed then is here
@@ -109,7 +109,7 @@ class Session:
     @property
     def lost(self) -> int:
         """How many waits, holds and beats were recorded and did not come."""
-        return max(self._said_lost + self._tracer.thinning.lines, self._missing)
+        return max(self._said_lost + self._tracer.thinning.lines, self._missing) + self._raced
 
     @property
     def full(self) -> int:
@@ -144,6 +144,7 @@ class Session:
                     kind = bpftrace_json.kind_of_error(helper, retcode)
                     self.map_full += kind == "full"
                     self.stack_errors += kind == "stack"
+                    self._raced += kind == "raced"
                 case bpftrace_json.Unparsed():
                     self.unparsed += 1
         if self._has_all and self._printed is not None:

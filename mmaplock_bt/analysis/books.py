@@ -67,7 +67,7 @@ def loss(got: Collected, probes: int, ended_by: str, books: Books) -> Loss:
     missed = got.cost.missed if got.cost else None
     lines = got.missed()
     # bpftrace counts some of the same, and what it says itself beside: never both together.
-    lost = max(got.lost + got.dropped, sum((lines or {}).values()))
+    lost = max(got.lost + got.dropped, sum((lines or {}).values())) + got.raced
     # Releases that keep stacks in an LRU map lose them without a word. Of kernel stacks each event
     # has one; whether a user stack that is not there was lost, nothing tells.
     stacks = max(got.stack_errors, got.stackless)

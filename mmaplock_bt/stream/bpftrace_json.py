@@ -10,6 +10,7 @@ from mmaplock_bt.result.rows import Bucket
 
 E2BIG = -7  # of a helper that updates a map: the map is full
 EFAULT = -14  # of a stack helper: the task has no such stack
+EEXIST = -17  # of a helper that updates a map: another CPU made this key a moment before
 _INTEGER = re.compile("true|false|-?[0-9]{1,20}|-?0x[0-9a-fA-F]{1,17}")
 # A byte above 0x7f, sign-extended by 0.17 and later; behind an even number of backslashes.
 _BYTES = re.compile(r"(?<!\\)((?:\\\\)*)((?:\\uffffff[89a-fA-F][0-9a-fA-F])+)")
@@ -116,11 +117,18 @@ def parse(lines: Iterable[str]) -> Iterator[Record]:
             yield Unparsed(line)
 
 
-def kind_of_error(helper: str, retcode: int) -> Literal["stack", "full", "other"]:
-    """Returns what a helper's error means: a stack that is missing, a map that is full."""
+def kind_of_error(helper: str, retcode: int) -> Literal["stack", "full", "raced", "other"]:
+    """Returns what a helper's error means: a stack that is missing, a map that is full, a count
+    that was lost because two CPUs met its key for the first time at once.
+
+    count(), sum() and hist() of 0.23 make a key with BPF_NOEXIST (bpftrace issue 4068); 0.17, and
+    0.24 and later (pull request 4074) with BPF_ANY, which on a map per CPU loses nothing.
+    """
     if "stack" in helper:
         # EFAULT: kernel threads and exiting tasks have no user stack to lose
         return "stack" if retcode != EFAULT else "other"
+    if retcode == EEXIST:
+        return "raced"
     return "full" if helper.startswith("map_update") or retcode == E2BIG else "other"
 
 

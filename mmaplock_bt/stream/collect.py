@@ -18,6 +18,7 @@ from mmaplock_bt.stream.records import NAMES, PRINTED, Look, Record, Thread, Tra
 
 UNPARSED = "not understood: "
 UNREAD = "have no function: there was no time to look them up"
+RACED = "bpftrace lost a count: two CPUs met its key for the first time at once (0.24 loses none)"
 Taker = Callable[[Sequence[Row]], None]
 MESSAGES = 20  # different ones kept of what bpftrace said beside the outputs
 MAPS = 1000  # a script has some dozens
@@ -70,6 +71,7 @@ class Collected:
     lost: int = 0  # as bpftrace says
     dropped: int = 0  # lines that came, and that there was no room for
     map_full: int = 0
+    raced: int = 0  # counts that another CPU was a moment before
     stack_errors: int = 0  # as bpftrace says
     stackless: int = 0  # events without their kernel stack
     unparsed: int = 0
@@ -316,6 +318,9 @@ def _note_error(got: Collected, helper: str, retcode: int) -> None:
     kind = bpftrace_json.kind_of_error(helper, retcode)
     got.stack_errors += kind == "stack"
     got.map_full += kind == "full"
+    if kind == "raced":
+        got.raced += 1
+        got.note(RACED)
 
 
 def _forget_unparsed(got: Collected) -> None:

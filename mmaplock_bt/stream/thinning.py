@@ -63,4 +63,5 @@ class Thinning:
             kind = bpftrace_json.kind_of_error(found[1].decode(), int(found[2]))
             self.stack_errors += kind == "stack"
             self.map_full += kind == "full"
+            self.lines += kind == "raced"
         return False

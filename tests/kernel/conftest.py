@@ -15,8 +15,8 @@ from mmaplock_bt.command_line import default_bpftrace
 from mmaplock_bt.errors import TargetError
 from mmaplock_bt.machine import inventory
 from mmaplock_bt.result.model import Result
-from mmaplock_bt.result.saved import from_json
 from tests.kernel.processes import bpftrace_pids
+from tests.kernel.results import loaded
 from tests.limits import limit_s
 from tests.shell import ROOT, github_actions, run_step
 
@@ -83,7 +83,9 @@ def traced(cli: Run, kernel: inventory.Machine, tmp_path: Path) -> Callable[...,
     def trace(*words: str, code: int = 0) -> Result:
         saved = tmp_path / f"result-{next(made)}.json"
         done = cli("run", words[0], "-o", str(saved), *words[1:])
+        result = loaded(saved.read_text()) if saved.exists() else None
         assert done.returncode == code, done.stderr
-        return from_json(saved.read_text())
+        assert result is not None, done.stderr
+        return result
 
     return trace

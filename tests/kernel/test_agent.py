@@ -19,9 +19,9 @@ from mmaplock_bt.agent.charging import Charging
 from mmaplock_bt.agent.session import Session, profile
 from mmaplock_bt.agent.top_names import TopNames
 from mmaplock_bt.machine import cgroups
-from mmaplock_bt.result.saved import from_json
 from tests.kernel.agents import NAMED, ROOMY, Agent, Samples, running
 from tests.kernel.processes import bpftrace_of
+from tests.kernel.results import loaded
 
 pytestmark = pytest.mark.kernel
 BLAMED = "mmaplock_blamed_wait_seconds_total"
@@ -213,7 +213,7 @@ def test_a_stall_is_captured_with_the_readers_stack(kernel, tmp_path):
     (capture,) = folder.iterdir()
     assert f'# {{capture="{capture.name}"}}' in told
     assert "lasted" in (capture / "reason.txt").read_text()
-    result = from_json((capture / "result.json").read_text())
+    result = loaded((capture / "result.json").read_text())
     stacks = {str(row["key"]["kernel_stack"]) for row in result.table("blame")}
     assert any("show_smaps_rollup" in stack for stack in stacks)
 

@@ -14,8 +14,8 @@ import pytest
 
 from mmaplock_bt import workload
 from mmaplock_bt.machine import cgroups as hierarchies
-from mmaplock_bt.result.saved import from_json
 from tests.kernel.processes import running
+from tests.kernel.results import loaded
 from tests.limits import limit_s
 
 pytestmark = pytest.mark.kernel
@@ -70,7 +70,7 @@ def shares(cli, saved) -> tuple[float, float]:
     done = cli("run", "blame", "-o", str(saved), "--", *workload.command("shares", 13, 1024))
     told = json.loads(re.search(r"^\{.*a_pid.*\}$", done.stderr, re.MULTILINE)[0])
     charged = {"a": 0, "b": 0}
-    for row in from_json(saved.read_text()).outputs["blame"].rows:
+    for row in loaded(saved.read_text()).outputs["blame"].rows:
         for name in charged:
             charged[name] += row["sum"] * (row["key"]["pid"] == told[f"{name}_pid"])
     return charged["a"] / sum(charged.values()), told["a_ns"] / (told["a_ns"] + told["b_ns"])
@@ -101,7 +101,7 @@ def test_a_holder_that_cannot_run_is_named_while_it_lasts(cli, kernel, tmp_path)
     reader = json.loads(re.search(r"^\{.*reader.*\}$", done.stderr, re.MULTILINE)[0])["reader"]
     told = re.search(rf"^open for .*read hold by \S+\[{reader}\]", done.stderr, re.MULTILINE)
     assert told and told.start() < done.stderr.index('"reader"'), "told before it ended"
-    rows = [r for r in from_json(saved.read_text()).outputs["stuck"].rows if r["tid"] == reader]
+    rows = [r for r in loaded(saved.read_text()).outputs["stuck"].rows if r["tid"] == reader]
     assert rows and rows[0]["age_ns"] >= 300_000_000
     assert rows[0]["owner_pid"] != reader and rows[0]["cause"] == "smaps/maps/numa_maps"
     assert any("smaps" in frame for frame in rows[0]["current_stack"])
@@ -193,10 +193,10 @@ def test_the_trap_captures_while_the_freeze_lasts(cli, kernel, tmp_path):
         )
     assert done.returncode == 0, done.stderr
     (place,) = (tmp_path / "trap").iterdir()
-    before = from_json((place / "before.json").read_text())
+    before = loaded((place / "before.json").read_text())
     assert before.outputs["stuck"].rows or before.outputs["holds"].rows
     assert not before.loss.complete, "an excerpt is never complete"
-    assert from_json((place / "result.json").read_text()).profile.name == "blame"
+    assert loaded((place / "result.json").read_text()).profile.name == "blame"
     assert str(place) in done.stdout
     worst = before.findings[0]
     assert worst.culprit.startswith("agent[") and worst.cause == "smaps/maps/numa_maps"
@@ -290,7 +290,7 @@ def test_inside_a_pid_namespace(kernel, tmp_path):
         capture_output=True, text=True, timeout=limit_s(100), check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    result = from_json(saved.read_text())
+    result = loaded(saved.read_text())
     rows = result.outputs["long_holds"].rows
     assert sum(row["cause"] == "munmap" for row in rows) >= 101
     own = [row for row in rows if row["owner_kind"] == "process"]
@@ -415,7 +415,7 @@ def redis(sock: str, *words: str) -> str:
 def test_overview_is_the_default(cli, kernel, tmp_path):
     saved = tmp_path / "result.json"
     done = cli("run", "--locks", "all", "-o", str(saved), "--", *workload.command("munmaps", 1009))
-    result = from_json(saved.read_text())
+    result = loaded(saved.read_text())
     assert (result.profile.name, result.profile.locks) == ("overview", "all")
     assert result.findings[0].sentence.split()[0] in done.stdout
     holds = sum(row["count"] for row in result.outputs["hold"].rows)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mmaplock_bt import workload
-from mmaplock_bt.result.saved import from_json
 from tests.kernel.processes import begun
+from tests.kernel.results import loaded
 from tests.shell import ROOT
 
 pytestmark = pytest.mark.kernel
@@ -55,7 +55,7 @@ def test_runs_beside_each_other_count_each_their_own(kernel, munmaps):
     for run, one, count in zip(runs, mappers, munmaps, strict=True):
         out, err = run.communicate(timeout=60)
         assert run.returncode == 0, err
-        result = from_json(out)
+        result = loaded(out)
         assert result.loss.complete and result.books.residue == 0
         assert result.books.downgrades == count
         assert {row["key"]["owner_pid"] for row in result.outputs["owners"].rows} == {one.pid}

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 import pytest
 
 from mmaplock_bt import workload
-from mmaplock_bt.result.saved import from_json
 from tests.kernel.parked import child, heard, parked, tell, until
 from tests.kernel.processes import begun
+from tests.kernel.results import loaded
 from tests.limits import STARTS_AT_ONCE
 
 pytestmark = pytest.mark.kernel
@@ -51,7 +51,7 @@ def ended(runs):
 def result_of(run):
     out, err = run.communicate(timeout=120)
     assert run.returncode == 0, err
-    return from_json(out)
+    return loaded(out)
 
 
 def balanced(result):
@@ -431,10 +431,10 @@ def test_the_trap_springs_at_a_wait_and_at_a_hold(tmp_path):
             assert trap.returncode == 0, err
             (place,) = (tmp_path / kind).iterdir()
             assert kind in (place / "reason.txt").read_text()
-            before = from_json((place / "before.json").read_text())
+            before = loaded((place / "before.json").read_text())
             assert before.profile.locks == "contended"
             assert park.pid in {row["owner_pid"] for row in before.outputs["stuck"].rows}
-            assert from_json((place / "result.json").read_text()).profile.name == "blame"
+            assert loaded((place / "result.json").read_text()).profile.name == "blame"
 
 
 def armed(folder, limit, pid):

@@ -20,13 +20,13 @@ import pytest
 
 from mmaplock_bt import workload
 from mmaplock_bt.commands.tracing import trace
-from mmaplock_bt.result.saved import from_json
 from mmaplock_bt.spec import profile
 from mmaplock_bt.tracing import bpf_programs, listeners
 from mmaplock_bt.tracing.bpf_programs import Programs
 from mmaplock_bt.tracing.ending import Options
 from mmaplock_bt.tracing.price import Price
 from tests.kernel.processes import bpftrace_of
+from tests.kernel.results import loaded
 
 pytestmark = pytest.mark.kernel
 CALLS = 1009
@@ -191,7 +191,7 @@ def test_a_limit_is_kept_by_following_fewer_locks_or_nothing_is_traced(cli, kern
         assert not saved.exists() and "mincores" not in done.stdout + done.stderr
         return
     assert done.returncode == 0, done.stderr
-    result = from_json(saved.read_text())
+    result = loaded(saved.read_text())
     rarest = max(step.sample for step in result.cost.steps)
     assert rarest > 1 and result.books.residue == 0 and result.cost.limit_ppm == 50_000
     if result.window.ended_by == "command":
@@ -211,7 +211,7 @@ def test_an_ample_limit_traces_every_lock(cli, kernel, tmp_path):
     done = cli("run", "hold-times", "--max-overhead", "100%", "-o", str(saved), "--",
                *workload.command("munmaps", CALLS))  # fmt: skip
     assert done.returncode == 0, done.stderr
-    result = from_json(saved.read_text())
+    result = loaded(saved.read_text())
     assert [step.sample for step in result.cost.steps] == [1]
     assert result.books.downgrades >= CALLS
     counted = sum(row["count"] for row in result.histogram("hold"))

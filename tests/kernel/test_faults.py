@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mmaplock_bt import workload
-from mmaplock_bt.result.saved import from_json
 from tests.builders import TESTS
+from tests.kernel.results import loaded
 
 pytestmark = pytest.mark.kernel
 # In front of everything; {then} breaks a stage.
@@ -59,14 +59,14 @@ def test_the_stream_is_kept_and_reported_again(broken, cli, stage):
     assert "put there" in (folder / "fault.txt").read_text()
     again = cli("report", str(folder / "raw.ndjson"), "--format", "json")
     assert again.returncode == 0, again.stderr
-    books = from_json(again.stdout).books
+    books = loaded(again.stdout).books
     assert books.residue == 0 and books.downgrades >= 1009
 
 
 def test_the_result_is_kept_where_the_report_is_broken(broken):
     folder, _ = broken("the report")
     assert "put there" in (folder / "fault.txt").read_text()
-    result = from_json((folder / "result.json").read_text())
+    result = loaded((folder / "result.json").read_text())
     assert result.books.downgrades >= 1009 and result.verdicts[0].outcome == "fail"
 
 
@@ -75,7 +75,7 @@ def test_the_result_is_kept_where_there_is_no_room_for_it(cli, kernel, tmp_path)
                *workload.command("munmaps", 101), env={"TMPDIR": str(tmp_path)})  # fmt: skip
     assert done.returncode == 2 and "cannot write /dev/full: No space left" in done.stderr
     (kept,) = tmp_path.glob("mmaplock-bt-kept-*/result.json")
-    assert from_json(kept.read_text()).books.downgrades >= 101 and str(kept.parent) in done.stderr
+    assert loaded(kept.read_text()).books.downgrades >= 101 and str(kept.parent) in done.stderr
 
 
 def test_a_raw_stream_without_room_is_told_and_the_result_is_there(cli, kernel):

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from mmaplock_bt.result.saved import from_json
 from mmaplock_bt.tracing import current_stack
 from tests.kernel.parked import pause, until
+from tests.kernel.results import loaded
 from tests.kernel.test_contended import MS, ended, opened
 
 pytestmark = pytest.mark.kernel
@@ -171,7 +171,7 @@ def test_it_is_told_while_the_writer_still_waits(flying):
     out, err = run.communicate(timeout=120)
     assert run.returncode == 0, err
     assert f"for a page fault of fault, thread {flying.tids['fault']}" in err
-    result = from_json(out)
+    result = loaded(out)
     writer = flying.tids["write"]
     rows = [*result.outputs["stuck"].rows, *result.outputs["long_holds"].rows]
     told = [row for row in rows if row["tid"] == writer and row["mode"] == "write"]

@@ -12,9 +12,9 @@ import pytest
 from mmaplock_bt import renderers
 from mmaplock_bt.judging.series import Series
 from mmaplock_bt.machine import cgroups as hierarchies
-from mmaplock_bt.result.saved import from_json
 from tests.kernel.parked import child, heard, tell
 from tests.kernel.processes import begun
+from tests.kernel.results import loaded
 from tests.limits import STARTS_AT_ONCE, limit_s
 
 pytestmark = pytest.mark.kernel
@@ -110,7 +110,7 @@ def ended(runs):
     for run in runs:
         out, err = run.communicate(timeout=limit_s(120))
         assert run.returncode == 0, err
-        results.append(from_json(out))
+        results.append(loaded(out))
     assert all(result.loss.complete for result in results), [one.loss for one in results]
     return results
 
@@ -259,7 +259,7 @@ def test_the_window_ends_with_the_last_of_several(kernel):
         two.process.kill()
         out, err = run.communicate(timeout=limit_s(60))
     assert run.returncode == 0, err
-    result = from_json(out)
+    result = loaded(out)
     assert result.window.ended_by == "target_exit"
     assert 0 <= reads(result)[two.pid] - 1009 < SLACK
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmaplock_bt import workload
-from mmaplock_bt.result.saved import from_json
+from tests.kernel.results import loaded
 
 pytestmark = pytest.mark.kernel
 CATS = 37
@@ -46,7 +46,7 @@ def run(cli, tmp_path, *words):
     saved = tmp_path / f"result-{len(list(tmp_path.iterdir()))}.json"
     done = cli("run", "-o", str(saved), *words)
     assert done.returncode == 0, done.stderr
-    return done.stdout, from_json(saved.read_text())
+    return done.stdout, loaded(saved.read_text())
 
 
 def victim(reads):

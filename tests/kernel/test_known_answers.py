@@ -13,8 +13,8 @@ import pytest
 from mmaplock_bt import workload
 from mmaplock_bt.commands.selftest import forked
 from mmaplock_bt.machine import features
-from mmaplock_bt.result.saved import from_json
 from tests.kernel.processes import begun
+from tests.kernel.results import loaded
 from tests.limits import limit_s
 
 pytestmark = pytest.mark.kernel
@@ -150,7 +150,7 @@ def test_failed_trylocks_are_no_waits(traced):
 def test_a_hostile_name_is_intact_in_json_and_harmless_on_the_terminal(cli, kernel):
     words = ("run", "long-holds", "--set", "threshold=0", "--format")
     done = cli(*words, "json", "--", *workload.command("hostile", 23))
-    names = {row["comm"] for row in from_json(done.stdout).outputs["long_holds"].rows}
+    names = {row["comm"] for row in loaded(done.stdout).outputs["long_holds"].rows}
     assert workload.HOSTILE_NAME.decode() in names
     shown = cli(*words, "table", "--", *workload.command("hostile", 23)).stdout
     assert "\x1b" not in shown
@@ -190,7 +190,7 @@ def test_the_kernels_own_address_space_is_told():
     run.send_signal(signal.SIGINT)
     out, err = run.communicate(timeout=60)
     assert run.returncode == 0, err
-    result = from_json(out)
+    result = loaded(out)
     rows = [row for row in result.events("long_holds") if row["owner_kind"] == "kernel"]
     remaps = [row for row in rows if any("vmemmap_remap" in f for f in row["kernel_stack"])]
     assert len(remaps) >= 7 and len({row["mm"] for row in remaps}) == 1
@@ -237,7 +237,7 @@ def both_mapped(mine, other, *words):
     run.send_signal(signal.SIGINT)
     out, err = run.communicate(timeout=60)
     assert run.returncode == 0, err
-    return from_json(out)
+    return loaded(out)
 
 
 def owners(result):
@@ -279,7 +279,7 @@ def heard_to_the_end(code):
         assert any("has-forked" in _unescaped(line) for line in held)
         out, err = run.communicate("\n", timeout=limit_s(60))
     assert run.returncode == 0, err
-    return from_json(out)
+    return loaded(out)
 
 
 def _unescaped(line):

@@ -16,10 +16,10 @@ import pytest
 from mmaplock_bt import workload
 from mmaplock_bt.commands.live import LEAST_NS, Watched
 from mmaplock_bt.commands.tracing import trace
-from mmaplock_bt.result.saved import from_json
 from mmaplock_bt.spec import profile
 from mmaplock_bt.tracing.ending import Options
 from tests.kernel.processes import begun
+from tests.kernel.results import loaded
 from tests.kernel.tmux import terminal
 
 pytestmark = pytest.mark.kernel
@@ -120,7 +120,7 @@ def test_top_shows_the_finding_and_hears_every_key(kernel, tmp_path, monkeypatch
         text = shown.until("done: 0")
     assert "ended by interrupt" in text and "overview" in text
     (path,) = Path().glob("mmaplock-bt-*.json")
-    so_far = from_json(path.read_text())
+    so_far = loaded(path.read_text())
     assert so_far.findings[0].cause == "smaps/maps/numa_maps" and not so_far.loss.complete
 
 
@@ -165,7 +165,7 @@ def test_top_ends_with_its_terminal(kernel, tmp_path, way):
         assert run.wait(timeout=60) == 0
     finally:
         run.kill()
-    assert from_json(saved.read_text()).window.ended_by == "interrupt"
+    assert loaded(saved.read_text()).window.ended_by == "interrupt"
 
 
 def test_a_hostile_name_is_text_on_a_terminal(kernel):

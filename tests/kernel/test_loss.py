@@ -10,9 +10,9 @@ import sys
 import pytest
 
 from mmaplock_bt import workload
-from mmaplock_bt.result.saved import from_json
 from tests.builders import TESTS
 from tests.kernel.processes import begun
+from tests.kernel.results import loaded
 
 pytestmark = pytest.mark.kernel
 
@@ -62,7 +62,7 @@ def flooded(cli, kernel, tmp_path):
         done = cli("run", *words, "-o", str(saved), "--format", "none", *command, env=variables)
         assert done.returncode == code, done.stderr
         assert max(map(int, peak.read_text().split())) < MOST_KB
-        return from_json(saved.read_text()), done.stderr
+        return loaded(saved.read_text()), done.stderr
 
     return run
 
@@ -155,7 +155,7 @@ def test_stacks_that_a_map_has_no_room_for_are_told_to_the_stack(cli, kernel, fo
     gates = ("--gate", "causes{cause=munmap}.count > 1", "--gate", "long_holds.count > 1")
     done = cli("run", *EVERY_HOLD, "--set", "user_stack=0", "--bpftrace", forgetful, *gates,
                "-o", str(saved), "--", *workload.command("munmaps", 101))  # fmt: skip
-    result = from_json(saved.read_text())
+    result = loaded(saved.read_text())
     stacks = [row["kernel_stack"] for row in result.outputs["long_holds"].rows]
     assert len(stacks) == counted(result), "all of them are rows"
     lost = sum(not [frame for frame in one if not frame.startswith("madvise(")] for one in stacks)
@@ -181,7 +181,7 @@ def test_ctrl_c_in_a_flood_ends_it_and_is_told(kernel):
         flood.kill()
         flood.wait()
     assert run.returncode == 0, err
-    result = from_json(out)
+    result = loaded(out)
     told = recorded(result) + result.loss.lost_lines.get("long_holds", 0)
     assert result.window.ended_by == "interrupt"
     assert 0 <= counted(result) - told <= 1 and told > 0
@@ -193,5 +193,5 @@ def test_a_stream_that_is_analysed_again_says_the_same(flooded, cli, tmp_path):
     result, _ = flooded(5003, FAULTS["a reader without room"], *words)
     again = cli("report", str(raw), "--format", "json")
     assert again.returncode == 0, again.stderr
-    assert from_json(again.stdout).loss == result.loss
+    assert loaded(again.stdout).loss == result.loss
     assert re.search(r'"@printed_long_holds": \d+', raw.read_text())

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from mmaplock_bt import workload
-from mmaplock_bt.result.saved import from_json
+from tests.kernel.results import loaded
 
 pytestmark = pytest.mark.kernel
 COUNT = 101
@@ -79,7 +79,7 @@ def test_a_full_disk_leaves_the_old_file_and_the_new_result_is_kept(shell, full,
     assert sorted(one.name for one in full.iterdir()) == ["filler", "old"]
     (kept,) = tmp_path.glob("mmaplock-bt-kept-*/result.json")
     assert stat.S_IMODE(kept.parent.stat().st_mode) == 0o700 and str(kept.parent) in done.stderr
-    assert from_json(kept.read_text()).books.downgrades >= COUNT
+    assert loaded(kept.read_text()).books.downgrades >= COUNT
 
 
 def test_a_raw_stream_that_fills_the_disk_loses_nothing_else(shell, full, tmp_path):
@@ -88,7 +88,7 @@ def test_a_raw_stream_that_fills_the_disk_loses_nothing_else(shell, full, tmp_pa
     line = f'tool run long-holds --set threshold=0 --save-raw {full}/raw -o {saved} -- "$@"'
     done = shell(line, *workload.command("munmaps", 1009))
     assert done.returncode == 2 and f"cannot write --save-raw {full}/raw: No space" in told(done)[0]
-    assert from_json(saved.read_text()).books.downgrades >= 1009
+    assert loaded(saved.read_text()).books.downgrades >= 1009
     assert (full / "raw").stat().st_size > 0 and "Traceback" not in done.stderr
 
 
@@ -96,7 +96,7 @@ def test_runs_that_find_no_room_are_kept(shell, full, tmp_path):
     done = shell(f'tool run hold-times --repeat 3 -o {full}/runs/ -- "$@"', *KNOWN)
     assert done.returncode == 2 and "No space left" in told(done)[0]
     (kept,) = tmp_path.glob("mmaplock-bt-kept-*/result.json")
-    assert from_json(kept.read_text()).books.downgrades >= COUNT
+    assert loaded(kept.read_text()).books.downgrades >= COUNT
 
 
 def test_a_refused_run_leaves_the_old_raw_file(shell, tmp_path):
@@ -164,7 +164,7 @@ def test_who_reads_changes_no_verdict_and_no_result(shell, tmp_path, line, code)
     saved = tmp_path / "r.json"
     done = shell(line.replace("hold-times", f"hold-times -o {saved}"))
     assert done.returncode == code, done.stderr
-    assert from_json(saved.read_text()).books.acquires
+    assert loaded(saved.read_text()).books.acquires
     if "2>" not in line:
         assert bool(told(done)) == ("/dev/full" in line)
 
@@ -176,7 +176,7 @@ def test_the_command_has_its_descriptors_where_ours_are_closed(shell, tmp_path):
     for closed in (">&-", "2>&-", "<&- >&- 2>&-"):
         done = shell(f'tool run hold-times -o {saved} --force -- sh -c "$1" {closed}', written)
         assert done.returncode == 6, done.stderr
-        from_json(saved.read_text())
+        loaded(saved.read_text())
         targets = [line.split(" -> ")[1] for line in seen.read_text().splitlines() if "->" in line]
         assert not [one for one in targets if "r.json" in one or "anon_inode" in one], targets
         assert "out" not in done.stdout.splitlines()
@@ -207,7 +207,7 @@ def test_links_of_others_lead_nowhere(shell, tmp_path):
     done = shell(here + "tool run hold-times --force -o r.json -o r.md --save-raw raw -- true")
     assert done.returncode == 0, done.stderr
     assert [(one.name, one.read_text()) for one in roots.iterdir()] == [("file", "root's")]
-    from_json((common / "r.json").read_text())
+    loaded((common / "r.json").read_text())
 
 
 def test_a_refused_script_is_kept_for_its_owner_alone(shell, tmp_path):

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mmaplock_bt.result.saved import from_json
 from tests.kernel.parked import child, heard, tell
 from tests.kernel.processes import begun
+from tests.kernel.results import loaded
 from tests.limits import STARTS_AT_ONCE
 
 pytestmark = pytest.mark.kernel
@@ -79,7 +79,7 @@ def results(tmp_path_factory):
 
 
 def counts(path, output):
-    result = from_json(path.read_text())
+    result = loaded(path.read_text())
     assert result.loss.complete and result.books.residue == 0
     return {row["key"]["mode"]: row for row in result.outputs[output].rows}
 
@@ -96,7 +96,7 @@ def test_estimates_are_near_what_is_known(kernel, results, profile, n):
 
 def test_the_books_keep_what_the_profile_asks_for(kernel, results):
     """A number that was not counted is null and not 0: nobody asks hold-times when a wait began."""
-    holds, waits = (from_json((results / f"{name}.json").read_text()).books for name in NAMES)
+    holds, waits = (loaded((results / f"{name}.json").read_text()).books for name in NAMES)
     assert holds.starts is None and holds.open_waits is None and holds.failed is None
     assert holds.acquires == holds.releases + holds.downgrades + holds.open_holds
     assert holds.downgrades >= UNMAPS

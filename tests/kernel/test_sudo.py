@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mmaplock_bt.result.saved import from_json
+from tests.kernel.results import loaded
 from tests.kernel.test_less_than_root import NOBODY, copied, everybodys
 
 pytestmark = [
@@ -73,7 +73,7 @@ def test_bpftrace_alone_is_root(allowed):
     done = allowed.run(*words, "--", "sh", "-c", "id -u; echo $HOME")
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-2:] == ["65534", str(allowed.home)]
-    result = from_json((allowed.home / "r.json").read_text())
+    result = loaded((allowed.home / "r.json").read_text())
     assert result.loss.complete and result.books.acquires and result.books.residue == 0
     assert "may not be switched on or read" in done.stdout  # what costs are not known is said
     assert all((allowed.home / one).stat().st_uid == 65534 for one in ("r.json", "raw"))
@@ -96,7 +96,7 @@ def test_however_the_run_ends_bpftrace_does(allowed, number):
         time.sleep(0.05)
     assert not left
     if number == signal.SIGINT:
-        assert process.returncode == 0 and from_json(saved.read_text()).loss.complete
+        assert process.returncode == 0 and loaded(saved.read_text()).loss.complete
 
 
 def _below(pid: int) -> list[int]:

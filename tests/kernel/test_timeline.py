@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from mmaplock_bt.result.saved import from_json
 from tests.kernel.processes import begun
+from tests.kernel.results import loaded
 from tests.kernel.test_filters import takers
 
 pytestmark = pytest.mark.kernel
@@ -26,7 +26,7 @@ def test_each_lock_is_in_its_step(kernel, tmp_path):
         run.send_signal(signal.SIGINT)
         out, err = run.communicate(timeout=120)
     assert run.returncode == 0, err
-    result = from_json(out)
+    result = loaded(out)
     timeline, opened_ns = result.timeline, _opened_ns(raw)
     (reads,) = [row for row in timeline.outputs["hold"] if row["key"]["mode"] == "read"]
     assert 0 <= seen - 1009 < SLACK

@@ -18,10 +18,10 @@ from mmaplock_bt import workload
 from mmaplock_bt.commands.selftest import forked, sound
 from mmaplock_bt.errors import TargetError
 from mmaplock_bt.machine import inventory
-from mmaplock_bt.result.saved import from_json
 from mmaplock_bt.tracing.descendants import descendants
 from tests.kernel.parked import until
 from tests.kernel.processes import begun, started
+from tests.kernel.results import loaded
 
 pytestmark = pytest.mark.kernel
 
@@ -78,7 +78,7 @@ class Beside:
             assert run.returncode == 0, err
 
     def results(self):
-        found = [from_json(file.read_text()) for file in self.files.values()]
+        found = [loaded(file.read_text()) for file in self.files.values()]
         for one in found:
             assert sound(one), (one.loss, one.messages)
             assert one.books.residue == 0
@@ -160,7 +160,7 @@ def test_without_a_bpftrace_it_traces_all_the_same_and_says_why(cli, no_bpftrace
     assert done.returncode == 0, done.stderr
     assert "engine: tracefs, because bpftrace is not installed" in done.stderr
     assert "engine tracefs, because bpftrace is not installed" in " ".join(done.stdout.split())
-    result = from_json(saved.read_text())
+    result = loaded(saved.read_text())
     assert result.target.facts["engine"] == "tracefs"
     assert result.books.downgrades >= 1009
     assert result.loss.complete and result.books.residue == 0
@@ -180,7 +180,7 @@ def test_the_default_run_without_a_bpftrace_names_who_waited_for_whom(cli, no_bp
     argv = workload.command("stalled", 300, 512)
     done = cli("run", "-o", str(saved), "--", *argv, env=no_bpftrace)
     assert done.returncode == 0, done.stderr
-    rows = from_json(saved.read_text()).outputs["culprits"].rows
+    rows = loaded(saved.read_text()).outputs["culprits"].rows
     assert rows[0]["key"]["culprit"] == "smaps-reader"
     assert "smaps" in rows[0]["key"]["cause"]
 
@@ -279,7 +279,7 @@ def test_lost_events_are_counted_and_make_the_result_incomplete(tmp_path):
     argv = workload.command("munmaps", 20011)
     words = ("run", "long-holds", *TRACEFS, "-o", str(saved), "--set", "threshold=1s", "--", *argv)
     subprocess.run([sys.executable, "-c", _OVERRUN, *words], check=True, capture_output=True)
-    result = from_json(saved.read_text())
+    result = loaded(saved.read_text())
     assert result.loss.lost_events > 20011
     assert not result.loss.complete
     assert result.books.residue >= 0

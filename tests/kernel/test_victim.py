@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from mmaplock_bt.machine import features
-from mmaplock_bt.result.saved import from_json
 from mmaplock_bt.tracing.user_frames import UserFrames
 from tests.kernel.parked import READ, Pages, child, is_queued, until
 from tests.kernel.processes import begun
+from tests.kernel.results import loaded
 from tests.shell import ROOT
 from tests.unit.tracing.test_elf import PLACED, file
 
@@ -132,7 +132,7 @@ def holds(cli, pids, out):
     words = [word for pid in pids for word in ("-p", str(pid))]
     done = cli("run", "long-holds", "--set", "threshold=0", "-d", "400ms", *words, "-o", str(out))
     assert done.returncode == 0, done.stderr
-    rows = from_json(out.read_text()).outputs["long_holds"].rows
+    rows = loaded(out.read_text()).outputs["long_holds"].rows
     return {
         pid: {
             row["user_stack"][0]
@@ -174,7 +174,7 @@ def test_ctrl_c_is_heard_while_a_victims_file_is_read(tmp_path):
         run.send_signal(signal.SIGINT)
         _, err = run.communicate(timeout=HANGS_S)
     assert run.returncode == 0, err
-    assert from_json(out.read_text()).window.ended_by == "interrupt"
+    assert loaded(out.read_text()).window.ended_by == "interrupt"
 
 
 PROFILES = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))

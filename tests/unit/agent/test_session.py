@@ -47,6 +47,7 @@ def test_bpftraces_own_word_counts_and_never_twice(session):
 def test_helpers_errors(session):
     full = bpftrace_json.HelperError("map_update_elem", -7)
     session.hear([full, bpftrace_json.HelperError("get_stackid", -17)])
+    session.hear([bpftrace_json.HelperError("map_update_elem", -17)])
     session.hear([bpftrace_json.Unparsed("x"), bpftrace_json.Attached(7)])
-    assert (session.map_full, session.stack_errors) == (1, 1)
+    assert (session.map_full, session.stack_errors, session.lost) == (1, 1, 1)
     assert (session.unparsed, session.attached) == (1, 7)

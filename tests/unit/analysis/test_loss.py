@@ -1,5 +1,6 @@
 """What the script printed, against what came: no release of bpftrace is taken at its word."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -74,6 +75,20 @@ def test_the_windows_end_may_be_lost_and_is_in_a_map(has_counts):
     assert result.loss.unseen != has_counts
     assert (result.loss.lost_lines == {"close": 1}) == has_counts
     assert result.window.duration_ns == 94 and not result.loss.complete
+
+
+@pytest.mark.parametrize(
+    ("retcode", "lost", "full"),
+    [(-7, 0, 1), (-17, 1, 0), (-110, 0, 1)],
+)
+def test_a_count_that_another_cpu_was_before_is_lost_and_no_full_map(retcode, lost, full):
+    """0.23 makes a key with BPF_NOEXIST: 'give the profile more map_keys' would be of no use."""
+    said = {"type": "helper_error", "helper": "map_update_elem", "retcode": retcode, "line": 59}
+    result = result_of(json.dumps(said))
+    assert (result.loss.lost_events, result.loss.map_full) == (lost, full)
+    assert not result.loss.complete
+    assert ("more map_keys" in missing(result)) == bool(full)
+    assert any("two CPUs met its key" in text for text in result.messages) == bool(lost)
 
 
 def test_reports_of_full_maps_that_were_left_out_are_counted():
