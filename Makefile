@@ -1,4 +1,4 @@
-# make demo: the main job on a known workload.  make test: everything, on the running kernel.
+# make demo: the main job on a known workload.  make test: the daily tests, on the running kernel.
 # make unit: the tests that need no kernel, no root and, once set up, no index of packages.
 PYTHON ?= python3
 # Not out of the environment: `clean` removes it.
@@ -21,14 +21,19 @@ KERNELS ?= bullseye bookworm trixie sid bookworm-arm64 trixie-arm64 bookworm-rt 
 
 .PHONY: alarms attacks bench bench-check bench-tools browser-tools captures chaos clean containers-tools demo docs \
   fleet-tools fuzz kernels-tools lint matrix-tools package readers-tools selftest soak startup system test test-browser \
-  test-containers test-debian test-fleet test-kernels test-matrix test-package test-readers throughput unit
+  test-containers test-debian test-fleet test-kernels test-matrix test-package test-readers test-thorough \
+  throughput unit
 
 demo: system $(VENV)/.installed
 	$(AS_ROOT) $(BIN)/mmaplock-bt run -- $(BIN)/python -m mmaplock_bt.workload smaps 7 1024
 
 test: system $(VENV)/.dev lint
 	$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider -n $(JOBS) tests/unit
-	$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider $(AGAIN) tests/kernel
+	$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider $(AGAIN) -m daily tests/kernel
+
+# All others that trace.
+test-thorough: system $(VENV)/.dev
+	$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider $(AGAIN) -m "not daily" tests/kernel
 
 # Every shipped profile on a workload whose events are known.
 selftest: system $(VENV)/.installed
@@ -53,7 +58,7 @@ MATRIX_FLAGS ?=
 test-matrix: system $(VENV)/.dev matrix-tools
 	$(AS_ROOT) $(BIN)/python -u tools/matrix.py $(MATRIX_FLAGS) $(SUITES)
 
-# `make test` with the Python, the bpftrace and the tools of a suite, in a root of its own.
+# `make test test-thorough` with the Python, the bpftrace and the tools of a suite, in a root of its own.
 # TESTS="-n 2 tests/unit" gives pytest's words instead.
 SUITE ?= trixie
 TESTS ?=

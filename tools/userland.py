@@ -1,8 +1,8 @@
 """The tests in another Debian's userland, on this machine's kernel: userland.py SUITE [WORD...]
 
 Its Python, bpftrace, sudo, perf and shell, and a copy of what is committed. Without words that is
-`make test`; with some they are pytest's. The root needs no index of packages: its Python's wheels
-are downloaded here.
+`make test test-thorough`; with some they are pytest's. The root needs no index of packages: its
+Python's wheels are downloaded here.
 """
 
 import os
@@ -24,7 +24,7 @@ PACKAGES = (
 BUILDS = ("hatchling>=1.27", "editables", "pip")  # what `pip install -e` wants of an index
 RUN = """\
 cd "$1" && shift
-[ $# = 0 ] && exec make test
+[ $# = 0 ] && exec make test test-thorough
 make .venv/.dev && exec .venv/bin/python -B -m pytest -p no:cacheprovider "$@"
 """
 

@@ -68,6 +68,7 @@ def _blamed_stall(agent: Agent) -> float:
     raise AssertionError(f"stalled and blamed, in s: {seen}; {agent.said}")
 
 
+@pytest.mark.daily
 def test_a_stall_is_blamed_on_the_reader(kernel, tmp_path):
     with running(_named(tmp_path)) as agent:
         assert agent.value(BLAMED, **READER) == 0

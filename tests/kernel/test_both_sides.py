@@ -21,6 +21,7 @@ from tests.limits import limit_s
 pytestmark = pytest.mark.kernel
 
 
+@pytest.mark.daily
 def test_one_convoy_per_round_led_by_the_smaps_reader(traced):
     """Of three runs one must have all: a thread that gets no CPU in a round does not queue."""
     for _ in range(3):
@@ -40,6 +41,7 @@ def test_one_convoy_per_round_led_by_the_smaps_reader(traced):
     assert len(led) == 7
 
 
+@pytest.mark.daily
 def test_blame_charges_what_was_waited_and_the_reader_leads(traced):
     result = traced("blame", "--", *workload.command("smaps", 7, 2048))
     first = next(row for row in result.outputs["blame"].rows if row["key"]["pid"] is not None)
@@ -76,6 +78,7 @@ def shares(cli, saved) -> tuple[float, float]:
     return charged["a"] / sum(charged.values()), told["a_ns"] / (told["a_ns"] + told["b_ns"])
 
 
+@pytest.mark.daily
 def test_foreign_holds_name_actor_owner_cause_and_rhythm(traced):
     result = traced(
         "foreign-holds", "--set", "threshold=0", "--", *workload.command("foreign", 11, 200)

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+pytestmark = [pytest.mark.kernel, pytest.mark.daily]
 # Ranges over two mappings: from 6.17 on an advice on one takes no mmap_lock.
 ADVISED = """
 import mmap, sys

@@ -8,7 +8,7 @@ import pytest
 from tests.kernel.parked import child, heard, parked, tell
 from tests.kernel.test_contended import opened, result_of
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.daily]
 SLACK = 60  # what Python itself touches while it reads a line
 MAPPINGS, PAGES, FILE_PAGES, MEETINGS = 23, 43, 31, 7
 TOUCHER = """

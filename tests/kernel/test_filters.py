@@ -17,7 +17,7 @@ from tests.kernel.processes import begun
 from tests.kernel.results import loaded
 from tests.limits import STARTS_AT_ONCE, limit_s
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.daily]
 SLACK = 60  # locks that an interpreter takes beside what it is told to take
 
 # Takes so many read locks as it is told, renames itself, becomes another image.

@@ -10,7 +10,7 @@ import pytest
 from mmaplock_bt import workload
 from tests.kernel.results import loaded
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.daily]
 CATS = 37
 # A process with much touched memory whose thread maps and unmaps; what reads it is a child.
 VICTIM = """

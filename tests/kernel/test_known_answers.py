@@ -17,7 +17,7 @@ from tests.kernel.processes import begun
 from tests.kernel.results import loaded
 from tests.limits import limit_s
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.daily]
 
 
 def test_23_forks_are_23_parent_and_23_child_holds(traced):

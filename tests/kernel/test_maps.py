@@ -5,7 +5,7 @@ import pytest
 from mmaplock_bt import workload
 from tests.builders import shown_as_table
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.daily]
 
 OWN = """\
 {#

@@ -13,7 +13,7 @@ from mmaplock_bt.tracing import bpf_programs, perf_events
 from tests.kernel.processes import begun, bpftrace_of
 from tests.kernel.test_cost import CALLS, TIMEOUT_S, call, watched  # noqa: F401
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.daily]
 LOCKS = 1009
 
 

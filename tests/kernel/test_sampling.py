@@ -11,7 +11,7 @@ from tests.kernel.processes import begun
 from tests.kernel.results import loaded
 from tests.limits import STARTS_AT_ONCE
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.daily]
 READS, UNMAPS = 20011, 5003
 SLACK = 60  # locks that an interpreter takes beside what it is told to take
 # A thread of this name reads, maps and unmaps: an unmapping downgrades, and lets go as a reader.

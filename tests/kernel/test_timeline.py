@@ -10,7 +10,7 @@ from tests.kernel.processes import begun
 from tests.kernel.results import loaded
 from tests.kernel.test_filters import takers
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.daily]
 SLACK = 60  # locks that an interpreter takes beside what it is told to take
 LIMIT_S = 60
 

@@ -23,7 +23,7 @@ from tests.kernel.parked import until
 from tests.kernel.processes import begun, started
 from tests.kernel.results import loaded
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.daily]
 
 TRACEFS = ("--engine", "tracefs")
 
