@@ -21,8 +21,8 @@ KERNELS ?= bullseye bookworm trixie sid bookworm-arm64 trixie-arm64 bookworm-rt 
 
 .PHONY: alarms attacks bench bench-check bench-tools browser-tools captures chaos clean containers-tools demo docs \
   fleet-tools fuzz kernels-tools lint matrix-tools package readers-tools selftest soak startup system test test-browser \
-  test-containers test-debian test-fleet test-kernels test-matrix test-package test-readers test-thorough \
-  throughput unit
+  test-containers test-debian test-fleet test-kernels test-matrix test-package test-readers test-service \
+  test-thorough throughput unit
 
 demo: system $(VENV)/.installed
 	$(AS_ROOT) $(BIN)/mmaplock-bt run -- $(BIN)/python -m mmaplock_bt.workload smaps 7 1024
@@ -193,6 +193,10 @@ package: $(VENV)/.dev matrix-tools
 PACKAGE_SUITES ?= bookworm trixie
 test-package: system package
 	$(AS_ROOT) MMAPLOCK_SUITES="$(PACKAGE_SUITES)" $(BIN)/python -m pytest -p no:cacheprovider tests/package
+
+# The agent's unit under a live systemd: the packages in an emulated Debian 13.
+test-service: package kernels-tools
+	$(AS_ROOT) $(BIN)/python -u tools/service.py
 
 lint: $(VENV)/.dev
 	$(AS_OWNER) $(BIN)/ruff check .

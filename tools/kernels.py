@@ -46,6 +46,7 @@ for folder in proc sys dev; do mount --rbind /$folder /root/$folder; done
 ln -sf /proc/self/fd /root/dev/fd
 mkdir -p /root/job /root/out /root/tmp; cp -a /job/. /root/job/
 mount -t tmpfs tmpfs /root/tmp
+[ -x /root/job/init ] && exec switch_root /root /job/init
 chroot /root sh /job/guest.sh >/root/out/guest.log 2>/dev/console
 echo $? > /root/out/rc
 tar -C /root/out -cf /dev/vdb .
@@ -153,31 +154,38 @@ def _boot(command: list[str], work: Path, limit_s: float) -> Path:
     return results
 
 
-def prepared(guest: Guest, work: Path, job: Path) -> list[str]:
-    """The qemu command, all that it needs made. `job`: a folder for the guest, see `job_of`."""
-    image = _image(guest)
+def prepared(guest: Guest, work: Path, job: Path, disk: Path | None = None) -> list[str]:
+    """The qemu command, all that it needs made.
+
+    `job`: a folder for the guest, see `job_of`; `disk`: an image in place of its root's. Where the
+    job has a program `init`, that is the first process.
+    """
+    disk = disk or _kept_image(guest.root())
     kernel, initramfs = _kernel_files(guest, work)
     with initramfs.open("ab") as archive:
         archive.write(_cpio(job))
     return [
         *guest.machine.qemu, *SAME, "-accel", "tcg,thread=multi", "-m", str(MEMORY_MIB),
         "-serial", f"file:{work / 'console'}", "-kernel", str(kernel), "-initrd", str(initramfs),
-        "-drive", f"file={image},format=raw,if=virtio,readonly=on",
+        "-drive", f"file={disk},format=raw,if=virtio,readonly=on",
         "-drive", f"file={work / 'results.disk'},format=raw,if=virtio",
         "-append", f"{guest.machine.kernel_line} {KERNEL_LINE}",
     ]  # fmt: skip
 
 
-def _image(guest: Guest) -> Path:
-    root = guest.root()
-    image = roots.CACHE / "roots" / f"{root.name}.ext4"
-    if not image.exists():
-        blocks = subprocess.run(["du", "-sm", root], check=True, capture_output=True, text=True)
-        size = int(blocks.stdout.split()[0]) * 5 // 4 + 64
-        part = image.with_suffix(f".{os.getpid()}")
-        subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", root, part, f"{size}M"], check=True)
-        part.rename(image)
-    return image
+def _kept_image(root: Path) -> Path:
+    kept = roots.CACHE / "roots" / f"{root.name}.ext4"
+    return kept if kept.exists() else image(root, kept)
+
+
+def image(root: Path, made: Path) -> Path:
+    """Makes a root a file system in a file."""
+    blocks = subprocess.run(["du", "-sm", root], check=True, capture_output=True, text=True)
+    size = int(blocks.stdout.split()[0]) * 5 // 4 + 64
+    part = made.with_suffix(f".{os.getpid()}")
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", root, part, f"{size}M"], check=True)
+    part.rename(made)
+    return made
 
 
 def _kernel_files(guest: Guest, work: Path) -> tuple[Path, Path]:

@@ -86,6 +86,26 @@ def inside(root: Path, *words: str) -> list[str]:
     return ["unshare", "--mount", "--propagation", "private", "sh", "-c", INSIDE, str(root), *words]
 
 
+def offer(root: Path, packages: list[Path]) -> None:
+    """Makes packages a repository for a root's apt; which of them are needed is apt's to find."""
+    offered = root / "srv/offered"
+    offered.mkdir()
+    for package in packages:
+        shutil.copy(package, offered)
+    (offered / "Packages").write_text("\n".join(map(_described, packages)))
+    line = "deb [trusted=yes] file:/srv/offered ./\n"
+    (root / "etc/apt/sources.list.d/offered.list").write_text(line)
+
+
+def _described(package: Path) -> str:
+    """A package's paragraph in a repository's index."""
+    told = subprocess.run(["dpkg-deb", "--field", package], capture_output=True, text=True,
+                          check=True).stdout  # fmt: skip
+    digest = hashlib.sha256(package.read_bytes()).hexdigest()
+    size = package.stat().st_size
+    return f"{told}Filename: ./{package.name}\nSize: {size}\nSHA256: {digest}\n"
+
+
 def _made(folder: Path, suite: str, variant: str, packages: str, architecture: str = "") -> Path:
     if folder.exists():
         return folder

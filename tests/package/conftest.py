@@ -1,6 +1,5 @@
 """The packages in dist/, installed by apt in a Debian that has nothing but itself."""
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -58,27 +57,8 @@ def inside(root) -> Run:
 
 @pytest.fixture(scope="session")
 def installed(root, inside, packages) -> Run:
-    """The same, where apt has installed ours from a repository of all that are built.
-
-    Which of the others it needs is apt's to find.
-    """
-    offered = root / "srv/offered"
-    offered.mkdir()
-    for package in packages:
-        shutil.copy(package, offered)
-    (offered / "Packages").write_text("\n".join(map(_described, packages)))
-    (root / "etc/apt/sources.list.d/offered.list").write_text(
-        "deb [trusted=yes] file:/srv/offered ./\n"
-    )
+    """The same, where apt has installed ours from a repository of all that are built."""
+    roots.offer(root, packages)
     inside("apt-get", "--quiet", "update")
     inside("apt-get", "--quiet", "--yes", "install", NAME)
     return inside
-
-
-def _described(package: Path) -> str:
-    """A package's paragraph in a repository's index."""
-    told = subprocess.run(["dpkg-deb", "--field", package], capture_output=True, text=True,
-                          check=True).stdout  # fmt: skip
-    digest = hashlib.sha256(package.read_bytes()).hexdigest()
-    size = package.stat().st_size
-    return f"{told}Filename: ./{package.name}\nSize: {size}\nSHA256: {digest}\n"

@@ -53,10 +53,12 @@ def test_the_demo_runs_in_any_folder_and_leaves_no_bytecode_of_root(checkout):
     assert (checkout / "told").read_text().split("\n")[:-1] == wanted
 
 
-def test_the_tests_as_root_leave_no_cache(checkout):
-    make(checkout, "-o", "lint", "test")
-    wanted = ["1", "-m", "pytest", "-p", "no:cacheprovider", "tests/kernel"]  # the last of two
-    assert (checkout / "told").read_text().split("\n")[:-1] == wanted
+@pytest.mark.parametrize(("target", "chosen"), [("test", "daily"), ("test-thorough", "not daily")])
+def test_the_tests_as_root_leave_no_cache(checkout, target, chosen):
+    make(checkout, "-o", "lint", target)
+    words = (checkout / "told").read_text().split("\n")[:-1]  # of the last one
+    assert words[:5] == ["1", "-m", "pytest", "-p", "no:cacheprovider"]
+    assert words[-3:] == ["-m", chosen, "tests/kernel"]
 
 
 def test_clean_leaves_nothing_that_was_made(checkout):
