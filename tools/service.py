@@ -39,7 +39,8 @@ TimeoutStartSec=infinity
 ExecStart=/bin/sh /job/checks.sh
 """
 SCRIPT = """\
-python3 /job/checks.py > /out/told.json 2> /out/checks.err; echo $? > /out/rc
+checks() { python3 /job/checks.py 2> /out/checks.err; echo $? > /out/rc; }
+checks | tee /dev/console > /out/told.json
 journalctl --unit mmaplock-bt-agent --output cat --no-pager > /out/journal
 tar -C /out -cf /dev/vdb .
 sync
