@@ -117,7 +117,7 @@ def test_systemd_takes_the_unit_and_finds_it_guarded(tmp_path):
     file.write_text(UNIT.read_text().replace("/usr/bin/mmaplock-bt", "/bin/true"))
     said = accepted("systemd-analyze", "verify", "--man=no", str(file))
     assert said == ""
-    assert "\nExecReload=/bin/kill -HUP $MAINPID\n" in file.read_text()
+    assert "\nExecReload=/bin/sh -c 'kill -HUP ${MAINPID}'\n" in file.read_text()
     told = accepted("systemd-analyze", "security", "--offline=true", "--threshold=50", str(file))
     assert "Overall exposure level" in told
 
