@@ -13,12 +13,12 @@ from mmaplock_bt.commands import engines, output
 from mmaplock_bt.commands.tracing import trace
 from mmaplock_bt.errors import Interrupted, TargetError
 from mmaplock_bt.machine import inventory
+from mmaplock_bt.result.loss import raced
 from mmaplock_bt.result.model import Result
 from mmaplock_bt.result.rows import Row
 from mmaplock_bt.script.render import render
 from mmaplock_bt.spec import profile
 from mmaplock_bt.spec.declaration import Locks
-from mmaplock_bt.stream.collect import RACED
 from mmaplock_bt.tracing.ending import Options
 
 RACES = 3  # runs of which one must be without
@@ -117,8 +117,7 @@ def outcome(case: Case, traced: Callable[[], Result]) -> Found:
         result = traced()
         words, right = case.check(result)
         intact = result.window.failure is None and sound(result)
-        raced = any(RACED in message for message in result.messages)
-        again = (raced and run < RACES) or (intact and not right and run < case.runs)
+        again = (raced(result) and run < RACES) or (intact and not right and run < case.runs)
     return Found(result, words, right and intact, run)
 
 

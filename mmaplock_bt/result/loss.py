@@ -2,6 +2,13 @@
 
 from mmaplock_bt.result.model import EventsData, OutputData, Result
 
+RACED = "bpftrace lost a count: two CPUs met its key for the first time at once (0.24 loses none)"
+
+
+def raced(result: Result) -> bool:
+    """Whether a count is too small for a fault of bpftrace 0.23's: see `kind_of_error`."""
+    return any(RACED in message for message in result.messages)
+
 
 def missing(result: Result, *, stacks: bool = True) -> str:
     """Returns what is missing from a result, like 'lost events 3, the books do not balance'.

@@ -127,9 +127,10 @@ def kind_of_error(helper: str, retcode: int) -> Literal["stack", "full", "raced"
     if "stack" in helper:
         # EFAULT: kernel threads and exiting tasks have no user stack to lose
         return "stack" if retcode != EFAULT else "other"
-    if retcode == EEXIST:
+    is_update = helper.startswith("map_update")
+    if is_update and retcode == EEXIST:
         return "raced"
-    return "full" if helper.startswith("map_update") or retcode == E2BIG else "other"
+    return "full" if is_update or retcode == E2BIG else "other"
 
 
 def integer(value: Any) -> int:

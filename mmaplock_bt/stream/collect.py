@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from mmaplock_bt.escaping import plain
+from mmaplock_bt.result.loss import RACED
 from mmaplock_bt.result.model import Cost, Step
 from mmaplock_bt.spec.outputs import Outputs
 from mmaplock_bt.stream import bpftrace_json, lock_frames, records
@@ -18,7 +19,6 @@ from mmaplock_bt.stream.records import NAMES, PRINTED, Look, Record, Thread, Tra
 
 UNPARSED = "not understood: "
 UNREAD = "have no function: there was no time to look them up"
-RACED = "bpftrace lost a count: two CPUs met its key for the first time at once (0.24 loses none)"
 Taker = Callable[[Sequence[Row]], None]
 MESSAGES = 20  # different ones kept of what bpftrace said beside the outputs
 MAPS = 1000  # a script has some dozens

@@ -1,8 +1,8 @@
 """Saved results, as tests of the running kernel read them."""
 
+from mmaplock_bt.result.loss import raced
 from mmaplock_bt.result.model import Result
 from mmaplock_bt.result.saved import from_json
-from mmaplock_bt.stream.collect import RACED
 
 
 class Raced(Exception):
@@ -12,6 +12,6 @@ class Raced(Exception):
 def loaded(text: str | bytes) -> Result:
     """Returns a result. Raises Raced where a count in it cannot be exact."""
     result = from_json(text)
-    if any(RACED in message for message in result.messages):
+    if raced(result):
         raise Raced(result.messages)
     return result

@@ -9,7 +9,7 @@ from mmaplock_bt import command_line, resources
 from mmaplock_bt.commands import engines, selftest
 from mmaplock_bt.errors import TargetError
 from mmaplock_bt.machine import inventory
-from mmaplock_bt.stream.collect import RACED
+from mmaplock_bt.result.loss import RACED
 from tests import story
 
 UNSERVED = {"fault-path", "stuck-locks", "writer-starvation"}

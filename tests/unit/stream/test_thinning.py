@@ -21,7 +21,8 @@ def error(helper: str, code: int) -> str:
 
 
 ERRORS = [error("map_update_elem", -7), error("map_update_elem", -17), error("get_stackid", -17),
-          error("get_stackid", -14), error("map_delete_elem", -2)]  # fmt: skip
+          error("get_stackid", -14), error("map_delete_elem", -2),
+          error("map_delete_elem", -17)]  # fmt: skip
 
 
 @pytest.mark.parametrize(("is_hard", "left"), [(False, SMALL + ENDS + MAPS), (True, ENDS + MAPS)])
